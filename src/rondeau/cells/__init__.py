@@ -1,0 +1,9 @@
+"""Cells: parameters, named state, and one step in ordinary PyTorch."""
+
+from rondeau.cells.base import Cell, Context, HiddenState
+from rondeau.cells.gru import GRUCell
+from rondeau.cells.lstm import LSTMCell, LSTMState
+from rondeau.cells.simple_rnn import SimpleRNNCell
+from rondeau.cells.stacked import StackedRNNCells
+
+__all__ = ["Cell", "Context", "GRUCell", "HiddenState", "LSTMCell", "LSTMState", "SimpleRNNCell", "StackedRNNCells"]

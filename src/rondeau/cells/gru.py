@@ -1,0 +1,90 @@
+"""The gated recurrent unit (Cho et al. 2014, arXiv 1406.1078), with the reset before or after the product."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from rondeau import activations
+from rondeau.cells.base import Context, HiddenState
+from rondeau.cells.standard import StandardCell
+
+
+class GRUCell(StandardCell):
+    """One step of a GRU:
+
+        z = sigmoid(x Wz + h Uz + bz)
+        r = sigmoid(x Wr + h Ur + br)
+        n = tanh(x Wn + bn + r (h Un + cn))      reset_after=True, the default, as cuDNN has it
+        n = tanh(x Wn + bn + (r h) Un)           reset_after=False, as in the paper
+        h' = z h + (1 - z) n
+
+    Args and defaults are Keras's. Inputs `(batch, features)`, state `HiddenState(h)` and output `(batch, units)`. Gates stand
+    in the order z, r, n. With `reset_after` the bias is `(2, 3 units)`: row 0 for the inputs, row 1 for the recurrent product.
+    """
+
+    gates = 3
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        reset_after: bool = True,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(
+            units,
+            activation,
+            use_bias,
+            kernel_initializer,
+            recurrent_initializer,
+            bias_initializer,
+            kernel_regularizer,
+            recurrent_regularizer,
+            bias_regularizer,
+            dropout,
+            recurrent_dropout,
+            seed,
+        )
+        self.recurrent_activation = activations.get(recurrent_activation)
+        self.reset_after = reset_after
+        self.state_size = HiddenState(h=units)
+
+    @property
+    def bias_shape(self) -> tuple[int, ...]:
+        return (2, 3 * self.units) if self.reset_after else (3 * self.units,)
+
+    def step(self, x: Tensor, state: HiddenState, context: Context) -> tuple[Tensor, HiddenState]:
+        h = self.drop_recurrent(state.h, context)
+        from_x = self.drop_inputs(x, context) @ self.kernel
+        if self.bias is not None:
+            from_x = from_x + (self.bias[0] if self.reset_after else self.bias)
+        z, candidate = (self._reset_after if self.reset_after else self._reset_before)(from_x, h)
+        h = z * state.h + (1 - z) * self.activation(candidate)
+        return h, HiddenState(h)
+
+    def _reset_after(self, from_x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        from_h = h @ self.recurrent_kernel
+        if self.bias is not None:
+            from_h = from_h + self.bias[1]
+        xz, xr, xn = from_x.chunk(3, dim=-1)
+        hz, hr, hn = from_h.chunk(3, dim=-1)
+        z, r = self.recurrent_activation(xz + hz), self.recurrent_activation(xr + hr)
+        return z, xn + r * hn
+
+    def _reset_before(self, from_x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        xz, xr, xn = from_x.chunk(3, dim=-1)
+        uz, ur, un = self.recurrent_kernel.chunk(3, dim=-1)
+        z, r = self.recurrent_activation(xz + h @ uz), self.recurrent_activation(xr + h @ ur)
+        return z, xn + (r * h) @ un

@@ -1,0 +1,58 @@
+"""The Elman network: h = tanh(x W + h U + b) (Elman 1990, Finding structure in time)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from rondeau.cells.base import Context, HiddenState
+from rondeau.cells.standard import StandardCell
+
+
+class SimpleRNNCell(StandardCell):
+    """One step of a fully connected recurrent network, `h' = activation(x W + h U + b)`; the output is h'.
+
+    Args and defaults are Keras's. Inputs `(batch, features)`, state `HiddenState(h)` and output `(batch, units)`.
+    """
+
+    gates = 1
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "tanh",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(
+            units,
+            activation,
+            use_bias,
+            kernel_initializer,
+            recurrent_initializer,
+            bias_initializer,
+            kernel_regularizer,
+            recurrent_regularizer,
+            bias_regularizer,
+            dropout,
+            recurrent_dropout,
+            seed,
+        )
+        self.state_size = HiddenState(h=units)
+
+    def step(self, x: Tensor, state: HiddenState, context: Context) -> tuple[Tensor, HiddenState]:
+        h = self.drop_recurrent(state.h, context)
+        z = self.drop_inputs(x, context) @ self.kernel + h @ self.recurrent_kernel
+        if self.bias is not None:
+            z = z + self.bias
+        h = self.activation(z)
+        return h, HiddenState(h)

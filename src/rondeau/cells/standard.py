@@ -1,0 +1,90 @@
+"""What SimpleRNN, LSTM and GRU cells have in common: Keras's arguments, their weights, and variational dropout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.parameter import Parameter
+
+from rondeau import activations
+from rondeau.cells.base import Cell, Context
+from rondeau.errors import ArgumentError
+
+
+class StandardCell(Cell):
+    """A cell of `gates` gates with one input kernel, one recurrent kernel and a bias; see the cells for their formulas.
+
+    Dropout is variational (Gal & Ghahramani 2016, arXiv 1512.05287): one mask per row for the inputs and one for the
+    recurrent products, the same at every step, drawn before the loop and scaled by 1 / (1 - rate).
+    """
+
+    gates: int
+    per_row = ("input_mask", "recurrent_mask")
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any,
+        use_bias: bool,
+        kernel_initializer: Any,
+        recurrent_initializer: Any,
+        bias_initializer: Any,
+        kernel_regularizer: Any,
+        recurrent_regularizer: Any,
+        bias_regularizer: Any,
+        dropout: float,
+        recurrent_dropout: float,
+        seed: int | None,
+    ) -> None:
+        super().__init__()
+        if not isinstance(units, int) or isinstance(units, bool) or units < 1:
+            raise ArgumentError(f"{type(self).__name__}: units", expected="a positive integer", got=repr(units))
+        for name, rate in (("dropout", dropout), ("recurrent_dropout", recurrent_dropout)):
+            if not 0 <= rate < 1:
+                raise ArgumentError(f"{type(self).__name__}: {name}", expected="0 <= rate < 1", got=rate)
+        self.units = self.output_size = units
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer, self.kernel_regularizer = kernel_initializer, kernel_regularizer
+        self.recurrent_initializer, self.recurrent_regularizer = recurrent_initializer, recurrent_regularizer
+        self.bias_initializer, self.bias_regularizer = bias_initializer, bias_regularizer
+        self.dropout, self.recurrent_dropout = dropout, recurrent_dropout
+        self.seed = seed
+
+    @property
+    def bias_shape(self) -> tuple[int, ...]:
+        """The bias of all gates side by side."""
+        return (self.gates * self.units,)
+
+    def build(self, features: int) -> None:
+        wide = self.gates * self.units
+        self.kernel = self.add_weight("kernel", (features, wide), self.kernel_initializer, self.kernel_regularizer)
+        self.recurrent_kernel = self.add_weight(
+            "recurrent_kernel", (self.units, wide), self.recurrent_initializer, self.recurrent_regularizer
+        )
+        self.bias: Parameter | None = None
+        if self.use_bias:
+            self.bias = self.add_weight("bias", self.bias_shape, self.bias_initializer, self.bias_regularizer)
+
+    def draw(self, lengths: Tensor, generator: torch.Generator | None) -> dict[str, Tensor]:
+        masks = {}
+        if self.dropout:
+            masks["input_mask"] = self._mask((len(lengths), self.kernel.shape[0]), self.dropout, generator)
+        if self.recurrent_dropout:
+            masks["recurrent_mask"] = self._mask((len(lengths), self.units), self.recurrent_dropout, generator)
+        return masks
+
+    def _mask(self, shape: tuple[int, int], rate: float, generator: torch.Generator | None) -> Tensor:
+        return torch.empty(shape, dtype=self.kernel.dtype, device=self.kernel.device).bernoulli_(
+            1 - rate, generator=generator
+        ) / (1 - rate)
+
+    def drop_inputs(self, x: Tensor, context: Context) -> Tensor:
+        """x as the kernel sees it: masked in training if there is `dropout`."""
+        return x * context.input_mask if self.training and self.dropout else x
+
+    def drop_recurrent(self, h: Tensor, context: Context) -> Tensor:
+        """h as the recurrent kernel sees it: masked in training if there is `recurrent_dropout`."""
+        return h * context.recurrent_mask if self.training and self.recurrent_dropout else h

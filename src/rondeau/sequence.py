@@ -1,0 +1,192 @@
+"""`Ragged`: values and lengths, the one form in which variable-length data travels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int64, Shaped
+from torch import Tensor
+
+from rondeau.errors import DataError, ShapeError
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """A batch of sequences of unequal length, without padding.
+
+    Args:
+        values: all real steps, row after row: `(steps, *features)`.
+        lengths: steps of each row, int64 on the CPU: `(batch,)`; zero is legal; they add up to `steps`.
+        mask: where the steps stood in the padded tensor they were compressed from, bool on the CPU: `(batch, time)`;
+            `None` when they never were padded. `expand` needs it, nothing else reads it.
+
+    Raises `DataError` when lengths, values and mask do not fit each other.
+
+    >>> r = Ragged.from_rows([torch.tensor([1, 2, 3]), torch.tensor([4])])
+    >>> r.lengths.tolist(), r.pad().tolist()
+    ([3, 1], [[1, 2, 3], [4, 0, 0]])
+    """
+
+    values: Shaped[Tensor, "steps *features"]
+    lengths: Int64[Tensor, " batch"]
+    mask: Bool[Tensor, "batch time"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.lengths.ndim != 1 or self.lengths.dtype != torch.int64 or self.lengths.device.type != "cpu":
+            got = f"{tuple(self.lengths.shape)} {self.lengths.dtype} on {self.lengths.device}"
+            raise DataError("the lengths have the wrong form", expected="(batch,) int64 on the CPU", got=got)
+        if bool((self.lengths < 0).any()):
+            row = int((self.lengths < 0).nonzero()[0])
+            raise DataError("a length is negative", got=int(self.lengths[row]), where=f"row {row}")
+        if self.values.ndim == 0 or int(self.lengths.sum()) != self.values.shape[0]:
+            got = f"lengths adding up to {int(self.lengths.sum())} and values of shape {tuple(self.values.shape)}"
+            raise DataError("lengths and values do not fit", expected="as many values as the lengths add up to", got=got)
+        if self.mask is not None and not torch.equal(self.mask.sum(1), self.lengths):
+            raise DataError("mask and lengths do not fit", expected="each length to count its row's valid steps")
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Any]) -> Ragged:
+        """From one tensor or array per row, each `(length, *features)`, the features alike."""
+        tensors = [torch.as_tensor(row) for row in rows]
+        if not tensors:
+            raise DataError("a batch needs at least one row", expected="a list of sequences", got="an empty list")
+        trailing = next((t.shape[1:] for t in tensors if len(t)), tensors[0].shape[1:])
+        dtype = next((t.dtype for t in tensors if len(t)), tensors[0].dtype)
+        for i, row in enumerate(tensors):
+            if row.ndim == 0 or (len(row) and row.shape[1:] != trailing):
+                expected = f"(length, {', '.join(map(str, trailing))})" if trailing else "(length,)"
+                raise ShapeError("a row has another shape", expected=expected, got=tuple(row.shape), where=f"row {i}")
+        values = torch.cat([t.reshape(len(t), *trailing).to(dtype) for t in tensors])
+        return cls(values, torch.tensor([len(t) for t in tensors]))
+
+    @classmethod
+    def from_padded(cls, padded: Shaped[Tensor, "batch time *features"], lengths: Any) -> Ragged:
+        """The first `lengths[i]` steps of each row i. Raises `DataError` for lengths that do not fit."""
+        lengths = check_lengths(lengths, *padded.shape[:2])
+        valid = torch.arange(padded.shape[1]) < lengths[:, None]
+        return cls(padded[valid.to(padded.device)], lengths)
+
+    @classmethod
+    def compress(cls, padded: Shaped[Tensor, "batch time *features"], mask: Shaped[Tensor, "batch time"]) -> Ragged:
+        """The steps where `mask` is true, at the start, the end or anywhere; `expand` puts them back."""
+        if mask.shape != padded.shape[:2]:
+            raise ShapeError("the mask does not fit the data", expected=tuple(padded.shape[:2]), got=tuple(mask.shape))
+        mask = mask.bool()
+        on_cpu = mask.cpu()
+        return cls(padded[mask.to(padded.device)], on_cpu.sum(1), on_cpu)
+
+    def with_values(self, values: Shaped[Tensor, "steps *features"]) -> Ragged:
+        """The same rows with other values."""
+        return Ragged(values, self.lengths, self.mask)
+
+    def pad(self, time: int | None = None) -> Shaped[Tensor, "batch time *features"]:
+        """Padded with zeros behind each row to `time` steps (default: the longest row)."""
+        longest = int(self.lengths.max()) if len(self.lengths) else 0
+        time = longest if time is None else time
+        if time < longest:
+            raise ShapeError("rows do not fit in the padded length", expected=f"at least {longest}", got=time)
+        valid = torch.arange(time) < self.lengths[:, None]
+        out = self.values.new_zeros(len(self.lengths), time, *self.values.shape[1:])
+        return out.masked_scatter_(_as_wide_as(valid.to(out.device), out), self.values)
+
+    def expand(self, zeros: bool = False) -> Shaped[Tensor, "batch time *features"]:
+        """Back in the padded form it was compressed from.
+
+        A masked step repeats the row's last valid value, and is zero before the first (Keras's semantics);
+        with `zeros` every masked step is zero. Without a mask this is `pad()`.
+        """
+        if self.mask is None:
+            return self.pad()
+        seen = self.mask.cumsum(1)
+        real = self.mask if zeros else seen > 0
+        index = (self.offsets[:, None] + seen) * real  # 0 is the zero step put in front
+        values = torch.cat([self.values.new_zeros(1, *self.values.shape[1:]), self.values])
+        return values[index.to(values.device)]
+
+    def reverse(self) -> Ragged:
+        """Each row back to front (the mask with it)."""
+        backwards = self.values[self.reversal.to(self.values.device)]
+        return Ragged(backwards, self.lengths, None if self.mask is None else self.mask.flip(1))
+
+    def select(self, rows: Any) -> Ragged:
+        """Some rows, in the order given: indices `(rows,)`."""
+        rows = torch.as_tensor(rows)
+        lengths = self.lengths[rows]
+        start = torch.repeat_interleave(self.offsets[rows] - _starts(lengths), lengths)
+        index = start + torch.arange(int(lengths.sum()))
+        values = self.values[index.to(self.values.device)]
+        return Ragged(values, lengths, None if self.mask is None else self.mask[rows])
+
+    def rows(self) -> list[Tensor]:
+        """One tensor per row."""
+        return list(self.values.split(self.lengths.tolist()))
+
+    def to(self, *args: Any, **kwargs: Any) -> Ragged:
+        """The values moved or cast as `Tensor.to` does; lengths and mask stay on the CPU."""
+        return self.with_values(self.values.to(*args, **kwargs))
+
+    def last(self) -> Shaped[Tensor, "batch *features"]:
+        """The last step of each row; zeros for a row without steps."""
+        values = torch.cat([self.values.new_zeros(1, *self.values.shape[1:]), self.values])
+        return values[((self.offsets + self.lengths) * (self.lengths > 0)).to(values.device)]
+
+    @property
+    def offsets(self) -> Int64[Tensor, " batch"]:
+        """Where each row begins in `values`."""
+        return _starts(self.lengths)
+
+    @property
+    def row_index(self) -> Int64[Tensor, " steps"]:
+        """The row each step belongs to."""
+        return torch.repeat_interleave(torch.arange(len(self.lengths)), self.lengths)
+
+    @property
+    def reversal(self) -> Int64[Tensor, " steps"]:
+        """The permutation of the steps that turns every row back to front; its own inverse."""
+        ends = torch.repeat_interleave(2 * self.offsets + self.lengths - 1, self.lengths)
+        return ends - torch.arange(len(ends))
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """`(batch, None, *features)`: the time axis has no single size."""
+        return (len(self.lengths), None, *self.values.shape[1:])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.values.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.values.device
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __repr__(self) -> str:
+        return f"Ragged(batch={len(self)}, steps={len(self.values)}, features={tuple(self.values.shape[1:])})"
+
+
+def check_lengths(lengths: Any, batch: int, time: int) -> Int64[Tensor, " batch"]:
+    """Lengths as int64 on the CPU, checked against the data they describe: one per row, 0..time."""
+    lengths = torch.as_tensor(lengths).detach().cpu()
+    if lengths.shape != (batch,) or lengths.is_floating_point():
+        got = f"{tuple(lengths.shape)} of {lengths.dtype}"
+        raise DataError("the lengths do not fit the data", expected=f"({batch},) integers, one per row", got=got)
+    wrong = ((lengths < 0) | (lengths > time)).nonzero()
+    if len(wrong):
+        row = int(wrong[0])
+        raise DataError(
+            "a length does not fit the data", expected=f"0 to {time}", got=int(lengths[row]), where=f"row {row}"
+        )
+    return lengths.long()
+
+
+def _starts(lengths: Tensor) -> Tensor:
+    return lengths.cumsum(0) - lengths
+
+
+def _as_wide_as(mask: Tensor, like: Tensor) -> Tensor:
+    return mask.reshape(*mask.shape, *(1,) * (like.ndim - mask.ndim)).expand_as(like)
