@@ -99,3 +99,13 @@ def _lookup(name: str, known: Mapping[str, Any], where: str) -> Any:
             fix=f"pass it: rondeau.load(path, custom_objects={{{name!r}: {name}}})",
         )
     return known[name]
+
+
+def remake(value: Any, **changes: Any) -> Any:
+    """A new object like `value`, from the arguments it was made with, some of them changed; objects inside are remade too."""
+    if isinstance(value, Configurable):
+        arguments = {**value._arguments, **changes}
+        return type(value)(**{name: remake(argument) for name, argument in arguments.items()})
+    if isinstance(value, list):
+        return [remake(item) for item in value]
+    return value

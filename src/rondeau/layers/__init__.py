@@ -1,0 +1,49 @@
+"""Keras-style layers over cells and `scan`."""
+
+from rondeau.cells import Cell, GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
+from rondeau.layers.attention import AdditiveAttention, Attention
+from rondeau.layers.base import Layer
+from rondeau.layers.bidirectional import Bidirectional
+from rondeau.layers.convolution import Conv1D
+from rondeau.layers.core import Activation, Dense, Dropout, Embedding, Flatten, Input, InputLayer
+from rondeau.layers.merge import Add, Average, Concatenate, Multiply
+from rondeau.layers.normalization import LayerNormalization
+from rondeau.layers.pooling import GlobalAveragePooling1D, GlobalMaxPooling1D, MaxPooling1D
+from rondeau.layers.recurrent import RNN
+from rondeau.layers.standard import GRU, LSTM, SimpleRNN
+from rondeau.layers.time import Masking, RepeatVector, TimeDistributed
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Activation",
+    "Add",
+    "AdditiveAttention",
+    "Attention",
+    "Average",
+    "Bidirectional",
+    "Cell",
+    "Concatenate",
+    "Conv1D",
+    "Dense",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "GRUCell",
+    "GlobalAveragePooling1D",
+    "GlobalMaxPooling1D",
+    "Input",
+    "InputLayer",
+    "LSTMCell",
+    "Layer",
+    "LayerNormalization",
+    "Masking",
+    "MaxPooling1D",
+    "Multiply",
+    "RepeatVector",
+    "SimpleRNN",
+    "SimpleRNNCell",
+    "StackedRNNCells",
+    "TimeDistributed",
+]

@@ -1,0 +1,115 @@
+"""Both directions over the same steps (Schuster & Paliwal 1997)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rondeau.config import remake
+from rondeau.errors import ArgumentError
+from rondeau.layers.base import Layer
+from rondeau.layers.graph import Shape
+from rondeau.layers.recurrent import RNN
+from rondeau.sequence import Ragged
+
+_MERGE = ("concat", "sum", "mul", "ave", None)
+
+
+class Bidirectional(Layer):
+    """A recurrent layer forwards and its twin backwards, their outputs merged step by step.
+
+    Args:
+        layer: a recurrent layer; two new ones like it are made, with weights of their own.
+        merge_mode: 'concat' (default), 'sum', 'mul', 'ave', or None for both outputs apart.
+        backward_layer: another layer for the way back, with `go_backwards=True`.
+
+    Masked steps are not computed; with `return_sequences` their output is zero, as in Keras. With `return_state` the forward
+    states come first, then the backward ones; `initial_state` likewise.
+    """
+
+    input_rank = 3
+
+    def __init__(self, layer: Any, merge_mode: str | None = "concat", backward_layer: Any = None, **options: Any) -> None:
+        super().__init__(**options)
+        if not isinstance(layer, RNN):
+            raise ArgumentError("Bidirectional: layer", expected="a recurrent layer", got=type(layer).__name__)
+        if merge_mode not in _MERGE:
+            raise ArgumentError("Bidirectional: merge_mode", expected=f"one of {_MERGE}", got=repr(merge_mode))
+        self.merge_mode = merge_mode
+        # new layers, so that the template's weights are not shared
+        self.forward_layer: RNN = remake(layer, name=f"forward_{layer.name}")
+        template = layer if backward_layer is None else backward_layer
+        backwards = True if backward_layer is None else backward_layer.go_backwards
+        self.backward_layer: RNN = remake(template, name=f"backward_{template.name}", go_backwards=backwards)
+        self._check_twins()
+        self.return_sequences, self.return_state = layer.return_sequences, layer.return_state
+        self.stateful = layer.stateful
+
+    def _check_twins(self) -> None:
+        forward, backward = self.forward_layer, self.backward_layer
+        if forward.go_backwards == backward.go_backwards:
+            got = f"go_backwards={forward.go_backwards} in both"
+            raise ArgumentError("Bidirectional: the layers must read in opposite directions", got=got)
+        for name in ("return_sequences", "return_state", "stateful"):
+            if getattr(forward, name) != getattr(backward, name):
+                got = f"{getattr(forward, name)} and {getattr(backward, name)}"
+                raise ArgumentError(f"Bidirectional: the layers differ in {name}", expected="the same in both", got=got)
+
+    def build(self, input_shape: Shape) -> None:
+        self.forward_layer.build_for(input_shape)
+        self.backward_layer.build_for(input_shape)
+
+    def compute_output_shape(self, input_shape: Shape) -> Any:
+        forward = self.forward_layer.compute_output_shape(input_shape)
+        backward = self.backward_layer.compute_output_shape(input_shape)
+        one, states = (forward[0], forward[1:] + backward[1:]) if self.return_state else (forward, [])
+        other = backward[0] if self.return_state else backward
+        if self.merge_mode is None:
+            return [one, other, *states]
+        merged = (*one[:-1], one[-1] + other[-1]) if self.merge_mode == "concat" else one
+        return [merged, *states] if self.return_state else merged
+
+    def reset_states(self) -> None:
+        """Forget the states kept between batches (`stateful`)."""
+        self.forward_layer.reset_states()
+        self.backward_layer.reset_states()
+
+    reset_state = reset_states
+
+    def forward(self, x: Any, initial_state: Any = None, mask: Tensor | None = None) -> Any:
+        masked = mask is not None
+        steps = Ragged.compress(x, mask) if mask is not None else x
+        begin: tuple[Any, Any] = (None, None)
+        if initial_state is not None:
+            half = len(initial_state) // 2
+            begin = (initial_state[:half], initial_state[half:])
+        there = self.forward_layer(steps, initial_state=begin[0])
+        back = self.backward_layer(steps, initial_state=begin[1])
+        states: tuple[Any, ...] = ()
+        if self.return_state:
+            states = (*there[1:], *back[1:])
+            there, back = there[0], back[0]
+        if self.return_sequences:  # align the second with the first, which keeps the order it read in
+            back = back.reverse() if isinstance(back, Ragged) else back.flip(1)
+        merged = self._merge(there, back)
+        if masked and self.return_sequences:
+            merged = tuple(y.expand(zeros=True) for y in merged)
+        if self.merge_mode is not None and not self.return_state:
+            return merged[0]
+        return (*merged, *states)
+
+    def _merge(self, there: Any, back: Any) -> tuple[Any, ...]:
+        if self.merge_mode is None:
+            return there, back
+        if isinstance(there, Ragged):
+            return (there.with_values(self._merged(there.values, back.values)),)
+        return (self._merged(there, back),)
+
+    def _merged(self, there: Tensor, back: Tensor) -> Tensor:
+        if self.merge_mode == "concat":
+            return torch.cat([there, back], dim=-1)
+        if self.merge_mode == "mul":
+            return there * back
+        return (there + back) / 2 if self.merge_mode == "ave" else there + back
