@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import shlex
+import stat
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,13 +53,20 @@ def read_text(path: str | os.PathLike[str]) -> list[Document]:
     Raises `DataError`: path missing or unreadable; a file that is empty (or blank), binary, or not UTF-8 (with the
     byte's offset and line); a folder without any text.
     """
+    wanted = "a text file or a folder of them"
+    if not os.fspath(path):  # Path("") would be the current folder
+        raise DataError("no such file or folder", expected=wanted, got="an empty path")
     root = Path(path)
-    if root.is_dir():
+    try:
+        mode = root.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError("no such file or folder", expected=wanted, got=str(root)) from error
+    except OSError as error:
+        raise DataError("unreadable file", got=error.strerror, where=root) from error
+    if stat.S_ISDIR(mode):
         return _read_folder(root)
-    if not root.exists():
-        raise DataError("no such file or folder", expected="a text file or a folder of them", got=str(root))
-    if not root.is_file():
-        raise DataError("neither a file nor a folder", expected="a text file or a folder of them", got=str(root))
+    if not stat.S_ISREG(mode):
+        raise DataError("neither a file nor a folder", expected=wanted, got=str(root))
     return [Document(root.name, _read_file(root))]
 
 
@@ -70,11 +78,13 @@ def _read_folder(root: Path) -> list[Document]:
         here = Path(folder).relative_to(root)
         skipped["hidden"] += [(here / name).as_posix() for name in sorted(folders + files) if name.startswith(".")]
         folders[:] = [name for name in folders if not name.startswith(".")]
+        links = [name for name in folders if (root / here / name).is_symlink()]
+        skipped["link to a folder"] += [(here / name).as_posix() for name in links]
         for name in files:
             file = here / name
             if name.startswith("."):
                 continue
-            if not (root / file).is_file():  # a pipe, a socket or a dangling link: reading could block or fail
+            if not os.path.isfile(root / file):  # a pipe, a socket or a dangling link: reading could block or fail
                 skipped["not a regular file"].append(file.as_posix())
                 continue
             try:
@@ -84,8 +94,8 @@ def _read_folder(root: Path) -> list[Document]:
     skipped["unreadable folder"] += [str(error.filename) for error in errors]
     report = _skip_report(skipped)
     if not documents:
-        fix = f"left out: {report}" if report else "the folder is empty"
-        raise DataError("no text in the folder", expected="at least one UTF-8 text file", where=root, fix=fix)
+        got = report or "an empty folder"
+        raise DataError("no text in the folder", expected="at least one UTF-8 text file", got=got, where=root)
     if report:
         logger.warning("%s: %d files read; left out: %s", root, len(documents), report)
     return sorted(documents)
@@ -118,11 +128,13 @@ def _read_file(path: Path) -> str:
             expected="UTF-8",
             got=f"byte 0x{data[offset]:02x} at offset {offset}, line {data.count(10, 0, offset) + 1} ({error.reason})",
             where=path,
-            fix=_convert(path, "LATIN1") + "; put the file's real encoding in the place of LATIN1",
+            fix=_convert(path, "LATIN1") + ", with the file's real encoding in the place of LATIN1",
         ) from error
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     if not text.strip():
-        raise DataError("empty file", expected="text", got=f"{len(data)} bytes, all blank", where=path)
+        raise DataError(
+            "empty file", expected="text", got=f"{len(data)} blank bytes" if data else "0 bytes", where=path
+        )
     return text
 
 
@@ -138,7 +150,7 @@ def _refuse_binary(data: bytes, path: Path) -> None:
 
 def _convert(path: Path, encoding: str) -> str:
     source, target = shlex.quote(str(path)), shlex.quote(f"{path}.utf8")
-    return f"Convert it first: iconv -f {encoding} -t UTF-8 {source} > {target}"
+    return f"Convert it first (iconv -f {encoding} -t UTF-8 {source} > {target})"
 
 
 def repeats(documents: Sequence[Document]) -> list[int | None]:
@@ -239,5 +251,5 @@ def require_length(text_name: str, tokens: int, window: int) -> None:
             f"the {text_name} text is too short for a window",
             expected=f"at least {window + 1} tokens (a window of {window} steps and the last one's target)",
             got=f"{tokens} tokens",
-            fix="give more text" + (f", or use a window of at most {tokens - 1} steps" if tokens > 1 else ""),
+            fix="Give more text" + (f", or use a window of at most {tokens - 1} steps" if tokens > 1 else ""),
         )

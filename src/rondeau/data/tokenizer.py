@@ -20,7 +20,7 @@ UNKNOWN = "\ufffd"
 """What an unknown token is decoded to."""
 
 _CHUNK = 1 << 20  # characters: the tokenizers library needs some 100 bytes of memory per token it encodes at once
-_SEAM = re.compile(r"[!-~](?=\n)")  # no piece reaches from a visible character over a line break: a safe place to cut
+_SEAM = re.compile(r"\S(?=\n)")  # no piece reaches from a visible character over a line break: a safe place to cut
 
 
 class StreamDecoder(Protocol):
@@ -66,6 +66,12 @@ class CharacterTokenizer:
 
     Args:
         characters: the known characters, ids 1, 2, ... in this order; "\ufffd" itself always has id 0.
+
+    >>> tokenizer = CharacterTokenizer.train("banana")
+    >>> tokenizer.encode("nab!").tolist()
+    [3, 1, 2, 0]
+    >>> tokenizer.decode([2, 1, 3])
+    'ban'
     """
 
     unknown = 0
@@ -91,10 +97,11 @@ class CharacterTokenizer:
     def encode(self, text: str) -> Ids:
         # A lone surrogate (from an undecodable command line) is no error here: it is one more unknown character.
         codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
-        return self._table[np.minimum(codes, len(self._table) - 1)]
+        ids: Ids = self._table[np.minimum(codes, len(self._table) - 1)]
+        return ids
 
     def decode(self, ids: ArrayLike) -> str:
-        codes = self._codes[_checked(ids, self.size)]
+        codes = self._codes[checked_ids(ids, self.size)]
         return codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
 
     def decode_stream(self) -> StreamDecoder:
@@ -179,7 +186,7 @@ class BPETokenizer:
         return np.concatenate([np.zeros(0, np.int64), *(np.array(part, np.int64) for part in parts)])
 
     def decode(self, ids: ArrayLike) -> str:
-        return b"".join(self._bytes[i] for i in _checked(ids, self.size)).decode("utf-8", "replace")
+        return b"".join(self._bytes[i] for i in checked_ids(ids, self.size)).decode("utf-8", "replace")
 
     def decode_stream(self) -> StreamDecoder:
         return _ByteStream(self._bytes)
@@ -209,7 +216,7 @@ class _ByteStream:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, token: int) -> str:
-        _checked([token], len(self._pieces))
+        checked_ids([token], len(self._pieces))
         return self._decoder.decode(self._pieces[token])
 
     def flush(self) -> str:
@@ -224,7 +231,8 @@ def tokenizer_from_json(data: dict[str, Any]) -> CharacterTokenizer | BPETokeniz
     return CharacterTokenizer.from_json(data) if kind == "characters" else BPETokenizer.from_json(data)
 
 
-def _checked(ids: ArrayLike, size: int) -> Ids:
+def checked_ids(ids: ArrayLike, size: int) -> Ids:
+    """`ids` as an array of shape (tokens,). Raises `DataError` for other shapes and for an id not in 0 ... size - 1."""
     array = np.asarray(ids)
     if array.size == 0:
         return np.zeros(0, np.int64)
@@ -281,7 +289,7 @@ def _encodable(text: str) -> str:
             "text that is not Unicode: a lone surrogate",
             got=f"U+{ord(text[error.start]):04X}",
             where=f"character {error.start}",
-            fix="remove it, or read the text as UTF-8",
+            fix="Remove it, or read the text as UTF-8",
         ) from error
     return text
 
