@@ -1,0 +1,84 @@
+# Everything is installed into .venv; only Python 3.10 or newer, pip and make have to be there before.
+#
+#   make demo                      another interpreter: make demo PYTHON=python3.12
+#
+# On Linux, PyPI's PyTorch is the CUDA build, several gigabytes with its libraries. PyTorch's own index has a small one
+# for the CPU, which pip prefers once it knows it:
+#
+#   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PINS := pyproject.toml constraints.txt
+INSTALL := $(BIN)/python -m pip install --no-input --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-all examples lint format docs install clean interpreter
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.core  ## train a language model on an embedded text and show what it learnt (minutes)
+	$(BIN)/rondeau demo
+
+test: $(VENV)/.test  ## the tests
+	$(BIN)/python -m pytest
+
+test-all: $(VENV)/.test  ## the tests, the slow ones too
+	$(BIN)/python -m pytest -m ""
+
+examples: $(VENV)/.test  ## run every program in examples/
+	@set -e; for program in $(sort $(wildcard examples/*.py)); do echo "== $$program"; $(BIN)/python -W error $$program; done
+
+lint: $(VENV)/.dev  ## style, types, and which room imports which
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/.dev  ## put style right where a tool can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: $(VENV)/.dev  ## the documentation, into site/
+	$(BIN)/mkdocs build --strict
+
+install: $(VENV)/.dev  ## everything a developer needs, and the pre-commit hooks
+	$(BIN)/pre-commit install
+
+clean:  ## remove what make made
+	rm -rf $(VENV) site dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+# An empty file in .venv marks each step that is done; it is done again when the pins have changed.
+
+$(VENV)/.core: $(VENV)/.made $(PINS)
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.made $(PINS)
+	$(INSTALL) -e '.[test]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made $(PINS)
+	$(INSTALL) -e '.[test,dev,docs]'
+	@touch $@
+
+$(VENV)/.made: | interpreter
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# Says what is wrong with the interpreter before pip gets to say it at length.
+interpreter:
+	@if [ ! -e $(VENV)/.made ]; then \
+	  command -v $(PYTHON) >/dev/null 2>&1 || { \
+	    echo "There is no $(PYTHON) here. Install Python 3.10 or newer, or name one: make PYTHON=python3.12" >&2; exit 1; }; \
+	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	    echo "Rondeau needs Python 3.10 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12" >&2; exit 1; }; \
+	  $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "$(PYTHON) cannot make virtual environments: its venv or ensurepip module is missing. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; \
+	elif [ '$(origin PYTHON)' != file ]; then \
+	  asked=$$($(PYTHON) --version 2>&1); made=$$($(BIN)/python --version 2>&1); \
+	  [ "$$asked" = "$$made" ] || { echo "$(VENV) was made with $$made, not $$asked. Run make clean first." >&2; exit 1; }; \
+	fi
