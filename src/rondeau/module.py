@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.parameter import Parameter, UninitializedParameter
+from torch.nn.parameter import Parameter, UninitializedParameter, is_lazy
 
 from rondeau import init, regularizers
 from rondeau.config import Configurable
@@ -89,7 +89,9 @@ class BuildableModule(Configurable, torch.nn.Module):
         for module in self.modules():
             if isinstance(module, BuildableModule):
                 module._trainable = value
-        self.requires_grad_(value)
+        for weight in self.parameters():
+            if not is_lazy(weight):  # an unbuilt module follows in mark_built
+                weight.requires_grad_(value)
 
     @property
     def losses(self) -> list[Tensor]:

@@ -80,6 +80,25 @@ class Layer(BuildableModule):
     def named_by_user(self) -> bool:
         return self._name is not None
 
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        if self._name is not None:  # a model may have given it since
+            config["name"] = self._name
+        if not self._trainable:
+            config["trainable"] = False
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """The layer that `get_config` described; name and trainable are set from outside, no class need take them."""
+        config = dict(config)
+        name, trainable = config.pop("name", None), config.pop("trainable", True)
+        layer = cls(**config)
+        layer._name = name
+        if not trainable:
+            layer.trainable = False
+        return layer
+
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The output's shape, sizes unknown as None; a list of shapes for several outputs. Default: the input's."""
         return input_shape

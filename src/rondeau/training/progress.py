@@ -1,0 +1,95 @@
+"""What `fit` shows while it trains: a live view on a terminal, or a line an epoch."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from rondeau.errors import ArgumentError
+from rondeau.training.callbacks.base import Callback, Logs
+
+Describe = Callable[[Logs], str]
+
+
+def describe_logs(logs: Logs) -> str:
+    """`loss 0.1234  accuracy 0.9876`."""
+    return "  ".join(f"{name} {value:.4f}" for name, value in logs.items() if isinstance(value, (int, float)))
+
+
+def progress_callback(verbose: Any, describe: Describe = describe_logs) -> list[Callback]:
+    """The view for `verbose`: 'auto', 0 silent, 1 live, 2 a line an epoch. Raises `ArgumentError` for another value."""
+    if verbose == "auto":
+        verbose = 1 if sys.stdout.isatty() else 2
+    if verbose not in (0, 1, 2):
+        raise ArgumentError("verbose", expected="'auto', 0, 1 or 2", got=repr(verbose))
+    return [] if verbose == 0 else [LiveView(describe) if verbose == 1 else EpochLines(describe)]
+
+
+class LiveView(Callback):
+    """One bar an epoch: batch, losses and metrics, batches a second, time left."""
+
+    def __init__(self, describe: Describe = describe_logs, console: Console | None = None) -> None:
+        self.describe, self.console = describe, console
+
+    def on_train_begin(self, logs: Logs) -> None:
+        columns = (
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:.0f}/{task.fields[steps]}"),
+            TextColumn("{task.fields[words]}"),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(compact=True),
+        )
+        self.progress = Progress(*columns, console=self.console, refresh_per_second=8)
+        self.progress.start()
+
+    def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
+        self._open(epoch, 0)
+
+    def _open(self, epoch: int, done: int) -> None:
+        steps = self.params["steps"]
+        fields = {"epoch": f"{epoch + 1}/{self.params['epochs']}", "steps": steps or "?", "words": "", "rate": ""}
+        self.task = self.progress.add_task("", total=steps, completed=done, **fields)  # type: ignore[arg-type]
+        self.began, self.shown, self.first = time.monotonic(), 0.0, done
+
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        if not hasattr(self, "task"):  # a resumed run begins inside an epoch
+            self._open(self.loop.epoch, batch)
+        now = time.monotonic()
+        if now - self.shown >= 0.1:
+            rate = (batch + 1 - self.first) / max(now - self.began, 1e-9)
+            self.progress.update(
+                self.task, completed=batch + 1, words=self.describe(logs), rate=f"{rate:.1f} batches/s"
+            )
+            self.shown = now
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        self.progress.update(self.task, completed=self.params["steps"] or 0, words=self.describe(logs))
+        self.progress.stop_task(self.task)
+
+    def on_train_end(self, logs: Logs) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        self.progress.stop()
+
+
+class EpochLines(Callback):
+    """A line an epoch, for logs and pipes."""
+
+    def __init__(self, describe: Describe = describe_logs) -> None:
+        self.describe = describe
+
+    def on_train_begin(self, logs: Logs) -> None:
+        self.began = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        now = time.monotonic()
+        print(f"epoch {epoch + 1}/{self.params['epochs']}  {self.describe(logs)}  {now - self.began:.1f} s", flush=True)
+        self.began = now
