@@ -43,7 +43,7 @@ format: $(VENV)/.dev  ## put style right where a tool can
 	$(BIN)/ruff format
 
 docs: $(VENV)/.dev  ## the documentation, into site/
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 install: $(VENV)/.dev  ## everything a developer needs, and the pre-commit hooks
 	$(BIN)/pre-commit install
