@@ -59,13 +59,13 @@ def gelu(x: Tensor) -> Tensor:
 
 
 def silu(x: Tensor) -> Tensor:
-    """x sigmoid(x), also called swish (Ramachandran et al. 2017, arXiv 1710.05941)."""
+    """x sigmoid(x), by the name of 'swish' too (Ramachandran et al. 2017, arXiv 1710.05941)."""
     return F.silu(x)
 
 
 def softplus(x: Tensor) -> Tensor:
     """log(1 + exp(x))."""
-    return F.softplus(x)
+    return F.softplus(x, threshold=40.0)  # beyond it, x itself: below 40 log(1 + exp(x)) is more, in float64
 
 
 def softsign(x: Tensor) -> Tensor:
@@ -89,18 +89,38 @@ def log_softmax(x: Tensor) -> Tensor:
 
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    f.__name__: f
-    for f in (linear, tanh, sigmoid, hard_sigmoid, relu, leaky_relu, elu, selu, gelu, silu, softplus, softsign)
-    + (exponential, softmax, log_softmax)
-} | {"swish": silu}
+    "linear": linear,
+    "tanh": tanh,
+    "sigmoid": sigmoid,
+    "hard_sigmoid": hard_sigmoid,
+    "relu": relu,
+    "leaky_relu": leaky_relu,
+    "elu": elu,
+    "selu": selu,
+    "gelu": gelu,
+    "silu": silu,
+    "swish": silu,
+    "softplus": softplus,
+    "softsign": softsign,
+    "exponential": exponential,
+    "softmax": softmax,
+    "log_softmax": log_softmax,
+}
 
 
 def get(identifier: Any) -> Callable[[Tensor], Tensor]:
-    """An activation by name, the callable given, or `linear` for None. Raises `ArgumentError` for anything else."""
+    """An activation by name, the callable given, or `linear` for None. Raises `ArgumentError` for anything else.
+
+    >>> get("relu")(torch.tensor([-1.0, 2.0])).tolist()
+    [0.0, 2.0]
+    """
     if identifier is None:
         return linear
+    found: Callable[[Tensor], Tensor]
     if isinstance(identifier, str):
-        return by_name(identifier, FUNCTIONS, "activation")  # type: ignore[no-any-return]
-    if callable(identifier):
-        return identifier  # type: ignore[no-any-return]
+        found = by_name(identifier, FUNCTIONS, "activation")
+        return found
+    if callable(identifier) and not isinstance(identifier, type):
+        found = identifier
+        return found
     raise ArgumentError("not an activation", expected="a name, a function or None", got=repr(identifier))

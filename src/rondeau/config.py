@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 
 from rondeau.errors import CheckpointError, SaveError
+
+_T = TypeVar("_T", bound="Configurable")
 
 
 class Configurable:
     """Remembers the arguments it was made with.
 
-    Layers, cells, initialisers, regularisers, optimisers, losses are `Configurable`: `get_config()` gives the arguments in
-    JSON's types, and `from_config` makes the like of it. A class whose arguments are not plain values or other
+    Layers, cells, initialisers, regularisers, optimisers, losses are `Configurable`: `get_config()` gives the arguments
+    in JSON's types, and `from_config` makes the like of it. A class whose arguments are not plain values or other
     `Configurable` objects writes its own `get_config`.
+
+    >>> class Scale(Configurable):
+    ...     def __init__(self, factor=1.0, offset=0.0):
+    ...         self.factor, self.offset = factor, offset
+    >>> Scale(2.0).get_config()
+    {'factor': 2.0}
+    >>> Scale.from_config({'factor': 2.0}).factor
+    2.0
     """
 
     _arguments: dict[str, Any]
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __new__(cls: type[_T], *args: Any, **kwargs: Any) -> _T:
         self = super().__new__(cls)
         signature = inspect.signature(cls.__init__)
         try:
@@ -30,26 +42,37 @@ class Configurable:
             bound = {}
         arguments: dict[str, Any] = {}
         for name, value in list(bound.items())[1:]:
-            if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+            kind = signature.parameters[name].kind
+            if kind is inspect.Parameter.VAR_KEYWORD:
                 arguments.update(value)
             else:
-                arguments[name] = value
+                arguments[f"*{name}" if kind is inspect.Parameter.VAR_POSITIONAL else name] = value
         object.__setattr__(self, "_arguments", arguments)
         return self
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments in JSON's types. Raises `SaveError` for a value that has none."""
         owner = type(self).__name__
+        for name in self._arguments:
+            if name.startswith("*"):
+                raise SaveError(f"{owner}.__init__ takes {name}, which has no names to save", fix="Take a list instead")
         return {name: serialize(value, f"{owner}({name}=...)") for name, value in self._arguments.items()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """The object that `get_config` described; nested objects have been made already."""
+        """The object that `get_config` described; objects inside it are made already (`deserialize` does that)."""
         return cls(**config)
 
 
 def serialize(value: Any, where: str = "value") -> Any:
-    """`value` in JSON's types; objects become `{"class": name, "config": {...}}`, functions `{"function": name}`."""
+    """`value` in JSON's types; objects become `{"class": name, "config": {...}}`, functions `{"function": name}`.
+
+    Args:
+        where: how a `SaveError` names the value; raised for what has no such form: a lambda, a tensor.
+
+    >>> serialize({"sizes": (3, None)})
+    {'sizes': [3, None]}
+    """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, np.generic):
@@ -58,7 +81,7 @@ def serialize(value: Any, where: str = "value") -> Any:
         return {"class": type(value).__name__, "config": value.get_config()}
     if isinstance(value, (list, tuple)):
         return [serialize(item, f"{where}[{i}]") for i, item in enumerate(value)]
-    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value) and not _is_object(value):
         return {key: serialize(item, f"{where}[{key!r}]") for key, item in value.items()}
     if inspect.isfunction(value) or inspect.isbuiltin(value):
         if value.__name__ == "<lambda>":
@@ -76,22 +99,36 @@ def serialize(value: Any, where: str = "value") -> Any:
 def deserialize(data: Any, known: Mapping[str, Any], where: str = "config") -> Any:
     """What `serialize` wrote, made again from the classes and functions in `known`; nothing is imported.
 
-    Raises `CheckpointError` when the name is not in `known`.
+    Raises `CheckpointError` when a name is not in `known`, or does not name what it is said to be.
+
+    >>> deserialize({"function": "double"}, known={"double": lambda x: 2 * x})(4)
+    8
     """
     if isinstance(data, list):
         return [deserialize(item, known, f"{where}[{i}]") for i, item in enumerate(data)]
-    if isinstance(data, dict) and data.keys() == {"class", "config"}:
-        kind = _lookup(data["class"], known, where)
-        config = {k: deserialize(v, known, f"{where}.{data['class']}.{k}") for k, v in data["config"].items()}
-        return kind.from_config(config)
-    if isinstance(data, dict) and data.keys() == {"function"}:
-        return _lookup(data["function"], known, where)
-    if isinstance(data, dict):
+    if not isinstance(data, dict):
+        return data
+    if not _is_object(data):
         return {key: deserialize(item, known, f"{where}.{key}") for key, item in data.items()}
-    return data
+    if "function" in data:
+        return _lookup(data["function"], known, where)
+    name, config = data["class"], data["config"]
+    kind = _lookup(name, known, where)
+    if not hasattr(kind, "from_config") or not isinstance(config, dict):
+        raise CheckpointError(
+            "the saved object is damaged", expected="a class and its arguments", got=data, where=where
+        )
+    return kind.from_config({key: deserialize(item, known, f"{where}.{name}.{key}") for key, item in config.items()})
 
 
-def _lookup(name: str, known: Mapping[str, Any], where: str) -> Any:
+def _is_object(data: Mapping[str, Any]) -> bool:
+    """Whether this is how `serialize` writes an object or a function; a plain dict must not have just these keys."""
+    return data.keys() in ({"class", "config"}, {"function"})
+
+
+def _lookup(name: Any, known: Mapping[str, Any], where: str) -> Any:
+    if not isinstance(name, str):
+        raise CheckpointError("the saved object is damaged", expected="a name", got=repr(name), where=where)
     if name not in known:
         raise CheckpointError(
             f"the saved model uses {name!r}, which Rondeau does not have",
@@ -102,10 +139,17 @@ def _lookup(name: str, known: Mapping[str, Any], where: str) -> Any:
 
 
 def remake(value: Any, **changes: Any) -> Any:
-    """A new object like `value`, from the arguments it was made with, some of them changed; objects inside are remade too."""
+    """A new object like `value`, from the arguments it was made with, some changed; objects inside are made anew too.
+
+    Modules that are not `Configurable` (plain torch ones) are copied, weights and all; everything else is shared.
+    """
     if isinstance(value, Configurable):
         arguments = {**value._arguments, **changes}
         return type(value)(**{name: remake(argument) for name, argument in arguments.items()})
-    if isinstance(value, list):
-        return [remake(item) for item in value]
-    return value
+    if isinstance(value, tuple) and hasattr(value, "_make"):
+        return value._make(remake(item) for item in value)
+    if isinstance(value, (list, tuple)):
+        return type(value)(remake(item) for item in value)
+    if isinstance(value, dict):
+        return {key: remake(item) for key, item in value.items()}
+    return copy.deepcopy(value) if isinstance(value, torch.nn.Module) else value

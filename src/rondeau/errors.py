@@ -14,6 +14,9 @@ class RondeauError(Exception):
         fix: what the user can do about it, as a sentence without a full stop.
 
     The parts stay readable as attributes of the same names.
+
+    >>> str(RondeauError("the rate is too large", expected="0 to 1", got=2, where="layer dropout", fix="Divide by 100"))
+    'the rate is too large (at layer dropout): expected 0 to 1, got 2. Divide by 100.'
     """
 
     def __init__(
@@ -26,7 +29,10 @@ class RondeauError(Exception):
         fix: str | None = None,
     ) -> None:
         self.what, self.expected, self.got, self.where, self.fix = what, expected, got, where, fix
-        super().__init__(_message(what, expected, got, where, fix))
+        super().__init__(what)
+
+    def __str__(self) -> str:  # made from the parts, so that it survives pickling, as between a DataLoader's processes
+        return _message(self.what, self.expected, self.got, self.where, self.fix)
 
 
 def _message(what: str, expected: object, got: object, where: object, fix: str | None) -> str:
@@ -34,7 +40,9 @@ def _message(what: str, expected: object, got: object, where: object, fix: str |
     text = what + (f" (at {where})" if where is not None else "")
     if details:
         text += ": " + ", ".join(details)
-    return text + (f". {fix}." if fix else ".")
+    if not fix:
+        return text + "."
+    return f"{text}. {fix}" + ("" if fix[-1] in ".?!" else ".")
 
 
 class ArgumentError(RondeauError, ValueError):

@@ -15,9 +15,12 @@ from rondeau.errors import ArgumentError, ShapeError
 
 
 class Initializer(Configurable):
-    """`initializer(shape)` gives a tensor of that shape in torch's default type.
+    """`initializer(shape)` gives a tensor of that shape in torch's default type and on its default device.
 
     Those that draw take `seed` (default `None`: torch's global generator); with a seed every call draws the same.
+
+    >>> Constant(2.0)((2, 3)).tolist()
+    [[2.0, 2.0, 2.0], [2.0, 2.0, 2.0]]
     """
 
     seed: int | None = None
@@ -27,9 +30,9 @@ class Initializer(Configurable):
         raise NotImplementedError(type(self).__name__)  # abstract
 
     def __call__(self, shape: tuple[int, ...]) -> Tensor:
-        generator = None if self.seed is None else torch.Generator().manual_seed(self.seed)
         with torch.no_grad():
             tensor = torch.empty(shape)
+            generator = None if self.seed is None else torch.Generator(tensor.device).manual_seed(self.seed)
             self.fill(tensor, generator)
         return tensor
 
@@ -59,7 +62,10 @@ class Constant(Initializer):
 
 
 class Identity(Initializer):
-    """The identity matrix times `gain`; 2-D only. For ReLU recurrences (Le et al. 2015, arXiv 1504.00941)."""
+    """The identity matrix times `gain` (default 1), for ReLU recurrences (Le et al. 2015, arXiv 1504.00941).
+
+    Raises `ShapeError` for anything but a matrix; one that is not square has zeros beyond its diagonal.
+    """
 
     def __init__(self, gain: float = 1.0) -> None:
         self.gain = gain
@@ -71,9 +77,11 @@ class Identity(Initializer):
 
 
 class RandomNormal(Initializer):
-    """Normal of `mean` (0) and `stddev` (0.05)."""
+    """Normal of `mean` (0) and `stddev` (0.05). Raises `ArgumentError` for a negative deviation."""
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
+        if stddev < 0:
+            raise ArgumentError(f"{type(self).__name__}: stddev", expected="0 or more", got=stddev)
         self.mean, self.stddev, self.seed = mean, stddev, seed
 
     def fill(self, tensor: Tensor, generator: torch.Generator | None) -> None:
@@ -81,17 +89,20 @@ class RandomNormal(Initializer):
 
 
 class TruncatedNormal(RandomNormal):
-    """Normal of `mean` and `stddev`, redrawn beyond two standard deviations."""
+    """Normal of `mean` (0) and `stddev` (0.05), redrawn beyond two deviations; what is left deviates by 0.88 of it."""
 
     def fill(self, tensor: Tensor, generator: torch.Generator | None) -> None:
-        low, high = self.mean - 2 * self.stddev, self.mean + 2 * self.stddev
-        torch.nn.init.trunc_normal_(tensor, self.mean, self.stddev, low, high, generator=generator)
+        _truncated_normal(tensor, generator).mul_(self.stddev).add_(self.mean)
 
 
 class RandomUniform(Initializer):
-    """Uniform between `minval` (-0.05) and `maxval` (0.05)."""
+    """Uniform between `minval` (-0.05) and `maxval` (0.05). Raises `ArgumentError` where minval is above maxval."""
 
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
+        if minval > maxval:
+            raise ArgumentError(
+                "RandomUniform: minval and maxval", expected="minval <= maxval", got=f"{minval}, {maxval}"
+            )
         self.minval, self.maxval, self.seed = minval, maxval, seed
 
     def fill(self, tensor: Tensor, generator: torch.Generator | None) -> None:
@@ -99,10 +110,16 @@ class RandomUniform(Initializer):
 
 
 class VarianceScaling(Initializer):
-    """Variance `scale / n`, n the fan-in, fan-out or their mean; `distribution` 'truncated_normal' or 'uniform'.
+    """Mean zero and variance `scale / n`, so that signals keep their size from layer to layer.
 
-    Glorot & Bengio 2010 is (1, 'fan_avg'), He et al. 2015 (2, 'fan_in'), LeCun et al. 1998 (1, 'fan_in').
-    A kernel is `(..., in, out)`; leading axes (convolution taps) multiply both fans.
+    Args:
+        scale: 1 by default; above 0.
+        mode: n is the 'fan_in' (default), the 'fan_out', or their mean, 'fan_avg'. A kernel is `(..., in, out)`;
+            leading axes (convolution taps) multiply both fans.
+        distribution: 'truncated_normal' (default; redrawn beyond two deviations), 'untruncated_normal' or 'uniform'.
+
+    Raises `ArgumentError` for other values. Glorot & Bengio 2010 is (1, 'fan_avg'), He et al. 2015 (2, 'fan_in'),
+    LeCun et al. 1998 (1, 'fan_in').
     """
 
     def __init__(
@@ -112,12 +129,11 @@ class VarianceScaling(Initializer):
         distribution: str = "truncated_normal",
         seed: int | None = None,
     ) -> None:
-        if mode not in ("fan_in", "fan_out", "fan_avg") or distribution not in ("truncated_normal", "uniform"):
-            raise ArgumentError(
-                "VarianceScaling does not know this",
-                expected="mode fan_in, fan_out or fan_avg and distribution truncated_normal or uniform",
-                got=f"{mode!r}, {distribution!r}",
-            )
+        if scale <= 0:
+            raise ArgumentError(f"{type(self).__name__}: scale", expected="above 0", got=scale)
+        for name, value, known in (("mode", mode, _MODES), ("distribution", distribution, _DISTRIBUTIONS)):
+            if value not in known:
+                raise ArgumentError(f"VarianceScaling: {name}", expected=f"one of {', '.join(known)}", got=repr(value))
         self.scale, self.mode, self.distribution, self.seed = scale, mode, distribution, seed
 
     def fill(self, tensor: Tensor, generator: torch.Generator | None) -> None:
@@ -127,14 +143,21 @@ class VarianceScaling(Initializer):
         if self.distribution == "uniform":
             limit = math.sqrt(3 * variance)
             tensor.uniform_(-limit, limit, generator=generator)
+        elif self.distribution == "untruncated_normal":
+            tensor.normal_(0.0, math.sqrt(variance), generator=generator)
         else:
-            # what truncation at two deviations leaves of a unit normal's deviation
-            stddev = math.sqrt(variance) / 0.87962566103423978
-            torch.nn.init.trunc_normal_(tensor, 0.0, stddev, -2 * stddev, 2 * stddev, generator=generator)
+            _truncated_normal(tensor, generator).mul_(math.sqrt(variance) / _TRUNCATED_DEVIATION)
 
 
 class Orthogonal(Initializer):
-    """An orthogonal matrix times `gain` (Saxe et al. 2014, arXiv 1312.6120): rows or columns, whichever are fewer."""
+    """An orthogonal matrix times `gain` (default 1): its rows or columns, whichever are fewer, are orthonormal.
+
+    Axes before the last count as one. Raises `ShapeError` for fewer than two axes. Saxe et al. 2014, arXiv 1312.6120.
+
+    >>> q = Orthogonal(seed=0)((2, 4))
+    >>> torch.allclose(q @ q.T, torch.eye(2), atol=1e-6)
+    True
+    """
 
     def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
         self.gain, self.seed = gain, seed
@@ -143,8 +166,9 @@ class Orthogonal(Initializer):
         if tensor.ndim < 2:
             raise ShapeError("the orthogonal initialiser needs a matrix", expected="2 axes", got=tuple(tensor.shape))
         rows, columns = tensor.numel() // tensor.shape[-1], tensor.shape[-1]
-        normal = torch.empty(max(rows, columns), min(rows, columns)).normal_(generator=generator)
-        q, r = torch.linalg.qr(normal)
+        exact = tensor.dtype if tensor.dtype in (torch.float32, torch.float64) else torch.float32  # qr knows no halves
+        normal = torch.empty(max(rows, columns), min(rows, columns), dtype=exact, device=tensor.device)
+        q, r = torch.linalg.qr(normal.normal_(generator=generator))
         q = q * torch.sign(torch.diagonal(r))  # makes the decomposition, and so the draw, unique
         tensor.copy_(self.gain * (q if rows >= columns else q.T).reshape(tensor.shape))
 
@@ -157,11 +181,58 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return taps * shape[-2], taps * shape[-1]
 
 
-def _scaling(scale: float, mode: str, distribution: str) -> Callable[..., VarianceScaling]:
-    return lambda seed=None: VarianceScaling(scale, mode, distribution, seed)
+_MODES = ("fan_in", "fan_out", "fan_avg")
+_DISTRIBUTIONS = ("truncated_normal", "untruncated_normal", "uniform")
+_TRUNCATED_DEVIATION = 0.87962566103423978  # what cutting a unit normal off at two deviations leaves of its deviation
 
 
-_BY_NAME: dict[str, Callable[..., Initializer]] = {
+def _truncated_normal(tensor: Tensor, generator: torch.Generator | None) -> Tensor:
+    return torch.nn.init.trunc_normal_(tensor, 0.0, 1.0, -2.0, 2.0, generator=generator)
+
+
+class GlorotUniform(VarianceScaling):
+    """Uniform within ±sqrt(6 / (fan in + fan out)) (Glorot & Bengio 2010); the default for kernels."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__(1.0, "fan_avg", "uniform", seed)
+
+
+class GlorotNormal(VarianceScaling):
+    """Truncated normal of variance 2 / (fan in + fan out) (Glorot & Bengio 2010)."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__(1.0, "fan_avg", "truncated_normal", seed)
+
+
+class HeUniform(VarianceScaling):
+    """Uniform within ±sqrt(6 / fan in), for ReLUs (He et al. 2015, arXiv 1502.01852)."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__(2.0, "fan_in", "uniform", seed)
+
+
+class HeNormal(VarianceScaling):
+    """Truncated normal of variance 2 / fan in, for ReLUs (He et al. 2015, arXiv 1502.01852)."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__(2.0, "fan_in", "truncated_normal", seed)
+
+
+class LecunUniform(VarianceScaling):
+    """Uniform within ±sqrt(3 / fan in) (LeCun et al. 1998, Efficient BackProp)."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__(1.0, "fan_in", "uniform", seed)
+
+
+class LecunNormal(VarianceScaling):
+    """Truncated normal of variance 1 / fan in (LeCun et al. 1998, Efficient BackProp)."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__(1.0, "fan_in", "truncated_normal", seed)
+
+
+_BY_NAME: dict[str, type[Initializer]] = {
     "zeros": Zeros,
     "ones": Ones,
     "constant": Constant,
@@ -173,31 +244,34 @@ _BY_NAME: dict[str, Callable[..., Initializer]] = {
     "uniform": RandomUniform,
     "orthogonal": Orthogonal,
     "variance_scaling": VarianceScaling,
-    "glorot_uniform": _scaling(1.0, "fan_avg", "uniform"),
-    "glorot_normal": _scaling(1.0, "fan_avg", "truncated_normal"),
-    "he_uniform": _scaling(2.0, "fan_in", "uniform"),
-    "he_normal": _scaling(2.0, "fan_in", "truncated_normal"),
-    "lecun_uniform": _scaling(1.0, "fan_in", "uniform"),
-    "lecun_normal": _scaling(1.0, "fan_in", "truncated_normal"),
+    "glorot_uniform": GlorotUniform,
+    "glorot_normal": GlorotNormal,
+    "he_uniform": HeUniform,
+    "he_normal": HeNormal,
+    "lecun_uniform": LecunUniform,
+    "lecun_normal": LecunNormal,
 }
-GlorotUniform, GlorotNormal = _BY_NAME["glorot_uniform"], _BY_NAME["glorot_normal"]
-HeUniform, HeNormal = _BY_NAME["he_uniform"], _BY_NAME["he_normal"]
-LecunUniform, LecunNormal = _BY_NAME["lecun_uniform"], _BY_NAME["lecun_normal"]
 
 
 def get(identifier: Any) -> Callable[[tuple[int, ...]], Tensor]:
-    """An initialiser by name, or the one given; any callable `shape -> Tensor` will do."""
+    """An initialiser by name, or the one given; any callable `shape -> Tensor` will do. Raises `ArgumentError` else.
+
+    >>> get("zeros")((2,)).tolist()
+    [0.0, 0.0]
+    """
     if isinstance(identifier, str):
-        return by_name(identifier, _BY_NAME, "initializer")()
-    if callable(identifier) and not isinstance(identifier, type):
-        return identifier  # type: ignore[no-any-return]
+        kind: type[Initializer] = by_name(identifier, _BY_NAME, "initializer")
+        return kind()
     if isinstance(identifier, type) and issubclass(identifier, Initializer):
         return identifier()
+    if callable(identifier) and not isinstance(identifier, type):
+        found: Callable[[tuple[int, ...]], Tensor] = identifier
+        return found
     raise ArgumentError("not an initialiser", expected="a name or a callable shape -> tensor", got=repr(identifier))
 
 
 def by_name(name: str, table: dict[str, Any], kind: str) -> Any:
-    """The entry of `table` called `name`, written in any case, with or without underscores."""
+    """The entry called `name`, in any case, with or without underscores; else `ArgumentError`, with the nearest."""
     plain = {key.replace("_", ""): value for key, value in table.items()}
     found = table.get(name, plain.get(name.lower().replace("_", "")))
     if found is None:

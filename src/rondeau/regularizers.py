@@ -13,7 +13,12 @@ from rondeau.init import by_name
 
 
 class L1L2(Configurable):
-    """`l1 * sum |w| + l2 * sum w^2`; both default to 0, as in Keras."""
+    """`l1 * sum |w| + l2 * sum w^2`; both default to 0, as in Keras. Raises `ArgumentError` for a negative one.
+
+    >>> import torch
+    >>> L1L2(l1=0.1, l2=0.01)(torch.tensor([3.0, -4.0])).item()  # 0.1 * 7 + 0.01 * 25
+    0.9...
+    """
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
         if l1 < 0 or l2 < 0:
@@ -43,19 +48,25 @@ class L2(L1L2):
         super().__init__(l2=l2)
 
 
-def _both(l1: float = 0.01, l2: float = 0.01) -> L1L2:
-    return L1L2(l1, l2)
-
-
-_BY_NAME: dict[str, Callable[[], L1L2]] = {"l1": L1, "l2": L2, "l1_l2": _both}
+_BY_NAME: dict[str, Callable[[], L1L2]] = {"l1": L1, "l2": L2, "l1_l2": lambda: L1L2(0.01, 0.01)}
 
 
 def get(identifier: Any) -> Callable[[Tensor], Tensor] | None:
-    """A regulariser by name ('l1', 'l2', 'l1_l2'), the callable given, or None."""
+    """A regulariser by name ('l1', 'l2', 'l1_l2', each 0.01), the callable given, or None; `ArgumentError` else.
+
+    Keras knows 'l1_l2' as 'l1l2' and gives it weights of zero, which does nothing.
+    """
     if identifier is None:
         return None
+    found: Callable[[Tensor], Tensor]
     if isinstance(identifier, str):
-        return by_name(identifier, _BY_NAME, "regularizer")()  # type: ignore[no-any-return]
-    if callable(identifier):
-        return identifier  # type: ignore[no-any-return]
-    raise ArgumentError("not a regulariser", expected="a name, a callable weight -> loss, or None", got=repr(identifier))
+        found = by_name(identifier, _BY_NAME, "regularizer")()
+        return found
+    if isinstance(identifier, type) and issubclass(identifier, L1L2):
+        return identifier()
+    if callable(identifier) and not isinstance(identifier, type):
+        found = identifier
+        return found
+    raise ArgumentError(
+        "not a regulariser", expected="a name, a callable weight -> loss, or None", got=repr(identifier)
+    )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
@@ -21,7 +23,7 @@ class Ragged:
         values: all real steps, row after row: `(steps, *features)`.
         lengths: steps of each row, int64 on the CPU: `(batch,)`; zero is legal; they add up to `steps`.
         mask: where the steps stood in the padded tensor they were compressed from, bool on the CPU: `(batch, time)`;
-            `None` when they never were padded. `expand` needs it, nothing else reads it.
+            `None` when they never were padded. `expand` needs it; the other methods only carry it along.
 
     Raises `DataError` when lengths, values and mask do not fit each other.
 
@@ -43,18 +45,31 @@ class Ragged:
             raise DataError("a length is negative", got=int(self.lengths[row]), where=f"row {row}")
         if self.values.ndim == 0 or int(self.lengths.sum()) != self.values.shape[0]:
             got = f"lengths adding up to {int(self.lengths.sum())} and values of shape {tuple(self.values.shape)}"
-            raise DataError("lengths and values do not fit", expected="as many values as the lengths add up to", got=got)
-        if self.mask is not None and not torch.equal(self.mask.sum(1), self.lengths):
-            raise DataError("mask and lengths do not fit", expected="each length to count its row's valid steps")
+            raise DataError(
+                "lengths and values do not fit", expected="as many values as the lengths add up to", got=got
+            )
+        if self.mask is None:
+            return
+        if self.mask.ndim != 2 or self.mask.dtype != torch.bool or self.mask.device.type != "cpu":
+            got = f"{tuple(self.mask.shape)} {self.mask.dtype} on {self.mask.device}"
+            raise DataError("the mask has the wrong form", expected="(batch, time) bool on the CPU", got=got)
+        if not torch.equal(self.mask.sum(1), self.lengths):
+            valid = self.mask.sum(1).tolist()
+            raise DataError("mask and lengths do not fit", expected=f"lengths {valid}", got=self.lengths.tolist())
 
     @classmethod
     def from_rows(cls, rows: Sequence[Any]) -> Ragged:
-        """From one tensor or array per row, each `(length, *features)`, the features alike."""
-        tensors = [torch.as_tensor(row) for row in rows]
+        """From one tensor, array or list per row, each `(length, *features)`, the features alike.
+
+        The values take the rows' common type (integers and floats make floats); a row without steps has no say.
+        Raises `DataError` for no rows, or one that is no array of numbers, `ShapeError` for rows of unlike features.
+        """
+        tensors = [to_tensor(row, f"row {i}") for i, row in enumerate(rows)]
         if not tensors:
             raise DataError("a batch needs at least one row", expected="a list of sequences", got="an empty list")
-        trailing = next((t.shape[1:] for t in tensors if len(t)), tensors[0].shape[1:])
-        dtype = next((t.dtype for t in tensors if len(t)), tensors[0].dtype)
+        filled = [t for t in tensors if t.ndim and len(t)] or tensors[:1]
+        trailing = filled[0].shape[1:]
+        dtype = reduce(torch.promote_types, {t.dtype for t in filled})
         for i, row in enumerate(tensors):
             if row.ndim == 0 or (len(row) and row.shape[1:] != trailing):
                 expected = f"(length, {', '.join(map(str, trailing))})" if trailing else "(length,)"
@@ -63,15 +78,28 @@ class Ragged:
         return cls(values, torch.tensor([len(t) for t in tensors]))
 
     @classmethod
-    def from_padded(cls, padded: Shaped[Tensor, "batch time *features"], lengths: Any) -> Ragged:
-        """The first `lengths[i]` steps of each row i. Raises `DataError` for lengths that do not fit."""
+    def from_padded(cls, padded: Tensor, lengths: Any) -> Ragged:
+        """The first `lengths[i]` steps of each row i of `(batch, time, *features)`.
+
+        Raises `ShapeError` for a tensor without a time axis, `DataError` for lengths that do not fit.
+        """
+        _check_steps(padded)
         lengths = check_lengths(lengths, *padded.shape[:2])
         valid = torch.arange(padded.shape[1]) < lengths[:, None]
         return cls(padded[valid.to(padded.device)], lengths)
 
     @classmethod
-    def compress(cls, padded: Shaped[Tensor, "batch time *features"], mask: Shaped[Tensor, "batch time"]) -> Ragged:
-        """The steps where `mask` is true, at the start, the end or anywhere; `expand` puts them back."""
+    def compress(cls, padded: Tensor, mask: Tensor) -> Ragged:
+        """The steps of `(batch, time, *features)` where `mask`, `(batch, time)`, is true; `expand` puts them back.
+
+        Raises `ShapeError` where the two do not fit.
+
+        >>> x = torch.tensor([[1, 2, 3], [4, 5, 6]])
+        >>> r = Ragged.compress(x, torch.tensor([[False, True, False], [True, False, True]]))
+        >>> r.values.tolist(), r.expand().tolist(), r.expand(zeros=True).tolist()
+        ([2, 4, 6], [[0, 2, 2], [4, 4, 6]], [[0, 2, 0], [4, 0, 6]])
+        """
+        _check_steps(padded)
         if mask.shape != padded.shape[:2]:
             raise ShapeError("the mask does not fit the data", expected=tuple(padded.shape[:2]), got=tuple(mask.shape))
         mask = mask.bool()
@@ -79,11 +107,11 @@ class Ragged:
         return cls(padded[mask.to(padded.device)], on_cpu.sum(1), on_cpu)
 
     def with_values(self, values: Shaped[Tensor, "steps *features"]) -> Ragged:
-        """The same rows with other values."""
+        """The same rows, and mask, with other values: `(steps, *other features)`."""
         return Ragged(values, self.lengths, self.mask)
 
     def pad(self, time: int | None = None) -> Shaped[Tensor, "batch time *features"]:
-        """Padded with zeros behind each row to `time` steps (default: the longest row)."""
+        """Padded with zeros to `time` steps (default: the longest row); `ShapeError` if a row is longer."""
         longest = int(self.lengths.max()) if len(self.lengths) else 0
         time = longest if time is None else time
         if time < longest:
@@ -112,8 +140,8 @@ class Ragged:
         return Ragged(backwards, self.lengths, None if self.mask is None else self.mask.flip(1))
 
     def select(self, rows: Any) -> Ragged:
-        """Some rows, in the order given: indices `(rows,)`."""
-        rows = torch.as_tensor(rows)
+        """Some rows, in the order given: indices `(rows,)`, negative from the end; `DataError` beyond the batch."""
+        rows = _check_rows(rows, len(self))
         lengths = self.lengths[rows]
         start = torch.repeat_interleave(self.offsets[rows] - _starts(lengths), lengths)
         index = start + torch.arange(int(lengths.sum()))
@@ -122,7 +150,7 @@ class Ragged:
 
     def rows(self) -> list[Tensor]:
         """One tensor per row."""
-        return list(self.values.split(self.lengths.tolist()))
+        return list(torch.split(self.values, self.lengths.tolist()))
 
     def to(self, *args: Any, **kwargs: Any) -> Ragged:
         """The values moved or cast as `Tensor.to` does; lengths and mask stay on the CPU."""
@@ -170,23 +198,58 @@ class Ragged:
 
 
 def check_lengths(lengths: Any, batch: int, time: int) -> Int64[Tensor, " batch"]:
-    """Lengths as int64 on the CPU, checked against the data they describe: one per row, 0..time."""
-    lengths = torch.as_tensor(lengths).detach().cpu()
-    if lengths.shape != (batch,) or lengths.is_floating_point():
-        got = f"{tuple(lengths.shape)} of {lengths.dtype}"
+    """Lengths as int64 on the CPU. Raises `DataError` unless there is one integer per row, from 0 to `time`."""
+    given = to_tensor(lengths, "the lengths").detach().cpu()
+    whole = not (given.is_floating_point() or given.is_complex() or given.dtype == torch.bool) or not given.numel()
+    if given.shape != (batch,) or not whole:
+        got = f"{tuple(given.shape)} of {given.dtype}"
         raise DataError("the lengths do not fit the data", expected=f"({batch},) integers, one per row", got=got)
-    wrong = ((lengths < 0) | (lengths > time)).nonzero()
+    wrong = ((given < 0) | (given > time)).nonzero()
     if len(wrong):
         row = int(wrong[0])
         raise DataError(
-            "a length does not fit the data", expected=f"0 to {time}", got=int(lengths[row]), where=f"row {row}"
+            "a length does not fit the data", expected=f"0 to {time}", got=int(given[row]), where=f"row {row}"
         )
-    return lengths.long()
+    return given.long()
+
+
+def to_tensor(value: Any, where: str | None = None) -> Tensor:
+    """A tensor of a tensor, array (of any strides, read-only too) or nested list, shared with it where it can be.
+
+    Raises `DataError`, naming `where`, for what is no rectangle of numbers.
+    """
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, np.ndarray) and (not value.flags.writeable or any(stride < 0 for stride in value.strides)):
+        value = value.copy()
+    try:
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        got = f"{type(value).__name__} ({error})"
+        raise DataError(
+            "data that is no array of numbers", expected="a tensor, array or list", got=got, where=where
+        ) from error
 
 
 def _starts(lengths: Tensor) -> Tensor:
-    return lengths.cumsum(0) - lengths
+    return torch.cumsum(lengths, 0) - lengths
 
 
 def _as_wide_as(mask: Tensor, like: Tensor) -> Tensor:
-    return mask.reshape(*mask.shape, *(1,) * (like.ndim - mask.ndim)).expand_as(like)
+    return mask.reshape(*mask.shape, *[1] * (like.ndim - mask.ndim)).expand_as(like)
+
+
+def _check_steps(padded: Tensor) -> None:
+    if padded.ndim < 2:
+        raise ShapeError("a padded batch", expected="(batch, time, ...)", got=tuple(padded.shape))
+
+
+def _check_rows(rows: Any, batch: int) -> Tensor:
+    index = to_tensor(rows, "the rows").cpu()
+    if index.ndim != 1 or (index.numel() and (index.is_floating_point() or index.dtype == torch.bool)):
+        got = f"{tuple(index.shape)} of {index.dtype}"
+        raise DataError("rows are selected by their indices", expected="(rows,) integers", got=got)
+    wrong = ((index < -batch) | (index >= batch)).nonzero()
+    if len(wrong):
+        raise DataError("there is no such row", expected=f"{-batch} to {batch - 1}", got=int(index[wrong[0]]))
+    return index.long()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from jaxtyping import Float
 from torch import Tensor
 
 from rondeau import activations
@@ -14,14 +15,21 @@ from rondeau.cells.standard import StandardCell
 class GRUCell(StandardCell):
     """One step of a GRU:
 
-        z = sigmoid(x Wz + h Uz + bz)
-        r = sigmoid(x Wr + h Ur + br)
+        z = sigmoid(x Wz + h Uz + bz)              (and + cz, where there is a recurrent bias)
+        r = sigmoid(x Wr + h Ur + br)              (and + cr)
         n = tanh(x Wn + bn + r (h Un + cn))      reset_after=True, the default, as cuDNN has it
         n = tanh(x Wn + bn + (r h) Un)           reset_after=False, as in the paper
         h' = z h + (1 - z) n
 
-    Args and defaults are Keras's. Inputs `(batch, features)`, state `HiddenState(h)` and output `(batch, units)`. Gates stand
-    in the order z, r, n. With `reset_after` the bias is `(2, 3 units)`: row 0 for the inputs, row 1 for the recurrent product.
+    sigmoid being `recurrent_activation`, tanh `activation`. Arguments are those of `StandardCell`, and `reset_after`.
+
+    Inputs `(batch, features)`, state `HiddenState(h)` and output `(batch, units)`. Gates stand in the order z, r, n.
+    With `reset_after` the bias is `(2, 3 units)`: row 0 for the inputs (b), row 1 for the recurrent product (c).
+
+    >>> import torch
+    >>> output, state = GRUCell(4)(torch.zeros(2, 3))
+    >>> output.shape
+    torch.Size([2, 4])
     """
 
     gates = 3
@@ -65,7 +73,9 @@ class GRUCell(StandardCell):
     def bias_shape(self) -> tuple[int, ...]:
         return (2, 3 * self.units) if self.reset_after else (3 * self.units,)
 
-    def step(self, x: Tensor, state: HiddenState, context: Context) -> tuple[Tensor, HiddenState]:
+    def step(
+        self, x: Float[Tensor, "batch features"], state: HiddenState, context: Context
+    ) -> tuple[Float[Tensor, "batch units"], HiddenState]:
         h = self.drop_recurrent(state.h, context)
         from_x = self.drop_inputs(x, context) @ self.kernel
         if self.bias is not None:
@@ -74,7 +84,9 @@ class GRUCell(StandardCell):
         h = z * state.h + (1 - z) * self.activation(candidate)
         return h, HiddenState(h)
 
-    def _reset_after(self, from_x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    def _reset_after(
+        self, from_x: Float[Tensor, "batch gates"], h: Float[Tensor, "batch units"]
+    ) -> tuple[Float[Tensor, "batch units"], Float[Tensor, "batch units"]]:
         from_h = h @ self.recurrent_kernel
         if self.bias is not None:
             from_h = from_h + self.bias[1]
@@ -83,7 +95,9 @@ class GRUCell(StandardCell):
         z, r = self.recurrent_activation(xz + hz), self.recurrent_activation(xr + hr)
         return z, xn + r * hn
 
-    def _reset_before(self, from_x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    def _reset_before(
+        self, from_x: Float[Tensor, "batch gates"], h: Float[Tensor, "batch units"]
+    ) -> tuple[Float[Tensor, "batch units"], Float[Tensor, "batch units"]]:
         xz, xr, xn = from_x.chunk(3, dim=-1)
         uz, ur, un = self.recurrent_kernel.chunk(3, dim=-1)
         z, r = self.recurrent_activation(xz + h @ uz), self.recurrent_activation(xr + h @ ur)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from rondeau import activations, init
+from rondeau import activations
 from rondeau.cells.base import Context
 from rondeau.cells.standard import StandardCell
 
 
 class LSTMState(NamedTuple):
-    """The hidden state `h` (also the output) and the memory cell `c`, each `(batch, units)`."""
+    """The hidden state `h` (also the output) and the memory cell `c`, each `(batch, units)`; or their sizes."""
 
     h: Any
     c: Any
@@ -26,8 +27,15 @@ class LSTMCell(StandardCell):
         c' = sigmoid(f) c + sigmoid(i) tanh(g)
         h' = sigmoid(o) tanh(c')
 
-    Args and defaults are Keras's: `unit_forget_bias` starts the forget gate's bias at one (Jozefowicz et al. 2015).
-    Inputs `(batch, features)`, states and output `(batch, units)`. Gates stand in the order i, f, g, o.
+    sigmoid being `recurrent_activation` and tanh `activation`. Arguments are those of `StandardCell`, and
+    `unit_forget_bias` (default true), which starts the forget gate's bias at one (Jozefowicz et al. 2015).
+
+    Inputs `(batch, features)`, state `LSTMState(h, c)` and output `(batch, units)`. The gates' order is i, f, g, o.
+
+    >>> cell = LSTMCell(4)
+    >>> output, state = cell(torch.zeros(2, 3))
+    >>> output.shape, state.c.shape, cell.kernel.shape
+    (torch.Size([2, 4]), torch.Size([2, 4]), torch.Size([3, 16]))
     """
 
     gates = 4
@@ -71,9 +79,11 @@ class LSTMCell(StandardCell):
         super().build(features)
         if self.bias is not None and self.unit_forget_bias:
             with torch.no_grad():
-                self.bias[self.units : 2 * self.units] = init.Ones()((self.units,))
+                self.bias[self.units : 2 * self.units] = 1.0
 
-    def step(self, x: Tensor, state: LSTMState, context: Context) -> tuple[Tensor, LSTMState]:
+    def step(
+        self, x: Float[Tensor, "batch features"], state: LSTMState, context: Context
+    ) -> tuple[Float[Tensor, "batch units"], LSTMState]:
         h = self.drop_recurrent(state.h, context)
         z = self.drop_inputs(x, context) @ self.kernel + h @ self.recurrent_kernel
         if self.bias is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from jaxtyping import Float
 from torch import Tensor
 
 from rondeau.cells.base import Context, HiddenState
@@ -13,7 +14,12 @@ from rondeau.cells.standard import StandardCell
 class SimpleRNNCell(StandardCell):
     """One step of a fully connected recurrent network, `h' = activation(x W + h U + b)`; the output is h'.
 
-    Args and defaults are Keras's. Inputs `(batch, features)`, state `HiddenState(h)` and output `(batch, units)`.
+    Arguments are those of `StandardCell`. Inputs `(batch, features)`, state `HiddenState(h)`, output `(batch, units)`.
+
+    >>> import torch
+    >>> output, state = SimpleRNNCell(4)(torch.zeros(2, 3))
+    >>> output.shape
+    torch.Size([2, 4])
     """
 
     gates = 1
@@ -49,7 +55,9 @@ class SimpleRNNCell(StandardCell):
         )
         self.state_size = HiddenState(h=units)
 
-    def step(self, x: Tensor, state: HiddenState, context: Context) -> tuple[Tensor, HiddenState]:
+    def step(
+        self, x: Float[Tensor, "batch features"], state: HiddenState, context: Context
+    ) -> tuple[Float[Tensor, "batch units"], HiddenState]:
         h = self.drop_recurrent(state.h, context)
         z = self.drop_inputs(x, context) @ self.kernel + h @ self.recurrent_kernel
         if self.bias is not None:

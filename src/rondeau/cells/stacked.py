@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from rondeau.cells.base import Cell, Context
@@ -13,43 +14,59 @@ from rondeau.errors import ArgumentError
 
 
 class StackedRNNCells(Cell):
-    """The output of each cell is the next one's input, within one step. State: a tuple of the cells' states.
+    """The output of each cell is the next one's input, within one step.
 
     Args:
-        cells: at least one `Cell`, the first nearest the input.
+        cells: at least one `Cell`, the first nearest the input; no cell twice.
+
+    State: a tuple of the cells' states; `state_size` likewise. What cell i declares as context `name` is `i_name` here.
+    Raises `ArgumentError` for anything but cells, each once.
+
+    >>> from rondeau.cells import GRUCell, LSTMCell
+    >>> output, (first, second) = StackedRNNCells([LSTMCell(3), GRUCell(4)])(torch.zeros(2, 5))
+    >>> output.shape, first.c.shape, second.h.shape
+    (torch.Size([2, 4]), torch.Size([2, 3]), torch.Size([2, 4]))
     """
 
     def __init__(self, cells: Sequence[Cell]) -> None:
         super().__init__()
-        if not cells or not all(isinstance(cell, Cell) for cell in cells):
-            got = [type(cell).__name__ for cell in cells]
+        listed: list[Any] = list(cells) if isinstance(cells, (list, tuple)) else [cells]
+        if not listed or not all(isinstance(cell, Cell) for cell in listed):
+            got = [type(cell).__name__ for cell in listed]
             raise ArgumentError("StackedRNNCells", expected="a list of at least one Cell", got=got)
-        self.cells = torch.nn.ModuleList(cells)
-        self.state_size = tuple(cell.state_size for cell in cells)
-        self.output_size = cells[-1].output_size
-        self.per_row = tuple(f"{i}_{name}" for i, cell in enumerate(cells) for name in cell.per_row)
-        self.per_step = tuple(f"{i}_{name}" for i, cell in enumerate(cells) for name in cell.per_step)
+        if len({id(cell) for cell in listed}) < len(listed):
+            raise ArgumentError("StackedRNNCells: a cell stands there twice", fix="Make one for each place")
+        self.cells = torch.nn.ModuleList(listed)
+        self.state_size = tuple(cell.state_size for cell in listed)
+        self.output_size = listed[-1].output_size
+        self.per_row = tuple(f"{i}_{name}" for i, cell in enumerate(listed) for name in cell.per_row)
+        self.per_step = tuple(f"{i}_{name}" for i, cell in enumerate(listed) for name in cell.per_step)
+
+    def _own(self) -> list[Cell]:
+        return list(self.cells)  # type: ignore[arg-type]
 
     def build(self, features: int) -> None:
-        for cell in self.cells:
+        for cell in self._own():
             cell.build_for(features)
             features = cell.output_size
 
     def initial_state(
         self, batch: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
     ) -> Any:
-        return tuple(cell.initial_state(batch, dtype=dtype, device=device) for cell in self.cells)
+        return tuple(cell.initial_state(batch, dtype=dtype, device=device) for cell in self._own())
 
-    def draw(self, lengths: Tensor, generator: torch.Generator | None) -> dict[str, Tensor]:
-        drawn = {}
-        for i, cell in enumerate(self.cells):
-            own = cell.generator(next((p.device for p in cell.parameters()), "cpu"))
-            drawn |= {f"{i}_{name}": tensor for name, tensor in cell.draw(lengths, own or generator).items()}
+    def draw(self, lengths: Int64[Tensor, " batch"], generator: torch.Generator | None) -> dict[str, Any]:
+        """What each cell draws: from `generator`, or, where there is none, from the cell's own if it has a seed."""
+        drawn: dict[str, Any] = {}
+        for i, cell in enumerate(self._own()):
+            device = next((p.device for p in cell.parameters()), torch.device("cpu"))
+            source = cell.generator(device) if generator is None else generator
+            drawn |= {f"{i}_{name}": tensor for name, tensor in cell.draw(lengths, source).items()}
         return drawn
 
     def step(self, x: Tensor, state: Any, context: Context) -> tuple[Tensor, Any]:
         after = []
-        for i, (cell, part) in enumerate(zip(self.cells, state, strict=True)):
+        for i, (cell, part) in enumerate(zip(self._own(), state, strict=True)):
             if cell.takes_context:
                 names = [name for name in (*cell.per_row, *cell.per_step) if f"{i}_{name}" in vars(context)]
                 own = Context(cell, {name: getattr(context, f"{i}_{name}") for name in names}, context.index)

@@ -5,19 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.parameter import Parameter
 
 from rondeau import activations
 from rondeau.cells.base import Cell, Context
-from rondeau.errors import ArgumentError
+from rondeau.module import positive, share
 
 
 class StandardCell(Cell):
     """A cell of `gates` gates with one input kernel, one recurrent kernel and a bias; see the cells for their formulas.
 
+    Args (of all three cells, as in Keras; defaults stand in their signatures):
+        units: size of the output and of each state.
+        activation, recurrent_activation: of the candidate and of the gates: names, or functions tensor -> tensor.
+        use_bias: whether there is a bias.
+        kernel_initializer, recurrent_initializer, bias_initializer: names, or callables shape -> tensor.
+        kernel_regularizer, recurrent_regularizer, bias_regularizer: penalties, added to `losses`.
+        dropout, recurrent_dropout: share of the inputs and of the previous output zeroed in training, 0 <= rate < 1.
+        seed: of the dropout; None draws from torch's global generator.
+
+    Raises `ArgumentError` for units below 1, a rate outside its range, or an unknown name.
+
     Dropout is variational (Gal & Ghahramani 2016, arXiv 1512.05287): one mask per row for the inputs and one for the
     recurrent products, the same at every step, drawn before the loop and scaled by 1 / (1 - rate).
+
+    Weights, in Keras's order: `kernel` (features, gates * units), `recurrent_kernel` (units, gates * units), `bias`.
     """
 
     gates: int
@@ -39,18 +53,15 @@ class StandardCell(Cell):
         seed: int | None,
     ) -> None:
         super().__init__()
-        if not isinstance(units, int) or isinstance(units, bool) or units < 1:
-            raise ArgumentError(f"{type(self).__name__}: units", expected="a positive integer", got=repr(units))
-        for name, rate in (("dropout", dropout), ("recurrent_dropout", recurrent_dropout)):
-            if not 0 <= rate < 1:
-                raise ArgumentError(f"{type(self).__name__}: {name}", expected="0 <= rate < 1", got=rate)
-        self.units = self.output_size = units
+        owner = type(self).__name__
+        self.units = self.output_size = positive(owner, "units", units)
+        self.dropout = share(owner, "dropout", dropout)
+        self.recurrent_dropout = share(owner, "recurrent_dropout", recurrent_dropout)
         self.activation = activations.get(activation)
         self.use_bias = use_bias
         self.kernel_initializer, self.kernel_regularizer = kernel_initializer, kernel_regularizer
         self.recurrent_initializer, self.recurrent_regularizer = recurrent_initializer, recurrent_regularizer
         self.bias_initializer, self.bias_regularizer = bias_initializer, bias_regularizer
-        self.dropout, self.recurrent_dropout = dropout, recurrent_dropout
         self.seed = seed
 
     @property
@@ -68,7 +79,8 @@ class StandardCell(Cell):
         if self.use_bias:
             self.bias = self.add_weight("bias", self.bias_shape, self.bias_initializer, self.bias_regularizer)
 
-    def draw(self, lengths: Tensor, generator: torch.Generator | None) -> dict[str, Tensor]:
+    def draw(self, lengths: Int64[Tensor, " batch"], generator: torch.Generator | None) -> dict[str, Any]:
+        """`input_mask` `(batch, features)` and `recurrent_mask` `(batch, units)`, where their rates are above 0."""
         masks = {}
         if self.dropout:
             masks["input_mask"] = self._mask((len(lengths), self.kernel.shape[0]), self.dropout, generator)
@@ -77,14 +89,13 @@ class StandardCell(Cell):
         return masks
 
     def _mask(self, shape: tuple[int, int], rate: float, generator: torch.Generator | None) -> Tensor:
-        return torch.empty(shape, dtype=self.kernel.dtype, device=self.kernel.device).bernoulli_(
-            1 - rate, generator=generator
-        ) / (1 - rate)
+        mask = torch.empty(shape, dtype=self.kernel.dtype, device=self.kernel.device)
+        return mask.bernoulli_(1 - rate, generator=generator) / (1 - rate)
 
-    def drop_inputs(self, x: Tensor, context: Context) -> Tensor:
+    def drop_inputs(self, x: Float[Tensor, "batch features"], context: Context) -> Float[Tensor, "batch features"]:
         """x as the kernel sees it: masked in training if there is `dropout`."""
         return x * context.input_mask if self.training and self.dropout else x
 
-    def drop_recurrent(self, h: Tensor, context: Context) -> Tensor:
+    def drop_recurrent(self, h: Float[Tensor, "batch units"], context: Context) -> Float[Tensor, "batch units"]:
         """h as the recurrent kernel sees it: masked in training if there is `recurrent_dropout`."""
         return h * context.recurrent_mask if self.training and self.recurrent_dropout else h

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from rondeau.cells.base import Cell, Context, check_state, map_state, state_leaves
@@ -17,7 +18,14 @@ def run(
 ) -> tuple[Ragged, Any]:
     """Outputs (sequence-major, in input order) and the state after each row's last step.
 
-    Rows run longest first, so that the rows still alive are always the first ones and no padding is computed.
+    Args:
+        inputs: values `(steps, features)`.
+        state: in the cell's named form, each tensor `(batch, size)`.
+        context: name -> (per step?, tensor): `(batch, ...)`, or per step `(steps, ...)`, in the order of the values.
+        reverse: each row from its last step to its first.
+
+    Rows run longest first, so that the rows still alive are always the first ones and no padding is computed. Raises
+    `StateError` or `ShapeError` for a step that returns another state than it took, or an output of another shape.
     """
     order, alive, index = schedule(inputs.lengths)
     if reverse:
@@ -29,8 +37,8 @@ def run(
     else:
         rows = {name: t for name, (per_step, t) in context.items() if not per_step}
     index = index.to(device)
-    steps = inputs.values[index].split(alive)
-    per_step = {name: t[index].split(alive) for name, (is_step, t) in context.items() if is_step}
+    steps = torch.split(inputs.values[index], alive)
+    per_step = {name: torch.split(t[index], alive) for name, (is_step, t) in context.items() if is_step}
     counts = torch.arange(len(alive), device=device)
 
     outputs: list[Tensor] = []
@@ -58,8 +66,14 @@ def run(
     return inputs.with_values(_unschedule(cell, outputs, index, inputs)), final
 
 
-def schedule(lengths: Tensor) -> tuple[Tensor, list[int], Tensor]:
-    """Rows longest first `(batch,)`; how many are alive at each step; and the step in `values` each takes, time-major."""
+def schedule(
+    lengths: Int64[Tensor, " batch"],
+) -> tuple[Int64[Tensor, " batch"], list[int], Int64[Tensor, " steps"]]:
+    """Rows longest first; how many are alive at each step; where in `values` the step is that each takes, time-major.
+
+    >>> schedule(torch.tensor([1, 3, 2]))
+    (tensor([1, 2, 0]), [3, 2, 1], tensor([1, 4, 0, 2, 5, 3]))
+    """
     order = torch.argsort(lengths, descending=True, stable=True)
     by_length = lengths[order]
     longest = int(by_length[0]) if len(by_length) else 0
@@ -69,9 +83,12 @@ def schedule(lengths: Tensor) -> tuple[Tensor, list[int], Tensor]:
     return order, running.sum(1).tolist(), index
 
 
-def _unschedule(cell: Cell, outputs: list[Tensor], index: Tensor, inputs: Ragged) -> Tensor:
+def _unschedule(
+    cell: Cell, outputs: list[Tensor], index: Int64[Tensor, " steps"], inputs: Ragged
+) -> Shaped[Tensor, "steps units"]:
     if not outputs:
-        return inputs.values.new_zeros(0, cell.output_size)
+        dtype = inputs.dtype if inputs.dtype.is_floating_point else torch.get_default_dtype()
+        return inputs.values.new_zeros(0, cell.output_size, dtype=dtype)
     back = torch.empty_like(index)
     back[index] = torch.arange(len(index), device=index.device)
     return torch.cat(outputs)[back]
@@ -82,20 +99,22 @@ def _part(state: Any, start: int, end: int) -> Any:
 
 
 def _check_step(cell: Cell, output: Any, after: Any, before: Any, rows: int) -> None:
+    """Once per loop, after the first step: what a user's cell may get wrong."""
     name = type(cell).__name__
-    if not isinstance(after, type(before)):
+    if type(after) is not type(before):
         raise StateError(
             f"{name}.step returns another state than it took",
             expected=type(before).__name__,
             got=type(after).__name__,
-            fix="step must end with: return output, TheState(...), the state's type being that of state_size",
+            fix="step must end with: return output, TheState(...), of the same kind as state_size",
         )
     check_state(cell, after, rows, where=f"what {name}.step returned")
     for (part, was), (_, now) in zip(state_leaves(before), state_leaves(after), strict=True):
-        if was.dtype != now.dtype:
-            raise StateError(
-                f"{name}.step returns its state {part} in another type", expected=was.dtype, got=now.dtype
-            )
-    if not isinstance(output, Tensor) or output.shape[0] != rows:
-        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise ShapeError(f"{name}.step: the output", expected=f"({rows}, {cell.output_size})", got=got)
+        if was.dtype != now.dtype and not torch.is_autocast_enabled(now.device.type):
+            what = f"{name}.step returns its state {part} in another type"
+            raise StateError(what, expected=was.dtype, got=now.dtype)
+    shape = (rows, cell.output_size)
+    if not isinstance(output, Tensor) or tuple(output.shape) != shape:
+        got = str(tuple(output.shape)) if isinstance(output, Tensor) else type(output).__name__
+        fix = "output_size must be the output's number of features"
+        raise ShapeError(f"{name}.step returns another output than it said", expected=shape, got=got, fix=fix)
