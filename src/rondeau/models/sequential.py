@@ -90,11 +90,12 @@ class Sequential(Model):
 
     def build_for(self, input_shape: Any) -> None:
         """Make the weights of all layers for inputs of this shape."""
+        shape = input_shape
         for layer in self.layers:
-            layer.build_for(input_shape)
-            input_shape = layer.compute_output_shape(input_shape)
+            layer.build_for(shape)
+            shape = layer.compute_output_shape(shape)
         if self._shape is None:
-            self._shape = input_shape if isinstance(input_shape, list) else (None, *input_shape[1:])
+            self._shape = shape if isinstance(shape, list) else (None, *shape[1:])
         self.input_shape = self.input_shape or input_shape
 
     def build(self, input_shape: Shape) -> None:

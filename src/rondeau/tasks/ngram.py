@@ -28,6 +28,11 @@ class Unigram:
         counts = np.bincount(checked_ids(ids, size), minlength=size) + 1.0
         self._distribution: Floats = counts / counts.sum()
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers the model holds: a probability per token."""
+        return len(self._distribution)
+
     def probabilities(self, ids: ArrayLike) -> Floats:
         """The probability of each token, shape (tokens,)."""
         return self._distribution[checked_ids(ids, len(self._distribution))]
@@ -91,6 +96,11 @@ class InterpolatedNgram:
         for keys, counts in grams:
             self._levels.append(_smooth(keys, counts, contexts, size))
             contexts = len(keys)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the model holds: a weight per n-gram and a share for the level below per context."""
+        return sum(len(level.weights) + len(level.backoff) for level in self._levels)
 
     def probabilities(self, ids: ArrayLike) -> Floats:
         """The probability of each token after those before it in `ids`, shape (tokens,)."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from rondeau.errors import ArgumentError
 from rondeau.training.callbacks.base import Callback, Logs
@@ -31,10 +31,21 @@ def progress_callback(verbose: Any, describe: Describe = describe_logs) -> list[
 
 
 class LiveView(Callback):
-    """One bar an epoch: batch, losses and metrics, batches a second, time left."""
+    """One bar an epoch: batch, losses and metrics, speed, time left until the last epoch's end.
 
-    def __init__(self, describe: Describe = describe_logs, console: Console | None = None) -> None:
-        self.describe, self.console = describe, console
+    Args:
+        describe: logs -> what to show of them.
+        unit, per_batch: speed is shown in this unit, of which a batch holds so many (default: batches).
+    """
+
+    def __init__(
+        self,
+        describe: Describe = describe_logs,
+        console: Console | None = None,
+        unit: str = "batches",
+        per_batch: int = 1,
+    ) -> None:
+        self.describe, self.console, self.unit, self.per_batch = describe, console, unit, per_batch
 
     def on_train_begin(self, logs: Logs) -> None:
         columns = (
@@ -43,7 +54,6 @@ class LiveView(Callback):
             TextColumn("{task.completed:.0f}/{task.fields[steps]}"),
             TextColumn("{task.fields[words]}"),
             TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(compact=True),
         )
         self.progress = Progress(*columns, console=self.console, refresh_per_second=8)
         self.progress.start()
@@ -63,10 +73,19 @@ class LiveView(Callback):
         now = time.monotonic()
         if now - self.shown >= 0.1:
             rate = (batch + 1 - self.first) / max(now - self.began, 1e-9)
-            self.progress.update(
-                self.task, completed=batch + 1, words=self.describe(logs), rate=f"{rate:.1f} batches/s"
-            )
+            words = self.describe(logs)
+            self.progress.update(self.task, completed=batch + 1, words=words, rate=self._speed(rate, batch + 1))
             self.shown = now
+
+    def _speed(self, rate: float, done: int) -> str:
+        """Batches a second as `31,000 tokens/s`, and the time left where the number of batches is known."""
+        units = rate * self.per_batch
+        text = f"{units:,.0f} {self.unit}/s" if units >= 100 else f"{units:.1f} {self.unit}/s"
+        steps = self.params["steps"]
+        if not steps:
+            return text
+        left = int(((self.params["epochs"] - self.loop.epoch) * steps - done) / rate)
+        return f"{text}  {left // 60}:{left % 60:02d} left"
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         self.progress.update(self.task, completed=self.params["steps"] or 0, words=self.describe(logs))

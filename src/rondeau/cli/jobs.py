@@ -1,0 +1,159 @@
+"""What each command does: call the task, show what comes of it."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from rondeau.data.text import read_text
+from rondeau.errors import NumericsError
+from rondeau.models.language_model import generate
+from rondeau.models.summary import summary_rows, summary_totals
+from rondeau.report import write_report
+from rondeau.tasks import language_model as task
+from rondeau.tasks.language_model import Corpus, Row, RunFolder, Settings
+from rondeau.training.callbacks import Callback
+from rondeau.training.callbacks.base import Logs
+from rondeau.training.progress import EpochLines, LiveView
+
+
+def train(settings: Settings, out: Path | None, overwrite: bool) -> None:
+    """A new run from beginning to end."""
+    run, corpus = task.begin(settings, out or free_folder(), overwrite)
+    _go_on(run, settings, corpus)
+
+
+def resume(folder: Path) -> None:
+    """The rest of a run that was interrupted."""
+    _go_on(*task.reopen(folder))
+
+
+def free_folder() -> Path:
+    """The first of runs/1, runs/2, ... that does not exist."""
+    return next(path for path in (Path("runs") / str(n) for n in itertools.count(1)) if not path.exists())
+
+
+def _go_on(run: RunFolder, settings: Settings, corpus: Corpus) -> None:
+    console = Console()
+    sizes = ", ".join(f"{len(part):,} {name}" for name, part in zip(corpus.text._fields, corpus.text, strict=True))
+    console.print(f"[bold]{corpus.name}[/]: {sizes} characters, {corpus.tokenizer.size} tokens in the vocabulary")
+    console.print(f"run folder: {run.path}", highlight=False)
+    began = time.monotonic()
+    try:
+        finished = task.fit(run, settings, corpus, lambda tokens: [view(console, tokens)])
+    except NumericsError:
+        console.print(f"the last good checkpoint is {run.checkpoint}", highlight=False)
+        raise
+    if not finished:
+        console.print(f"stopped; go on with: rondeau train --resume {run.path}", highlight=False)
+        raise SystemExit(130)
+    console.print("now the baselines, on the same text")
+    rows = task.compare(run, settings, corpus, lambda tokens: [view(console, tokens)])
+    sample = task.write_samples(run, settings, corpus)
+    report(run)
+    console.print(table(rows))
+    console.rule("a sample at temperature 0.8")
+    print(sample)
+    console.rule()
+    minutes = (time.monotonic() - began) / 60
+    console.print(f"{minutes:.1f} minutes; report: {run.report}", highlight=False)
+
+
+def view(console: Console, tokens: int) -> Callback:
+    """The live view on a terminal, a line an epoch elsewhere; a batch holds so many tokens."""
+    if console.is_terminal:
+        return LiveView(describe, console, "tokens", tokens)
+    return EpochLines(describe)
+
+
+def describe(logs: Logs) -> str:
+    """`loss 1.5230  2.197 bits/char  held out 2.301`."""
+    parts = [f"loss {logs['loss']:.4f}"]
+    if "bits_per_character" in logs:
+        parts.append(f"{logs['bits_per_character']:.3f} bits/char")
+    if "val_bits_per_character" in logs:
+        parts.append(f"held out {logs['val_bits_per_character']:.3f}")
+    elif "val_loss" in logs:
+        parts.append(f"held out {logs['val_loss']:.4f}")
+    return "  ".join(parts)
+
+
+def table(rows: list[Row]) -> Table:
+    """The results, the best one bold."""
+    shown = Table(title="held-out text", title_justify="left")
+    shown.add_column("model")
+    shown.add_column("parameters", justify="right")
+    shown.add_column("bits per character", justify="right")
+    best = min(row.bits_per_character for row in rows)
+    for row in rows:
+        style = "bold" if row.bits_per_character == best else ""
+        shown.add_row(row.name, f"{row.parameters:,}", f"{row.bits_per_character:.3f}", style=style)
+    return shown
+
+
+def report(run: RunFolder) -> None:
+    """Write `report.html` from the files of a finished run."""
+    model = run.load_model()
+    write_report(
+        run.report,
+        config=run.read_json(run.config),
+        history=run.read_lines(run.history),
+        rows=run.read_json(run.results)["rows"],
+        samples=run.samples.read_text(encoding="utf-8"),
+        layers=summary_rows(model),
+        totals=summary_totals(model),
+    )
+
+
+def write_text(
+    folder: Path,
+    prompt: str,
+    length: int,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    seed: int | None,
+) -> None:
+    """Print the prompt and what the model makes of it, as it comes."""
+    run = RunFolder.open(folder)
+    tokenizer, model = run.tokenizer(), run.load_model()
+    ids = task.prompt_ids(tokenizer, prompt)
+    forbidden = [] if tokenizer.unknown is None else [tokenizer.unknown]
+    decoder = tokenizer.decode_stream()
+    sys.stdout.write(prompt)
+    for token in generate(model, ids, length, temperature, top_k, top_p, seed, forbidden):
+        sys.stdout.write(decoder.push(token))
+        sys.stdout.flush()
+    sys.stdout.write(decoder.flush() + "\n")
+
+
+def evaluate(folder: Path, path: str, device: str) -> None:
+    """Print a model's bits per character on a text."""
+    run = RunFolder.open(folder)
+    tokenizer, model = run.tokenizer(), run.load_model()
+    text = task.join(read_text(path))
+    ids = tokenizer.encode(text)
+    bits = task.evaluate_ids(model, ids, device)
+    unknown = 0 if tokenizer.unknown is None else int((ids == tokenizer.unknown).sum())
+    characters = len(text) * (len(ids) - 1) / len(ids)
+    print(f"{bits / characters:.4f} bits per character on {len(text):,} characters of {path}")
+    if unknown:
+        print(f"{unknown:,} characters are not in the run's vocabulary; each counts as the unknown character")
+
+
+def summarize(folder: Path) -> None:
+    """Print the model's summary, and the results if the run has come to its end."""
+    run = RunFolder.open(folder)
+    config = run.read_json(run.config)
+    print(f"trained on {config['data']['name']}")
+    run.load_model().summary()
+    if not run.results.exists():
+        print(f"the run has not come to its end; go on with: rondeau train --resume {folder}")
+        return
+    rows = run.read_json(run.results)["rows"]
+    Console().print(table([Row(**row) for row in rows]))

@@ -1,0 +1,127 @@
+"""Commands and their options; the work is done by `tasks` and `report`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+from rondeau.cli import jobs
+from rondeau.errors import RondeauError
+from rondeau.tasks.language_model import Settings
+
+app = typer.Typer(help="Recurrent neural networks from the command line.", no_args_is_help=True, add_completion=False)
+DEFAULT = Settings()
+
+Out = Annotated[Path | None, typer.Option(help="Folder of the run. Default: a new one under runs/.")]
+Run = Annotated[Path, typer.Argument(help="Folder of a run, as `rondeau train` wrote it.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+
+@app.callback()
+def options(verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is read and why.")] = False) -> None:
+    level = logging.INFO if verbose else logging.WARNING
+    handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False)
+    logging.basicConfig(level=level, format="%(message)s", handlers=[handler], force=True)
+
+
+@app.command()
+def train(
+    path: Annotated[
+        str | None, typer.Argument(help="A UTF-8 text file or folder. Default: the documentation in your Python.")
+    ] = None,
+    tokens: Annotated[str, typer.Option(help="characters, or bpe (needs the extra `text`).")] = DEFAULT.tokens,
+    vocabulary: Annotated[int, typer.Option(help="Pieces to learn with --tokens bpe.")] = DEFAULT.vocabulary,
+    cell: Annotated[str, typer.Option(help="lstm, gru or simple_rnn.")] = DEFAULT.cell,
+    units: Annotated[int, typer.Option(help="Units of a recurrent layer.")] = DEFAULT.units,
+    layers: Annotated[int, typer.Option(help="Recurrent layers.")] = DEFAULT.layers,
+    embedding: Annotated[int, typer.Option(help="Features of a token.")] = DEFAULT.embedding,
+    dropout: Annotated[float, typer.Option(help="Rate before, between and after the recurrent layers.")] = DEFAULT.dropout,
+    window: Annotated[int, typer.Option(help="Steps of backpropagation through time.")] = DEFAULT.window,
+    batch_size: Annotated[int, typer.Option(help="Parts of the text read side by side.")] = DEFAULT.batch_size,
+    epochs: Annotated[int, typer.Option(help="Times the whole text is read.")] = DEFAULT.epochs,
+    learning_rate: Annotated[float, typer.Option(help="Of Adam, at the start.")] = DEFAULT.learning_rate,
+    clipnorm: Annotated[float, typer.Option(help="Longest gradient, all weights together.")] = DEFAULT.clipnorm,
+    seed: Annotated[int, typer.Option(help="Same seed, same machine, same result.")] = DEFAULT.seed,
+    device: Device = DEFAULT.device,
+    checkpoint_seconds: Annotated[float, typer.Option(help="A checkpoint at least this often.")] = (
+        DEFAULT.checkpoint_seconds
+    ),
+    out: Out = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder of --out.")] = False,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder; takes no other option.")] = None,
+) -> None:
+    """Train a language model on a text and compare it with baselines that know less."""
+    if resume is not None:
+        jobs.resume(resume)
+        return
+    settings = Settings(
+        path=path,
+        tokens=tokens,
+        vocabulary=vocabulary,
+        cell=cell,
+        units=units,
+        layers=layers,
+        embedding=embedding,
+        dropout=dropout,
+        window=window,
+        batch_size=batch_size,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        clipnorm=clipnorm,
+        seed=seed,
+        device=device,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    jobs.train(settings, out, overwrite)
+
+
+@app.command()
+def demo(out: Out = None) -> None:
+    """Train on the documentation that every Python carries: `rondeau train` without a path, in a few minutes."""
+    jobs.train(DEFAULT, out, overwrite=False)
+
+
+@app.command()
+def generate(
+    run: Run,
+    prompt: Annotated[str, typer.Option(help="Text to go on from.")] = "\n",
+    length: Annotated[int, typer.Option(help="Tokens to draw.")] = 400,
+    temperature: Annotated[float, typer.Option(help="Below 1 bolder, above 1 wilder, 0 always the likeliest.")] = 0.8,
+    top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest only.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Draw from the likeliest that reach this probability.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same text.")] = None,
+) -> None:
+    """Write text with a run's model, each character as it is drawn."""
+    jobs.write_text(run, prompt, length, temperature, top_k, top_p, seed)
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    path: Annotated[str, typer.Argument(help="A UTF-8 text file or folder.")],
+    device: Device = "auto",
+) -> None:
+    """Measure how well a run's model predicts a text, in bits per character."""
+    jobs.evaluate(run, path, device)
+
+
+@app.command()
+def summary(run: Run) -> None:
+    """Show a run's model and its results."""
+    jobs.summarize(run)
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user's or a full disk ends in one clear message, not a traceback."""
+    try:
+        app(standalone_mode=True)
+    except (RondeauError, OSError) as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {type(error).__name__}:", end=" ")
+        print(error, file=sys.stderr)
+        sys.exit(1)

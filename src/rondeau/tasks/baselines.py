@@ -1,0 +1,70 @@
+"""What a language model without memory of its own can do: counts, and a feed-forward network over the last tokens."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from rondeau import layers
+from rondeau.data.windows import Contexts
+from rondeau.models import Sequential
+from rondeau.tasks.ngram import InterpolatedNgram, Unigram
+from rondeau.training import optimizers
+from rondeau.training.callbacks import Callback, EarlyStopping
+from rondeau.training.losses import SparseCategoricalCrossentropy
+
+Ids = np.ndarray[Any, Any]
+CONTEXT, EMBEDDING, BATCH = 16, 24, 128
+
+
+def count_bits(model: Unigram | InterpolatedNgram, ids: Ids) -> float:
+    """Bits to predict every token but the first, each given all before it."""
+    return float(-np.log2(model.probabilities(ids)[1:]).sum())
+
+
+def feed_forward(tokens: int, parameters: int) -> Sequential:
+    """A network over the last 16 tokens with about `parameters` weights: embeddings side by side, one hidden layer."""
+    wide = CONTEXT * EMBEDDING
+    units = max(1, round((parameters - tokens * EMBEDDING - tokens) / (wide + 1 + tokens)))
+    return Sequential(
+        [
+            layers.Input((CONTEXT,), dtype="int64"),
+            layers.Embedding(tokens, EMBEDDING),
+            layers.Flatten(),
+            layers.Dense(units, activation="relu"),
+            layers.Dense(tokens),
+        ],
+        name="feed_forward",
+    )
+
+
+def feed_forward_bits(
+    train: Ids,
+    validation: Ids,
+    test: Ids,
+    tokens: int,
+    parameters: int,
+    epochs: int,
+    seed: int,
+    device: str,
+    view: Callable[[int], list[Callback]],
+) -> tuple[int, float]:
+    """Weights of the network, and its bits on `test`, trained until `validation` gets no better (at most `epochs`).
+
+    `view` gives the callbacks that show the training, from the number of tokens in a batch.
+    """
+    torch.manual_seed(seed)
+    model = feed_forward(tokens, parameters)
+    loss = SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizers.Adam(1e-3), loss, device=device)
+    best = EarlyStopping(monitor="val_loss", patience=1, restore_best_weights=True)
+    held_out = Contexts(validation, CONTEXT, 1024, shuffle=False)
+    model.fit(
+        Contexts(train, CONTEXT, BATCH), epochs=epochs, validation_data=held_out, verbose=0, callbacks=[best, *view(BATCH)]
+    )
+    nats: float = model.evaluate(Contexts(test, CONTEXT, 1024, shuffle=False), verbose=0)
+    return model.count_params(), nats * (len(test) - 1) / math.log(2)

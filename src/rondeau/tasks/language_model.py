@@ -1,0 +1,265 @@
+"""The main job: a language model on any text, beside baselines that know less."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from rondeau.data.corpus import default_corpus, default_corpus_name
+from rondeau.data.text import SEPARATOR, Document, Split, read_text, require_length, split_text
+from rondeau.data.tokenizer import BPETokenizer, CharacterTokenizer
+from rondeau.data.windows import TextWindows
+from rondeau.errors import ArgumentError, CheckpointError, DataError
+from rondeau.models import Sequential
+from rondeau.models.language_model import generate, language_model
+from rondeau.tasks.baselines import count_bits, feed_forward_bits
+from rondeau.tasks.ngram import InterpolatedNgram, Unigram
+from rondeau.tasks.run_folder import FORMAT, VERSION, RunFolder
+from rondeau.training import optimizers
+from rondeau.training.callbacks import Callback
+from rondeau.training.callbacks.base import Logs
+from rondeau.training.checkpoint import BackupAndRestore
+from rondeau.training.interrupt import StopOnInterrupt
+from rondeau.training.losses import SparseCategoricalCrossentropy
+from rondeau.training.optimizers import schedules
+
+Ids = np.ndarray[Any, Any]
+View = Callable[[int], list[Callback]]  # tokens in a batch -> callbacks that show the training
+Tokenizer = CharacterTokenizer | BPETokenizer
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is asked to do; stands in its `config.json`.
+
+    `path`: a text file or folder, None for the default corpus. `tokens`: 'characters' or 'bpe' (then `vocabulary` pieces).
+    `window`: steps of truncated backpropagation; the state goes on from window to window. `dropout`: before, between and
+    after the recurrent layers. `learning_rate`: of Adam, falling to nearly zero along a cosine. `checkpoint_seconds`:
+    how often a checkpoint is written within an epoch.
+    """
+
+    path: str | None = None
+    tokens: str = "characters"
+    vocabulary: int = 2000
+    cell: str = "lstm"
+    units: int = 256
+    layers: int = 1
+    embedding: int = 64
+    dropout: float = 0.2
+    window: int = 64
+    batch_size: int = 32
+    epochs: int = 12
+    learning_rate: float = 4e-3
+    clipnorm: float = 1.0
+    seed: int = 0
+    device: str = "auto"
+    checkpoint_seconds: float = 20.0
+
+
+class Row(NamedTuple):
+    """A line of the results: a model, how many numbers it holds, and how well it predicts the held-out text."""
+
+    name: str
+    parameters: int | None
+    bits_per_character: float
+
+
+class Corpus(NamedTuple):
+    """The text of a run, its tokens, and its name."""
+
+    name: str
+    text: Split
+    tokenizer: Tokenizer
+    ids: tuple[Ids, Ids, Ids]
+
+
+def read_corpus(settings: Settings, tokenizer: Tokenizer | None = None) -> Corpus:
+    """Read, divide and tokenize. Raises `DataError` for text that is missing, unreadable or too short."""
+    documents = default_corpus() if settings.path is None else read_text(settings.path)
+    name = default_corpus_name() if settings.path is None else settings.path
+    text = split_text(documents, seed=settings.seed)
+    if tokenizer is None:
+        tokenizer = train_tokenizer(settings, text.train)
+    train, validation, test = (tokenizer.encode(part) for part in text)
+    require_length("the training text", len(train), settings.batch_size * 2)
+    for part, ids in (("the validation text", validation), ("the test text", test)):
+        require_length(part, len(ids), VALIDATION_ROWS + 1)
+    return Corpus(name, text, tokenizer, (train, validation, test))
+
+
+VALIDATION_ROWS = 16
+
+
+def train_tokenizer(settings: Settings, text: str) -> Tokenizer:
+    """Characters, or byte-pair pieces learnt from the training text."""
+    if settings.tokens == "characters":
+        return CharacterTokenizer.train(text)
+    if settings.tokens == "bpe":
+        return BPETokenizer.train(text, settings.vocabulary)
+    raise ArgumentError("tokens", expected="'characters' or 'bpe'", got=repr(settings.tokens))
+
+
+def join(documents: list[Document]) -> str:
+    """Documents as one text, as `split_text` joins them."""
+    return SEPARATOR.join(document.text for document in documents)
+
+
+def digest(text: Split) -> str:
+    """Tells one division of one text from another."""
+    return hashlib.blake2b("\0".join(text).encode(), digest_size=16).hexdigest()
+
+
+def begin(settings: Settings, out: Path, overwrite: bool = False) -> tuple[RunFolder, Corpus]:
+    """A new run folder with its settings and vocabulary, after the data has been read."""
+    corpus = read_corpus(settings)
+    run = RunFolder.create(out, overwrite)
+    sizes = dict(zip(Split._fields, map(len, corpus.text), strict=True))
+    data = {"name": corpus.name, "digest": digest(corpus.text), "characters": sizes}
+    described = {"format": FORMAT, "version": VERSION, "task": "language_model"}
+    run.write_json(run.vocabulary, corpus.tokenizer.to_json())
+    run.write_json(run.config, {**described, "settings": asdict(settings), "data": data})
+    return run, corpus
+
+
+def reopen(path: Path) -> tuple[RunFolder, Settings, Corpus]:
+    """A run to go on with. Raises `CheckpointError` if its text has changed since."""
+    run = RunFolder.open(path)
+    config = run.read_json(run.config)
+    known = {field.name for field in fields(Settings)}
+    settings = Settings(**{name: value for name, value in config["settings"].items() if name in known})
+    corpus = read_corpus(settings, run.tokenizer())
+    if digest(corpus.text) != config["data"]["digest"]:
+        raise CheckpointError(
+            "the text is not the one the run began with",
+            where=settings.path or corpus.name,
+            fix="Put the old text back, or begin a new run",
+        )
+    return run, settings, corpus
+
+
+def build(settings: Settings, tokens: int) -> Sequential:
+    """The model that the settings describe."""
+    s = settings
+    return language_model(tokens, s.cell, s.units, s.layers, s.embedding, s.dropout)
+
+
+def fit(run: RunFolder, settings: Settings, corpus: Corpus, view: View) -> bool:
+    """Train, or go on training, until the last epoch; false if interrupted. The best model by validation is kept."""
+    torch.manual_seed(settings.seed)
+    model = build(settings, corpus.tokenizer.size)
+    train = TextWindows(corpus.ids[0], settings.batch_size, settings.window, "the training text")
+    validation = TextWindows(corpus.ids[1], VALIDATION_ROWS, settings.window, "the validation text")
+    rate = schedules.CosineDecay(settings.learning_rate, len(train) * settings.epochs, alpha=0.02)
+    loss = SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizers.Adam(rate, global_clipnorm=settings.clipnorm), loss, device=settings.device)
+    per_token = [characters_per_token(text, ids) for text, ids in zip(corpus.text, corpus.ids, strict=True)]
+    backup = BackupAndRestore(run.checkpoint, seconds=settings.checkpoint_seconds, delete_checkpoint=False)
+    callbacks = [
+        BitsPerCharacter(per_token[0], per_token[1]),
+        Keeper(run),
+        *view(settings.batch_size * settings.window),
+        StopOnInterrupt(),
+        backup,
+    ]
+    model.fit(train, epochs=settings.epochs, validation_data=validation, callbacks=callbacks, verbose=0)
+    return not backup.loop.interrupted
+
+
+def characters_per_token(text: str, ids: Ids) -> float:
+    """How much of the text a token stands for, on average."""
+    return len(text) / len(ids)
+
+
+class BitsPerCharacter(Callback):
+    """Adds `bits_per_character` and `val_bits_per_character` to the logs: the losses in another unit."""
+
+    def __init__(self, train: float, validation: float) -> None:
+        self.train, self.validation = train, validation
+
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        logs["bits_per_character"] = logs["loss"] / math.log(2) / self.train
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        self.on_train_batch_end(0, logs)
+        logs["val_bits_per_character"] = logs["val_loss"] / math.log(2) / self.validation
+
+
+class Keeper(Callback):
+    """Writes the history after each epoch, and the model when it predicts the validation text better than before."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
+        self.records: list[dict[str, Any]] = []
+        self.best: float | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        self.records.append({"epoch": epoch + 1, **logs})
+        self.run.write_lines(self.run.history, self.records)
+        if self.best is None or logs["val_loss"] < self.best:
+            self.best = logs["val_loss"]
+            self.model.save(self.run.model)
+
+    def state(self) -> dict[str, Any]:
+        return {"records": self.records, "best": self.best}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.records, self.best = list(state["records"]), state["best"]
+
+
+def evaluate_ids(model: Any, ids: Ids, device: str = "auto") -> float:
+    """Bits to predict every token but the first, read as one sequence from its beginning."""
+    if model.trainer is None:
+        model.compile("sgd", SparseCategoricalCrossentropy(from_logits=True), device=device)
+    nats: float = model.evaluate(TextWindows(ids, 1, 512), verbose=0)
+    return nats * (len(ids) - 1) / math.log(2)
+
+
+def compare(run: RunFolder, settings: Settings, corpus: Corpus, view: View) -> list[Row]:
+    """The best model and the three baselines on the same held-out text; written to `results.json`."""
+    train, validation, test = corpus.ids
+    characters = len(corpus.text.test) * (len(test) - 1) / len(test)  # the first token is given, not predicted
+    model = run.load_model()
+    weights = model.count_params()
+    size = corpus.tokenizer.size
+    unigram, ngram = Unigram(train, size), InterpolatedNgram(train, size, 5)
+    network, network_bits = feed_forward_bits(
+        train, validation, test, size, weights, settings.epochs, settings.seed, settings.device, view
+    )
+    rows = [
+        Row("unigram", unigram.parameters, count_bits(unigram, test) / characters),
+        Row("5-gram, interpolated Kneser-Ney", ngram.parameters, count_bits(ngram, test) / characters),
+        Row("feed-forward over the last 16 tokens", network, network_bits / characters),
+        Row(f"{settings.cell}, {settings.layers} x {settings.units}", weights, evaluate_ids(model, test) / characters),
+    ]
+    run.write_json(run.results, {"text": "held-out test text", "rows": [row._asdict() for row in rows]})
+    return rows
+
+
+def write_samples(run: RunFolder, settings: Settings, corpus: Corpus, length: int = 500) -> str:
+    """A few hundred tokens drawn from the best model at three temperatures, written to `samples.txt`; gives the middle one."""
+    model = run.load_model()
+    drawn = {}
+    for temperature in (0.5, 0.8, 1.0):
+        ids = generate(model, prompt_ids(corpus.tokenizer, "\n"), length, temperature, seed=settings.seed)
+        drawn[temperature] = corpus.tokenizer.decode(list(ids))
+    parts = [f"temperature {temperature}\n\n{text}\n" for temperature, text in drawn.items()]
+    run.samples.write_text(("\n" + "-" * 72 + "\n").join(parts), encoding="utf-8")
+    return drawn[0.8]
+
+
+def prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
+    """A prompt's ids. Raises `DataError` for characters the run has never seen, and for an empty prompt."""
+    ids = [int(i) for i in tokenizer.encode(prompt)]
+    if not ids:
+        raise DataError("the prompt is empty", expected="at least one character")
+    if tokenizer.unknown is not None and tokenizer.unknown in ids:
+        at = ids.index(tokenizer.unknown)
+        raise DataError("the prompt has a character the run has never seen", got=repr(prompt[at]), where=f"character {at}")
+    return ids

@@ -1,0 +1,100 @@
+"""A run's folder: what was asked, on which data, and all that came of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rondeau.data.tokenizer import BPETokenizer, CharacterTokenizer, tokenizer_from_json
+from rondeau.errors import CheckpointError
+from rondeau.models.saving import load
+from rondeau.training.files import write_atomically
+
+FORMAT, VERSION = "rondeau-run", 1
+
+
+class RunFolder:
+    """Paths and files of a run.
+
+    `config.json`: settings and the data's digest; `vocabulary.json`; `model/`: configuration and best weights, as
+    `Model.save` writes them; `checkpoint.safetensors`: all that resuming needs; `history.jsonl`: a line an epoch;
+    `results.json`: the table; `samples.txt`; `report.html`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config, self.vocabulary = path / "config.json", path / "vocabulary.json"
+        self.model, self.checkpoint = path / "model", path / "checkpoint.safetensors"
+        self.history, self.results = path / "history.jsonl", path / "results.json"
+        self.samples, self.report = path / "samples.txt", path / "report.html"
+
+    @classmethod
+    def create(cls, path: Path, overwrite: bool) -> RunFolder:
+        """A new folder. Raises `CheckpointError` for one that exists, unless `overwrite`; then its run's files go."""
+        run = cls(path)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            if not overwrite:
+                fix = f"Choose another with --out, go on with --resume {path}, or pass --overwrite"
+                raise CheckpointError("the run folder exists", where=path, fix=fix)
+            if not run.config.exists():
+                fix = "Delete it yourself if you mean it, or choose another with --out"
+                raise CheckpointError("the folder to overwrite is not a run of Rondeau", where=path, fix=fix)
+            run._clear()
+        path.mkdir(parents=True, exist_ok=True)
+        return run
+
+    def _clear(self) -> None:
+        for file in (self.config, self.vocabulary, self.checkpoint, self.history, self.results, self.samples, self.report):
+            file.unlink(missing_ok=True)
+        if self.model.is_dir():
+            for file in self.model.iterdir():
+                file.unlink()
+            self.model.rmdir()
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """An existing run. Raises `CheckpointError` for a folder that is none, damaged, or too new."""
+        run = cls(path)
+        if not run.config.is_file():
+            raise CheckpointError("there is no run", where=path, expected="a folder that `rondeau train` wrote")
+        config = run.read_json(run.config)
+        if config.get("format") != FORMAT:
+            raise CheckpointError("the folder is not a run of Rondeau", where=run.config)
+        if config["version"] > VERSION:
+            fix = "Upgrade: pip install -U rondeau"
+            raise CheckpointError("the run was written by a newer Rondeau", got=config["version"], where=path, fix=fix)
+        return run
+
+    def write_json(self, file: Path, data: Any) -> None:
+        """JSON, atomically."""
+        write_atomically(file, (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())
+
+    def write_lines(self, file: Path, records: list[dict[str, Any]]) -> None:
+        """One JSON record a line, atomically."""
+        write_atomically(file, "".join(json.dumps(record) + "\n" for record in records).encode())
+
+    def read_json(self, file: Path) -> dict[str, Any]:
+        """A JSON object. Raises `CheckpointError` where it is missing or damaged."""
+        try:
+            data = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise CheckpointError("a file of the run is missing or damaged", where=file, got=error) from error
+        if not isinstance(data, dict):
+            raise CheckpointError("a file of the run is damaged", where=file, expected="a JSON object")
+        return data
+
+    def read_lines(self, file: Path) -> list[dict[str, Any]]:
+        """What `write_lines` wrote."""
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+    def tokenizer(self) -> CharacterTokenizer | BPETokenizer:
+        """The run's vocabulary."""
+        return tokenizer_from_json(self.read_json(self.vocabulary))
+
+    def load_model(self) -> Any:
+        """The run's best model so far. Raises `CheckpointError` while there is none."""
+        if not self.model.is_dir():
+            fix = f"Let it finish an epoch: rondeau train --resume {self.path}"
+            raise CheckpointError("the run has no model yet", where=self.path, fix=fix)
+        return load(self.model)
