@@ -283,6 +283,7 @@ def test_default_corpus_says_what_it_is(caplog: pytest.LogCaptureFixture) -> Non
     names = [document.name for document in documents]
     assert names == sorted(names)
     assert len(names) >= 40
+    assert set(repeats(documents)) == {None}
     size = sum(len(document.text) for document in documents)
     assert size > 250_000
     assert default_corpus_name() in caplog.text
@@ -297,7 +298,7 @@ def test_default_split_shares_almost_nothing(seed: int) -> None:
     known = set(paragraphs(split.train))
     for part in (split.validation, split.test):
         shared = sum(len(p) for p in paragraphs(part) if len(p) >= 40 and p in known)
-        assert shared < 0.02 * len(part)
+        assert shared < 0.05 * len(part)
         assert 0.025 < len(part) / sum(map(len, split)) < 0.1
 
 

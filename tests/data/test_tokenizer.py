@@ -196,6 +196,13 @@ def test_character_stream(characters: CharacterTokenizer) -> None:
 # Wrong ids
 
 
+def test_ids_of_any_integers_become_int64() -> None:
+    for given_ids in (np.array([2, 0], np.uint8), [2, 0], (2, 0)):
+        ids = module.checked_ids(given_ids, 3)
+        assert ids.dtype == np.int64
+        assert ids.tolist() == [2, 0]
+
+
 @pytest.mark.parametrize("wrong", [-1, 10_000])
 def test_id_outside_the_vocabulary(tokenizer: Tokenizer, wrong: int) -> None:
     with pytest.raises(DataError, match=rf"outside the vocabulary \(at position 2\).*got {wrong}"):
@@ -242,7 +249,8 @@ def test_damaged_characters(wrong: Any) -> None:
         {"merges": [["a"]]},
         {"merges": [["a", 1]]},
         {"merges": [["q", "q"]]},
-        {"merges": [["absent", "a"]]},
+        {"merges": [["", "a"]]},
+        {"tokens": ["a"], "merges": []},
         {"kind": "characters"},
     ],
 )

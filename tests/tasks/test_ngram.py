@@ -65,9 +65,9 @@ def slow_discounts(counts: Counter[tuple[int, ...]]) -> list[float]:
     if not n[1] or not n[2]:
         return [0, 0.5, 0.5, 0.5]
     y = n[1] / (n[1] + 2 * n[2])
-    if n[3]:
+    if n[3] and n[4]:
         several = [0, 1 - 2 * y * n[2] / n[1], 2 - 3 * y * n[3] / n[2], 3 - 4 * y * n[4] / n[3]]
-        if all(0 < several[i] < i for i in (1, 2, 3)):
+        if several[2] > 0 and several[3] > 0:
             return several
     return [0, y, y, y]
 
@@ -134,6 +134,12 @@ def test_context_at_the_very_end_of_the_training_text() -> None:
     assert abs(model.next_distribution([1, 7]).sum() - 1) < 8 * EPSILON
 
 
+def test_parameters_count_every_number() -> None:
+    assert Unigram([0, 1], size=5).parameters == 5
+    # Weights of 2 tokens and 3 pairs (01, 10, 00); backoffs of the empty context and of 2 tokens.
+    assert InterpolatedNgram([0, 1, 0, 0], size=5, order=2).parameters == 2 + 3 + 1 + 2
+
+
 def test_bits_add_up(model: InterpolatedNgram) -> None:
     text = markov(100, 12, seed=3)
     assert model.bits(text) == pytest.approx(-sum(np.log2(model.probabilities(text))), rel=100 * EPSILON)
@@ -171,7 +177,11 @@ def test_sample_follows_its_context() -> None:
 def test_discounts_of_a_peculiar_text() -> None:
     assert _discounts(np.array([5, 6, 7])).tolist() == [0, 0.5, 0.5, 0.5]  # nothing seen once
     assert _discounts(np.array([1, 1, 2])).tolist() == [0, 0.5, 0.5, 0.5]  # no count of three
-    assert _discounts(np.array([1, 2, 3, 3, 3, 3])).tolist() == [0, 1 / 3, 1 / 3, 1 / 3]  # the second would be negative
+    single = [0, 1 / 3, 1 / 3, 1 / 3]
+    assert _discounts(np.array([1, 2, 3])).tolist() == single  # no count of four
+    assert _discounts(np.array([1, 2, 3, 3, 4])).tolist() == single  # the second would be 0
+    assert _discounts(np.array([1, 2, 3, 4, 4, 4])).tolist() == single  # the third would be negative
+    assert _discounts(np.array([1, 2, 3, 4])) == pytest.approx([0, 1 / 3, 1, 5 / 3], rel=4 * EPSILON)
 
 
 def test_large_vocabulary_does_not_overflow() -> None:

@@ -43,7 +43,7 @@ class Unigram:
 
     def next_distribution(self, context: ArrayLike = ()) -> Floats:
         """The probability of every token, shape (size,); the context does not matter."""
-        return self._distribution.copy()
+        return np.array(self._distribution)
 
 
 class _Level(NamedTuple):
@@ -108,8 +108,7 @@ class InterpolatedNgram:
         result = np.full(len(tokens), 1 / self.size)
         context = np.zeros(len(tokens), np.int64)  # the one empty context; later -1 where there is none
         for level in self._levels:
-            gram, found = level.find(context * self.size + tokens)
-            found &= context >= 0
+            gram, found = level.find(context * self.size + tokens)  # no context makes a negative key: never found
             result *= np.where(context >= 0, level.backoff[context], 1.0)
             result += np.where(found, level.weights[gram], 0.0)
             context = np.concatenate([[-1], np.where(found, gram, -1)[:-1]])
@@ -192,8 +191,8 @@ def _discounts(counts: Ids) -> Floats:
     if n1 == 0 or n2 == 0:
         return np.array([0.0, 0.5, 0.5, 0.5])
     single = n1 / (n1 + 2 * n2)
-    if n3 > 0:
+    if n3 > 0 and n4 > 0:
         several = np.array([0.0, single, 2 - 3 * single * n3 / n2, 3 - 4 * single * n4 / n3])
-        if 0 < several[2] < 2 and 0 < several[3] < 3:
+        if several[2] > 0 and several[3] > 0:
             return several
     return np.array([0.0, single, single, single])
