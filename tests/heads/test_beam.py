@@ -144,14 +144,12 @@ def test_the_penalty_decides_between_short_and_long() -> None:
 
 
 def test_a_sequence_that_ended_keeps_its_place_among_better_beginnings() -> None:
-    table = torch.full((1, 8, SIZE, SIZE), -torch.inf)
-    table[0, 0, BEGIN] = torch.tensor([0.1, 0.45, 0.35, 0.1]).log()  # END is second best
-    table[0, 1, 1] = torch.tensor([0.5, 0.5, 0.0, 0.0]).log()
-    table[0, 2:, :, :2] = torch.tensor([0.1, 0.1]).log()
-    found = beam_search(step, begun(table), BEGIN, END, width=2, max_length=6)[0]
+    table = torch.full((1, 8, SIZE, SIZE), 0.25).log()  # all that goes on gets improbable in the end
+    table[0, 0, BEGIN] = torch.tensor([0.0, 0.5, 0.1, 0.4]).log()
+    table[0, 1] = torch.tensor([0.5, 0.5, 0.0, 0.0]).log()  # at first, four beginnings are better than the end was
+    found = beam_search(step, begun(table), BEGIN, END, width=3, max_length=6, length_penalty=0.0)[0]
     assert found[0].tokens == []
-    assert found[0].ended
-    assert not found[1].ended
+    assert found[0].log_probability == pytest.approx(torch.tensor(0.1).log().item(), abs=1e-6)
 
 
 def test_states_of_every_form_are_selected_by_rows() -> None:
