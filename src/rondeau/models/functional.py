@@ -2,39 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
-
-import torch
 
 from rondeau.errors import ArgumentError, DataError, ShapeError
 from rondeau.layers import InputLayer, Layer
+from rondeau.layers.base import each_step
 from rondeau.layers.graph import SymbolicTensor, map_leaves, symbolic_leaves
-from rondeau.models.graph import describe_graph, ordered_nodes, rebuild_graph, value_of
+from rondeau.models.graph import describe_graph, ordered_layers, ordered_nodes, rebuild_graph, value_of
 from rondeau.models.model import Model
-from rondeau.models.naming import give_names
+from rondeau.models.naming import give_names, named_modules
 
 
 class Functional(Model):
-    """Made by `Model(inputs, outputs)`: symbolic tensors, alone or in a list; outputs may be a dict too."""
+    """Made by `Model(inputs, outputs)`.
+
+    Args:
+        inputs: what `Input` gave: one, a list of several, or a dict of them.
+        outputs: symbolic tensors that follow from the inputs; one, a list, or a dict, whose keys name the outputs.
+
+    Raises `ArgumentError` where an output depends on an input that is not among the inputs.
+    """
 
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None) -> None:
         super().__init__(name=name)
         self._inputs, self._outputs = inputs, outputs
         self.inputs, self.outputs = symbolic_leaves(inputs), symbolic_leaves(outputs)
-        for tensor in self.inputs:
-            if not isinstance(tensor.node.layer, InputLayer):
-                raise ArgumentError("Model: an input was not made by Input", got=tensor, fix="Begin with layers.Input(shape)")
         if not self.inputs or not self.outputs:
             got = f"{len(self.inputs)} inputs, {len(self.outputs)} outputs"
-            raise ArgumentError("Model", expected="symbolic inputs and outputs", got=got, fix="Begin with layers.Input(shape)")
+            fix = "Begin with layers.Input(shape)"
+            raise ArgumentError("Model", expected="symbolic inputs and outputs", got=got, fix=fix)
+        for tensor in self.inputs:
+            if not isinstance(tensor.node.layer, InputLayer):
+                fix = "Begin with layers.Input(shape)"
+                raise ArgumentError("Model: an input was not made by Input", got=tensor, fix=fix)
         self.nodes = ordered_nodes(self.inputs, self.outputs)
-        found: list[Layer] = []
-        for node in self.nodes:
-            if not any(node.layer is layer for layer in found):
-                found.append(node.layer)
+        found = ordered_layers(self.nodes, self.outputs)
         give_names(found)
-        self.graph = torch.nn.ModuleDict({layer.name: layer for layer in found})
+        self.graph = named_modules(found)
         self._output_count = len(self.outputs)
+        self._output_keys = self._names()
+
+    def _names(self) -> list[str]:
+        if isinstance(self._outputs, Mapping):
+            return list(self._outputs)
+        names: list[str] = []
+        for tensor in self.outputs:  # a layer called twice gives its second output a number
+            base = tensor.node.layer.name
+            same = sum(tensor.node.layer is other.node.layer for other in self.outputs[: len(names)])
+            names.append(f"{base}_{same + 1}" if same else base)
+        return names
 
     def get_config(self) -> dict[str, Any]:
         return describe_graph(self)
@@ -51,28 +68,17 @@ class Functional(Model):
     def input_count(self) -> int:
         return len(self.inputs)
 
-    @property
-    def output_names(self) -> list[str]:
-        if isinstance(self._outputs, dict):
-            return list(self._outputs)
-        names: list[str] = []
-        for tensor in self.outputs:  # a layer called twice gives its second output a number
-            base = tensor.node.layer.name
-            names.append(base if base not in names else f"{base}_{names.count(base) + 1}")
-        return names
-
     def check_shape(self, shape: Any) -> None:
         """The layers check for themselves, by name."""
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         shapes = [tensor.shape for tensor in self.outputs]
-        return shapes[0] if len(shapes) == 1 else shapes
+        return shapes[0] if isinstance(self._outputs, SymbolicTensor) else shapes
 
     def forward(self, x: Any) -> Any:
-        made: dict[int, Any] = {}
-        for tensor, value in zip(self.inputs, self._given(x), strict=True):
-            self._check_input(tensor, value)
-            made[id(tensor.node)] = value
+        made = {
+            id(tensor.node): _fitted(tensor, value) for tensor, value in zip(self.inputs, self._given(x), strict=True)
+        }
         for node in self.nodes:
             if id(node) not in made:
                 args, kwargs = map_leaves(lambda leaf: value_of(leaf, made), (node.args, node.kwargs))
@@ -81,21 +87,29 @@ class Functional(Model):
         return map_leaves(lambda leaf: value_of(leaf, made), self._outputs)
 
     def _given(self, x: Any) -> list[Any]:
-        names = [tensor.node.layer.name for tensor in self.inputs]
-        if isinstance(x, dict):
+        """One value for each input, from one alone, a list, or a dict by name."""
+        own = self._inputs if isinstance(self._inputs, Mapping) else {}
+        names = list(own) or [tensor.node.layer.name for tensor in self.inputs]
+        if isinstance(x, Mapping):
             if set(x) != set(names):
-                raise DataError("the inputs' names differ", expected=names, got=sorted(x))
+                raise DataError("the inputs have other names", expected=names, got=list(x))
             return [x[name] for name in names]
         given = list(x) if isinstance(x, (list, tuple)) else [x]
         if len(given) != len(names):
             raise DataError("another number of inputs", expected=f"{len(names)}: {', '.join(names)}", got=len(given))
         return given
 
-    def _check_input(self, tensor: SymbolicTensor, value: Any) -> None:
-        shape = tuple(value.shape)
-        fits = len(shape) == len(tensor.shape) and all(
-            a is None or b is None or a == b for a, b in zip(tensor.shape[1:], shape[1:], strict=True)
-        )
-        if not fits:
-            where = f"input {tensor.node.layer.name}"
-            raise ShapeError("an input does not fit", expected=tensor.shape, got=shape, where=where)
+
+def _fitted(tensor: SymbolicTensor, value: Any) -> Any:
+    """The value of an input, in the type it asks for; as in Keras a last axis of one may be left out, or too many."""
+    shape, got = tensor.shape, tuple(value.shape)
+    if len(got) + 1 == len(shape) and shape[-1] == 1:
+        value = each_step(value, lambda values: values.unsqueeze(-1))
+    elif len(got) - 1 == len(shape) and got[-1] == 1:
+        value = each_step(value, lambda values: values.squeeze(-1))
+    got = tuple(value.shape)
+    sizes = zip(shape[1:], got[1:], strict=False)
+    if len(got) != len(shape) or any(a is not None and b is not None and a != b for a, b in sizes):
+        where = f"input {tensor.node.layer.name}"
+        raise ShapeError("an input does not fit", expected=shape, got=got, where=where)
+    return value if tensor.dtype in (None, value.dtype) else value.to(tensor.dtype)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from rondeau.config import serialize
 from rondeau.errors import ArgumentError
-from rondeau.layers import InputLayer
+from rondeau.layers import InputLayer, Layer
 from rondeau.layers.graph import Node, SymbolicTensor, map_leaves
 
 
 def ordered_nodes(inputs: list[SymbolicTensor], outputs: list[SymbolicTensor]) -> list[Node]:
-    """All calls between inputs and outputs, each after those it depends on. Raises `ArgumentError` for a loose input."""
+    """All calls between inputs and outputs, each after those it depends on. `ArgumentError` for a loose input."""
     order: list[Node] = [tensor.node for tensor in inputs]
     seen = {id(node) for node in order}
     stack = [(tensor.node, False) for tensor in reversed(outputs)]
@@ -28,6 +30,33 @@ def ordered_nodes(inputs: list[SymbolicTensor], outputs: list[SymbolicTensor]) -
             stack.append((node, True))
             stack.extend((parent.node, False) for parent in reversed(node.parents))
     return order
+
+
+def ordered_layers(nodes: list[Node], outputs: list[SymbolicTensor]) -> list[Layer]:
+    """The layers of `nodes` (in an order in which they can run) as Keras lists them, so that `get_weights` is in its order.
+
+    The farther a layer is from the outputs, by its longest way there, the earlier it comes; among equals the one that is
+    met first on the way back from the outputs.
+    """
+    distance: dict[int, int] = {}  # of a call
+    farthest: dict[int, int] = {}  # of a layer, over its calls
+    for node in reversed(nodes):
+        mine = max(distance.get(id(node), 0), farthest.get(id(node.layer), 0))
+        distance[id(node)] = farthest[id(node.layer)] = mine
+        for parent in node.parents:
+            distance[id(parent.node)] = max(distance.get(id(parent.node), 0), mine + 1)
+    met: dict[int, int] = {}
+    stack = [tensor.node for tensor in reversed(outputs)]
+    seen: set[int] = set()
+    while stack:
+        node = stack.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            met.setdefault(id(node.layer), len(met))
+            stack.extend(parent.node for parent in reversed(node.parents))
+    layers = {id(node.layer): node.layer for node in nodes}
+    order = sorted(layers, key=lambda key: (-farthest[key], met.get(key, -1)))
+    return [layers[key] for key in order]
 
 
 def value_of(leaf: Any, made: dict[int, Any]) -> Any:
@@ -72,8 +101,8 @@ def rebuild_graph(config: dict[str, Any]) -> tuple[Any, Any]:
         layer = config["layers"][call["layer"]]
         if isinstance(layer, InputLayer):
             node = Node(layer, (), {})
-            node.outputs = SymbolicTensor(layer.batch_shape, None, node, None)
-            made[i] = node.outputs
+            dtype = getattr(torch, layer.dtype) if layer.dtype else None
+            made[i] = node.outputs = SymbolicTensor(layer.batch_shape, dtype, node, None)
         else:
             made[i] = layer(*find(call["args"]), **find(call["kwargs"]))
     return find(config["inputs"]), find(config["outputs"])

@@ -1,33 +1,43 @@
-"""`Model`: layers as a whole, with Keras's `compile`, `fit`, `evaluate`, `predict`, `summary`, `save`."""
+"""`Model`: layers as a whole, with Keras's `compile`, `fit`, `evaluate`, `predict`, `summary`, `save`.
+
+Longer than most: it is the list of what a user can do with a model, each with its arguments, and little else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from rich.progress import track
 
-from rondeau.cells.base import check_state, state_leaves
-from rondeau.errors import ArgumentError, CheckpointError, NotBuiltError, NotCompiledError
-from rondeau.layers import Layer
+from rondeau.errors import ArgumentError, DataError, NotBuiltError, NotCompiledError, ShapeError
 from rondeau.layers.graph import map_leaves
-from rondeau.layers.recurrent import RNN
 from rondeau.models import saving
+from rondeau.models.network import Network
 from rondeau.models.summary import print_summary
 from rondeau.sequence import Ragged
-from rondeau.training.class_weight import ClassWeighted, weigh_classes
+from rondeau.training.batch import Batch, data_leaves, place, to_data
 from rondeau.training.callbacks.base import Callback, CallbackList, History
-from rondeau.training.data import ArraySource, Batch, Source, data_leaves, make_source, map_data, take, to_data
+from rondeau.training.class_weight import checked_class_weight
+from rondeau.training.data import ArraySource, Source, make_source
 from rondeau.training.loop import Loop, evaluate
 from rondeau.training.objective import Objective
 from rondeau.training.progress import progress_callback
-from rondeau.training.trainer import Trainer, flat_outputs
+from rondeau.training.trainer import Trainer, in_mode, model_dtype
 
 
-class Model(Layer):
+_MEANINGLESS = {
+    "run_eagerly": "everything runs eagerly",
+    "steps_per_execution": "every batch is one execution",
+    "jit_compile": "recurrent loops are compiled by themselves where they can be",
+    "auto_scale_loss": "losses are computed in float32 at least",
+}
+
+
+class Model(Network):
     """A network of layers. `Model(inputs, outputs)` makes one from symbolic tensors; a subclass defines `forward`.
 
     >>> from rondeau import layers
@@ -52,109 +62,19 @@ class Model(Layer):
         """Run the model.
 
         Args:
-            training: True or False for this call; default: the mode set by `train()` and `eval()` (`fit` ends in `eval`).
+            training: True or False for this call; default: the mode set by `train()` and `eval()`. As in torch a new
+                model is in `train` mode (in Keras it is not); `fit` leaves it in `eval` mode.
             expand: outputs whose padding was masked inside come back padded, a masked step repeating the last value
                 (zero before the first); False gives them as `Ragged`. A `Ragged` input's outputs stay `Ragged`.
         """
-        before = self.training
-        if training is not None and training != before:
-            self.train(training)
-        try:
+        if training is None or training == self.training:
             outputs = super().__call__(*args, **kwargs)
-        finally:
-            if self.training != before:
-                self.train(before)
+        else:
+            with in_mode(self, training):
+                outputs = super().__call__(*args, **kwargs)
         return map_leaves(_expanded, outputs) if expand else outputs
 
-    # what the training loop asks of a model
-
-    @property
-    def output_names(self) -> list[str]:
-        """Names of the outputs; of a subclassed model with several, `output_1`, `output_2`, ..."""
-        count = getattr(self, "_output_count", 1)
-        return ["output"] if count == 1 else [f"output_{i + 1}" for i in range(count)]
-
-    @property
-    def input_count(self) -> int:
-        return 1
-
-    def build_on(self, x: Any, device: torch.device) -> None:
-        """Make the weights by running one row of x, if they do not exist yet, and move them to `device`."""
-        if self._unbuilt() or not hasattr(self, "_output_count"):
-            training = self.training
-            self.eval()  # so that nothing is drawn
-            row = map_data(lambda leaf: take(leaf, torch.arange(min(1, len(leaf)))).to("cpu"), x)
-            kept = self.states()
-            self.reset_states()
-            self.to("cpu")
-            with torch.no_grad():
-                outputs = self(row, expand=False)
-            self._output_count = len(flat_outputs(outputs))
-            self._output_keys = list(outputs) if isinstance(outputs, dict) else None
-            self.reset_states()
-            self.load_states(kept)
-            self.train(training)
-        self.to(device)
-
-    def _unbuilt(self) -> bool:
-        return any(isinstance(m, torch.nn.Module) and not getattr(m, "built", True) for m in self.modules())
-
-    @property
-    def layers(self) -> list[Layer]:
-        """The layers directly inside."""
-        return [child for child in self.children() if isinstance(child, Layer)]
-
-    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
-        """A layer by its name or place. Raises `ArgumentError` where there is none."""
-        found = self.layers[index : index + 1 or None] if index is not None else [x for x in self.layers if x.name == name]
-        if not found:
-            expected = ", ".join(layer.name for layer in self.layers)
-            raise ArgumentError("there is no such layer", expected=f"one of {expected}", got=name if name else index)
-        return found[0]
-
-    def layer_of(self, parameter: str) -> str:
-        """The name of the layer that owns a parameter, and the parameter's: `lstm (recurrent_kernel)`."""
-        path = parameter.split(".")
-        module: Any = self
-        name = self.name
-        for part in path[:-1]:
-            module = getattr(module, part)
-            name = module.name if isinstance(module, Layer) else name
-        return f"{name} ({path[-1]})"
-
-    # recurrent state kept between batches
-
-    def _stateful(self) -> Iterator[tuple[str, RNN]]:
-        return ((name, m) for name, m in self.named_modules() if isinstance(m, RNN) and m.stateful)
-
-    def reset_states(self) -> None:
-        """Forget the states that `stateful` layers keep between batches."""
-        for _, layer in self._stateful():
-            layer.reset_states()
-
-    reset_state = reset_states
-
-    def states(self) -> dict[str, Tensor]:
-        """The states that `stateful` layers keep, by layer and name: `lstm.h`, `lstm.c`; empty after `reset_states`."""
-        kept = [(name, layer) for name, layer in self._stateful() if layer.state is not None]
-        return {f"{name}.{part}": leaf for name, layer in kept for part, leaf in state_leaves(layer.state)}
-
-    def load_states(self, states: dict[str, Tensor]) -> None:
-        """Put back what `states` gave."""
-        self.reset_states()
-        known = set()
-        for name, layer in self._stateful():
-            names = [f"{name}.{part}" for part, _ in state_leaves(layer.cell.state_size)]
-            leaves = [states[one] for one in names if one in states]
-            if leaves:
-                layer.state = check_state(layer.cell, leaves, len(leaves[0]), f"layer {name}")
-                known.update(names)
-        if set(states) - known:
-            raise CheckpointError("states of layers that are not here", got=sorted(set(states) - known))
-
-    # Keras's methods
-
-    def compile(  # type: ignore[override]  # torch's Module.compile is another thing
+    def compile(  # torch's Module.compile is another thing
         self,
         optimizer: Any = "rmsprop",
         loss: Any = None,
@@ -162,6 +82,7 @@ class Model(Layer):
         loss_weights: Any = None,
         weighted_metrics: Any = None,
         device: Any = "auto",
+        **options: Any,
     ) -> None:
         """Choose how to train.
 
@@ -172,12 +93,25 @@ class Model(Layer):
             loss_weights: how much each output's loss counts.
             weighted_metrics: metrics that take sample weights into account.
             device: 'auto' (CUDA where there is one), 'cpu', 'cuda'.
+
+        Keras's other arguments have no meaning here, and are refused.
         """
+        for name in options:
+            why = (
+                f" has no meaning here: {_MEANINGLESS[name]}" if name in _MEANINGLESS else " is no argument of compile"
+            )
+            raise ArgumentError(name + why, fix="Leave it out")
         self.trainer = Trainer(self, optimizer, Objective(loss, metrics, weighted_metrics, loss_weights), device)
 
     @property
     def optimizer(self) -> Any:
+        """The optimiser that `compile` was given. Raises `NotCompiledError` before."""
         return self._compiled().optimizer
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """What `evaluate` and `train_on_batch` give, in order; empty before the model has seen data."""
+        return list(self._compiled().objective.reported)
 
     def fit(
         self,
@@ -194,47 +128,51 @@ class Model(Layer):
         sample_weight: Any = None,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
-        validation_batch_size: int | None = None,
         validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int = 1,
     ) -> History:
         """Train.
 
         Args:
-            x, y: NumPy arrays, tensors, lists of sequences (unequal lengths become `Ragged`), or for several inputs and
-                outputs lists or dicts of them; or in x alone: a torch `Dataset`, `DataLoader`, or iterable of (x, y) or
-                (x, y, sample_weight).
+            x, y: NumPy arrays, tensors, lists of sequences (unequal lengths become `Ragged`), for several inputs or
+                outputs tuples or dicts of them; or in x alone: a torch `Dataset` of rows, a `DataLoader`, or an
+                iterable of batches (x, y) or (x, y, sample_weight).
             batch_size: rows in a batch (default 32).
             epochs: train until this epoch; initial_epoch: begin with this one (default 0).
             verbose: 'auto' (1 on a terminal, else 2), 0 silent, 1 a live view, 2 a line an epoch.
-            callbacks: a list of `rondeau.callbacks.Callback`.
-            validation_split: hold out this fraction, the last rows as given; validation_data: (x, y[, weight]) or batches.
-            shuffle: new order of the rows each epoch.
-            class_weight: weight of each class, for integer or one-hot y; multiplies sample_weight.
-            sample_weight: `(rows,)`, or `(rows, time)` for outputs at every step.
+            callbacks: a list of `rondeau.callbacks.Callback`, or one.
+            validation_split: hold out this fraction, the last rows as given.
+            validation_data: (x, y), (x, y, sample_weight), or what x may be; `stateful` layers begin anew for it.
+            validation_freq: validate after every so many epochs (default 1).
+            shuffle: new order of the rows each epoch; batches come as they come.
+            class_weight: weight of each class, for integer or one-hot y of one output; multiplies sample_weight.
+            sample_weight: `(rows,)`, or `(rows, time)` for outputs at every step; one for all outputs, or a list.
             steps_per_epoch: batches an epoch takes from an iterable; validation_steps likewise.
 
-        Returns a `History`. Afterwards the model is in `eval` mode. Raises `NotCompiledError`, `DataError`, `ShapeError`,
-        and `NumericsError` when loss or gradients are no longer finite (weights stay as they were before that batch).
+        Where rows have lengths or masks, losses and metrics are means over real steps. Returns a `History`. Afterwards
+        the model is in `eval` mode. Raises `NotCompiledError`, `DataError`, `ShapeError`, and `NumericsError` when loss
+        or gradients are no longer finite (weights stay as they were before that batch).
         """
         trainer = self._compiled()
-        parts: dict[str, Any] = {"inputs": self.input_count, "outputs": len(self.output_names)}
-        source = make_source(
-            x, y, sample_weight, batch_size=batch_size, shuffle=shuffle, steps=steps_per_epoch, **parts
-        )
+        source = self._source(x, y, sample_weight, batch_size=batch_size, shuffle=shuffle, steps=steps_per_epoch)
         validation: Source | None = None
         if validation_data is not None:
-            given = validation_data if isinstance(validation_data, tuple) else (validation_data,)
+            given = tuple(validation_data) if isinstance(validation_data, (tuple, list)) else (validation_data,)
+            if len(given) > 3:
+                expected = "(x, y) or (x, y, sample_weight)"
+                raise ArgumentError("validation_data", expected=expected, got=f"{len(given)} parts")
             size = validation_batch_size or (batch_size if len(given) > 1 else None)
-            validation = make_source(*given, batch_size=size, steps=validation_steps, **parts)
+            validation = self._source(*given, batch_size=size, steps=validation_steps)
         elif validation_split:
             if not isinstance(source, ArraySource):
                 raise ArgumentError("validation_split needs data in memory", fix="Give validation_data instead")
             source, validation = source.split(validation_split)
-        if class_weight is not None:
-            source = ClassWeighted(source, class_weight)
-        loop = Loop(trainer, source, validation, epochs, initial_epoch)
-        view = progress_callback(verbose)
-        self.history = loop.run([*(callbacks or []), *view], verbose if isinstance(verbose, int) else 1)
+        weights = None if class_weight is None else checked_class_weight(class_weight)
+        loop = Loop(trainer, source, validation, epochs, initial_epoch, weights, validation_freq)
+        listed = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
+        self.history = loop.run([*listed, *progress_callback(verbose)], verbose if isinstance(verbose, int) else 1)
+        del self.history.loop  # it holds the data
         return self.history
 
     def evaluate(
@@ -245,32 +183,41 @@ class Model(Layer):
         verbose: Any = "auto",
         sample_weight: Any = None,
         steps: int | None = None,
+        callbacks: Sequence[Callback] | None = None,
         return_dict: bool = False,
-        callbacks: list[Callback] | None = None,
     ) -> Any:
-        """Loss and metrics over x and y: one number, a list, or with `return_dict` a dict. Arguments as in `fit`."""
+        """Loss and metrics over x and y: one number, a list in the order of `metrics_names`, or a dict.
+
+        `verbose` 1 or 2 prints them too; otherwise arguments are as in `fit`. States of `stateful` layers are not
+        reset, as in Keras.
+        """
         trainer = self._compiled()
-        parts: dict[str, Any] = {"inputs": self.input_count, "outputs": len(self.output_names)}
-        source = make_source(x, y, sample_weight, batch_size=batch_size, steps=steps, **parts)
+        source = self._source(x, y, sample_weight, batch_size=batch_size, steps=steps)
         results = evaluate(trainer, source, CallbackList(callbacks or [], self, {}))
         if verbose == 2 or verbose == 1:
-            print(" - ".join(f"{name}: {value:.4f}" for name, value in results.items()))
-        if return_dict:
-            return results
-        return next(iter(results.values())) if len(results) == 1 else list(results.values())
+            print("  ".join(f"{name} {value:.4f}" for name, value in results.items()), flush=True)
+        return _answer(results, return_dict)
 
     def predict(self, x: Any, batch_size: int | None = None, verbose: Any = 0, steps: int | None = None) -> Any:
-        """The outputs for x as NumPy arrays, one or a list or dict of them; for `Ragged` outputs a list of rows."""
-        source = make_source(x, batch_size=batch_size, steps=steps, inputs=self.input_count)
-        training = self.training
-        self.eval()
-        device = self.trainer.device if self.trainer else next((p.device for p in self.parameters()), torch.device("cpu"))
+        """The outputs for x as NumPy arrays, one or a list or dict of them; for `Ragged` outputs a list of rows.
+
+        Arguments as in `fit`; `verbose=1` shows a bar. States of `stateful` layers are not reset, as in Keras.
+        """
+        source = self._source(x, batch_size=batch_size, steps=steps)
+        if not self.ready:
+            self._make_ready(source)
+        placed = next(((p.device, model_dtype(self)) for p in self.parameters()), None)
+        device, dtype = placed or (torch.device("cpu"), torch.get_default_dtype())
+        if self.trainer is not None:
+            device = self.trainer.device
+            self.to(device)
         collected: list[Any] = []
-        with torch.no_grad():
-            for batch in source.batches(0, 0, 0):
-                inputs = map_data(lambda leaf: leaf.to(device), batch.x)
-                collected.append(self(inputs))
-        self.train(training)
+        batches = track(source.batches(0, 0, 0), "predicting", total=source.count(), disable=verbose != 1)
+        with in_mode(self, training=False), torch.no_grad():
+            for batch in batches:
+                collected.append(map_leaves(_to_numpy, self(place(batch.x, device, dtype))))
+        if not collected:
+            raise DataError("there is no data to predict from", expected="at least one batch", got=0)
         return _joined(collected)
 
     def train_on_batch(
@@ -281,40 +228,49 @@ class Model(Layer):
         class_weight: dict[int, float] | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """One update on one batch; gives its loss, and metrics since `reset_metrics`."""
+        """One update on one batch; gives the batch's loss and metrics, as `evaluate` does."""
         batch = self._one_batch(x, y, sample_weight)
-        if class_weight is not None:
-            batch = weigh_classes(batch, class_weight)
         self.train()
-        loss = self._compiled().train_step(batch)
-        self.eval()
-        return self._results(loss, return_dict)
+        try:
+            self._compiled().train_step(batch, None if class_weight is None else checked_class_weight(class_weight))
+        finally:
+            self.eval()
+        return _answer(self._compiled().objective.results(), return_dict)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Loss and metrics of one batch, without learning from it."""
         batch = self._one_batch(x, y, sample_weight)
-        self.eval()
-        return self._results(self._compiled().test_step(batch), return_dict)
+        with in_mode(self, training=False):
+            self._compiled().test_step(batch)
+        return _answer(self._compiled().objective.results(), return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """`predict` for one batch."""
-        return self.predict(x, batch_size=len(data_leaves(to_data(x, self.input_count))[0]))
+        return self.predict(x, batch_size=max(1, len(data_leaves(to_data(x, self.input_count))[0])))
 
     def reset_metrics(self) -> None:
         """Begin the running means of loss and metrics anew."""
         self._compiled().objective.reset()
 
-    def _one_batch(self, x: Any, y: Any, weight: Any) -> Batch:
-        count = len(self.output_names)
-        batch = Batch(to_data(x, self.input_count), to_data(y, count), to_data(weight, count))
-        self._compiled().prepare(batch)
-        return batch
+    def _source(self, x: Any, y: Any = None, weight: Any = None, **options: Any) -> Source:
+        if self._output_count is None and isinstance(y, (list, tuple)):
+            # one output of many rows, or many outputs: a subclassed model shows which when it runs
+            self._make_ready(make_source(x, inputs=self.input_count))
+        return make_source(x, y, weight, inputs=self.input_count, outputs=len(self.output_names), **options)
 
-    def _results(self, loss: float, return_dict: bool) -> Any:
-        results = {**self._compiled().objective.results(), "loss": loss}
-        if return_dict:
-            return results
-        return loss if len(results) == 1 else list(results.values())
+    def _make_ready(self, source: Source) -> None:
+        first = source.peek()
+        if first is None:
+            raise DataError("there is no data", expected="at least one batch", got=0)
+        self.build_on(place(first.x, torch.device("cpu"), model_dtype(self)))
+
+    def _one_batch(self, x: Any, y: Any, weight: Any) -> Batch:
+        source = self._source(x, y, weight)
+        if not isinstance(source, ArraySource):
+            raise ArgumentError("a batch", expected="arrays, tensors or lists of sequences", got=type(x).__name__)
+        self._compiled().prepare(lambda: source.data)
+        self.reset_metrics()
+        return source.data
 
     def _compiled(self) -> Trainer:
         if self.trainer is None:
@@ -325,15 +281,20 @@ class Model(Layer):
         """Print a table of layers, output shapes and numbers of weights; rich on a terminal, plain text when piped."""
         print_summary(self, line_length, print_fn)
 
-    def save(self, path: Any, overwrite: bool = True) -> None:
+    def save(self, path: Any, overwrite: bool = True, include_optimizer: bool = True) -> None:
         """Write `config.json` and `weights.safetensors` into the folder `path`; `rondeau.load(path)` reads them.
 
-        Raises `SaveError` for what has no JSON form, `NotBuiltError` for a model without weights, `CheckpointError` if the
-        folder holds a model and `overwrite` is false.
+        Args:
+            overwrite: whether a model that the folder holds may be replaced. A crash leaves the old one or the new.
+            include_optimizer: also what `compile` was given, and the optimiser's state, so that the loaded model can be
+                trained on as if it had never been saved.
+
+        Raises `SaveError` for what has no JSON form, `NotBuiltError` for a model without weights, `CheckpointError` if
+        the folder holds a model and `overwrite` is false.
         """
         if self._unbuilt():
             raise NotBuiltError("the model has no weights to save yet", fix="Call it once, or give it an Input")
-        saving.save(self, Path(path), overwrite)
+        saving.save(self, Path(path), overwrite, include_optimizer)
 
     def save_weights(self, path: Any) -> None:
         """Write the weights alone into one safetensors file."""
@@ -342,6 +303,7 @@ class Model(Layer):
 
     def load_weights(self, path: Any) -> None:
         """Read weights that `save_weights` or `save` wrote, into a model of the same make."""
+        self._must_be_built()
         saving.load_weights(self, Path(path))
 
 
@@ -349,13 +311,34 @@ def _expanded(leaf: Any) -> Any:
     return leaf.expand() if isinstance(leaf, Ragged) and leaf.mask is not None else leaf
 
 
+def _answer(results: dict[str, float], return_dict: bool) -> Any:
+    if return_dict:
+        return results
+    return next(iter(results.values())) if len(results) == 1 else list(results.values())
+
+
+def _to_numpy(leaf: Any) -> Any:
+    """A tensor as an array, a `Ragged` as a list of them, one a row; NumPy has no bfloat16."""
+    if isinstance(leaf, Ragged):
+        return _Rows(_to_numpy(row) for row in leaf.rows())
+    return (leaf.float() if leaf.dtype == torch.bfloat16 else leaf).cpu().numpy()
+
+
+class _Rows(list[Any]):
+    """Rows of one output; a plain list holds several outputs."""
+
+
 def _joined(parts: list[Any]) -> Any:
     """Batches of outputs as one: arrays one after another, rows of `Ragged` in one list."""
     first = parts[0]
     if isinstance(first, dict):
         return {key: _joined([part[key] for part in parts]) for key in first}
+    if isinstance(first, _Rows):
+        return [row for part in parts for row in part]
     if isinstance(first, (list, tuple)):
         return [_joined([part[i] for part in parts]) for i in range(len(first))]
-    if isinstance(first, Ragged):
-        return [row.cpu().numpy() for part in parts for row in part.rows()]
-    return np.concatenate([part.cpu().numpy() for part in parts])
+    if len({part.shape[1:] for part in parts}) > 1:
+        fix = "Pad all batches to one length, give x as a list of sequences, or use predict_on_batch"
+        got = sorted({part.shape[1:] for part in parts})
+        raise ShapeError("the batches' outputs have unequal shapes, which one array cannot hold", got=got, fix=fix)
+    return np.concatenate(parts)

@@ -70,8 +70,15 @@ class Sequential(Model):
         give_names([*self.layers, layer])
         if self._shape is not None:
             layer.build_for(self._shape)
-            self._shape = layer.compute_output_shape(self._shape)
+            self._shape = self._single(layer, layer.compute_output_shape(self._shape))
         self.chain[layer.name] = layer
+
+    @staticmethod
+    def _single(layer: Layer, shape: Any) -> Any:
+        if isinstance(shape, list):
+            fix = "Use the functional form, Model(inputs, outputs)"
+            raise ArgumentError(f"Sequential: layer {layer.name} has {len(shape)} outputs", expected="one", fix=fix)
+        return shape
 
     def pop(self) -> Layer:
         """Take the last layer off and return it."""

@@ -16,7 +16,7 @@ Row = tuple[str, str, str]
 
 
 def print_summary(model: Any, line_length: int | None, print_fn: Callable[[str], Any] | None) -> None:
-    """Layers with output shape and weights, and the totals: rich on a terminal, plain text elsewhere or to `print_fn`."""
+    """Layers with output shape and weights, and totals: rich on a terminal, plain text elsewhere or to `print_fn`."""
     rows, totals = summary_rows(model), summary_totals(model)
     title = f'Model: "{model.name}"'
     if print_fn is None and sys.stdout.isatty():
@@ -52,7 +52,8 @@ def summary_totals(model: Any) -> list[str]:
     """Total, trainable and non-trainable weights; weights used twice count once."""
     weights = {id(p): p for p in model.parameters() if _is_built(p)}.values()
     total, trainable = sum(p.numel() for p in weights), sum(p.numel() for p in weights if p.requires_grad)
-    lines = [f"Total params: {total:,}", f"Trainable params: {trainable:,}", f"Non-trainable params: {total - trainable:,}"]
+    counts = {"Total": total, "Trainable": trainable, "Non-trainable": total - trainable}
+    lines = [f"{name} params: {number:,}" for name, number in counts.items()]
     if any(isinstance(m, BuildableModule) and not m.built for m in model.modules()):
         lines.append("Some layers have no weights yet: put an Input in front, or call the model once.")
     return lines

@@ -19,8 +19,12 @@ def align(target: Any, output: Any, weight: Any = None) -> tuple[Any, Tensor, An
     """
     if not isinstance(output, Ragged):
         if isinstance(target, Ragged) or isinstance(weight, Ragged):
+            name = "targets" if isinstance(target, Ragged) else "sample_weight"
             fix = "Use return_sequences=True in the last recurrent layer to get an output for each step"
-            raise ShapeError("the target has a value for each step, the output only one for each row", fix=fix)
+            if output.ndim > 2:
+                fix = "Give x with lengths too, as a list of sequences or a Ragged, or mask its padding"
+            got = tuple(output.shape)
+            raise ShapeError(f"the {name} have lengths, the output has none", expected="a Ragged", got=got, fix=fix)
         return target, output, weight
     target = _steps("target", target, output)
     if isinstance(weight, Tensor) and weight.ndim == 1:
@@ -36,8 +40,8 @@ def _steps(name: str, data: Any, output: Ragged) -> Any:
     if isinstance(data, Ragged):
         if not torch.equal(data.lengths, output.lengths):
             row = int((data.lengths != output.lengths).nonzero()[0])
-            expected, got = int(output.lengths[row]), int(data.lengths[row])
-            raise ShapeError(f"the {name} has another number of steps", expected=expected, got=got, where=f"row {row}")
+            steps, given = int(output.lengths[row]), int(data.lengths[row])
+            raise ShapeError(f"the {name} has another number of steps", expected=steps, got=given, where=f"row {row}")
         return data.values
     if data.ndim < 2 or data.shape[0] != len(output):
         expected = f"({len(output)}, time, ...), a value for each step"
@@ -45,6 +49,6 @@ def _steps(name: str, data: Any, output: Ragged) -> Any:
     if output.mask is None:
         return Ragged.from_padded(data, output.lengths).values
     if data.shape[:2] != output.mask.shape:
-        expected = tuple(output.mask.shape)
-        raise ShapeError(f"the {name} does not fit the mask", expected=expected, got=tuple(data.shape[:2]))
+        sizes = tuple(output.mask.shape)
+        raise ShapeError(f"the {name} does not fit the mask", expected=sizes, got=tuple(data.shape[:2]))
     return data[output.mask.to(data.device)]

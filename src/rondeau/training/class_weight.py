@@ -2,65 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from rondeau.errors import ArgumentError
-from rondeau.sequence import Ragged
-from rondeau.training.data import Batch, Source
+from rondeau.errors import ArgumentError, ShapeError
+from rondeau.training.losses.base import weights_like
 
 
-class ClassWeighted(Source):
-    """Another source's batches, each sample (or step) weighted by its class, for imbalanced data."""
-
-    def __init__(self, source: Source, weights: Mapping[int, float]) -> None:
-        self.source, self.weights = source, dict(weights)
-        self.carries_state = source.carries_state
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def peek(self) -> Batch | None:
-        first = self.source.peek()
-        return None if first is None else weigh_classes(first, self.weights)
-
-    def batches(self, epoch: int, start: int, seed: int) -> Iterator[Batch]:
-        for batch in self.source.batches(epoch, start, seed):
-            yield weigh_classes(batch, self.weights)
-
-
-def weigh_classes(batch: Batch, weights: Mapping[int, float]) -> Batch:
-    """The batch with its weights multiplied by those of its targets' classes; classes not named weigh 1.
-
-    Targets are integers `(rows,)`, `(rows, 1)`, `(rows, time)`, or one-hot along the last of several axes of floats.
-    """
-    target = batch.y.values if isinstance(batch.y, Ragged) else batch.y
-    if not isinstance(target, Tensor):
-        raise ArgumentError("class_weight works with one output", fix="Give sample_weight for several")
-    if target.is_floating_point() and target.ndim > 1 and target.shape[-1] > 1:
-        classes = target.argmax(-1)
-    else:
-        classes = target.long()
-        classes = classes[..., 0] if classes.ndim > 1 and classes.shape[-1] == 1 else classes
-    highest = int(classes.max()) if classes.numel() else 0
-    table = torch.ones(max(highest, *weights, 0) + 1, dtype=torch.get_default_dtype())
+def checked_class_weight(weights: Any) -> dict[int, float]:
+    """`{class: weight}`. Raises `ArgumentError` for anything else, and for negative or infinite numbers."""
+    expected = "{class: weight}, whole classes and finite weights, none negative"
+    if not isinstance(weights, Mapping):
+        raise ArgumentError("class_weight", expected=expected, got=type(weights).__name__)
+    checked: dict[int, float] = {}
     for label, weight in weights.items():
-        if label < 0 or weight < 0:
-            raise ArgumentError("class_weight", expected="{class: weight}, neither negative", got={label: weight})
-        table[label] = weight
-    by_class = table[classes]
-    own = batch.y.with_values(by_class) if isinstance(batch.y, Ragged) else by_class
-    return batch._replace(weight=own if batch.weight is None else _times(own, batch.weight))
+        try:
+            checked[int(label)] = float(weight)
+            good = int(label) == label and label >= 0 and 0 <= float(weight) < float("inf")
+        except (TypeError, ValueError):
+            good = False
+        if not good:
+            raise ArgumentError("class_weight", expected=expected, got={label: weight})
+    return checked
 
 
-def _times(by_class: Tensor | Ragged, given: Tensor | Ragged) -> Tensor | Ragged:
-    if isinstance(by_class, Ragged):
-        if isinstance(given, Ragged):
-            return by_class.with_values(by_class.values * given.values)
-        per_row = given[by_class.row_index] if given.ndim == 1 else Ragged.from_padded(given, by_class.lengths).values
-        return by_class.with_values(by_class.values * per_row)
-    if isinstance(given, Ragged):
-        raise ArgumentError("sample_weight is ragged, the targets are not", fix="Give both in one form")
-    return by_class * (given if given.ndim == by_class.ndim else given.reshape(-1, *(1,) * (by_class.ndim - 1)))
+def class_weights(weights: Mapping[int, float], target: Tensor, output: Tensor, given: Any = None) -> Tensor:
+    """A weight for each sample, or step, by the class of its target, times the weight it was `given`.
+
+    Args:
+        weights: of each class; those not named weigh 1.
+        target: classes `(...)` or `(..., 1)`, or one-hot as wide as the output.
+        output: `(..., outputs)`, as the loss compares it with the target.
+    """
+    if target.ndim == output.ndim and target.shape[-1] == output.shape[-1] > 1:
+        classes = target.argmax(-1)
+    elif target.ndim > 1 and target.shape[-1] == 1:
+        classes = target[..., 0]
+    else:
+        classes = target
+    if classes.shape != output.shape[: classes.ndim]:
+        expected = f"{tuple(output.shape[:-1])} classes, or one-hot {tuple(output.shape)}"
+        raise ShapeError("class_weight: the targets are no classes", expected=expected, got=tuple(target.shape))
+    # counted as a mask and not looked up: an ignored label may be negative, or larger than any class
+    found = torch.ones_like(classes, dtype=output.dtype)
+    for label, weight in weights.items():
+        found[classes == label] = weight
+    return found if given is None else found * weights_like(found, given, "class_weight")

@@ -1,27 +1,21 @@
-"""Whatever the user gives as data, as batches: arrays, tensors, lists of sequences, `Ragged`, datasets, loaders, generators."""
+"""Where batches come from: data in memory, torch datasets, and whatever gives batch after batch."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from rondeau.errors import ArgumentError, DataError
-from rondeau.sequence import Ragged
+from rondeau.training.batch import Batch, as_batch, collate, is_array, map_data, row_count, take, to_data, to_weights
+from rondeau.training.stream import RandomStream, mixed, own_generators
 
-
-class Batch(NamedTuple):
-    """Inputs, targets and sample weights: each a tensor, a `Ragged`, a list or dict of them, or None."""
-
-    x: Any
-    y: Any = None
-    weight: Any = None
+__all__ = ["ArraySource", "Batch", "DatasetSource", "IterableSource", "Source", "make_source", "shuffled"]
 
 
 class Source(ABC):
@@ -52,13 +46,18 @@ class Source(ABC):
         except TypeError:
             return None
 
+    def state(self) -> dict[str, Tensor]:
+        """What a resumed run must know beside epoch, batch and seed to find the same place in the data."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:  # noqa: B027  (not abstract: most have nothing to do)
+        """Take back what `state` gave."""
+
 
 class ArraySource(Source):
     """Data in memory, cut into batches; shuffled anew each epoch if asked."""
 
     def __init__(self, data: Batch, batch_size: int, shuffle: bool) -> None:
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise ArgumentError("batch_size", expected="a positive integer", got=repr(batch_size))
         self.data, self.batch_size, self.shuffle = data, batch_size, shuffle
         self.rows = row_count(data)
 
@@ -66,8 +65,7 @@ class ArraySource(Source):
         return -(-self.rows // self.batch_size)
 
     def batches(self, epoch: int, start: int, seed: int) -> Iterator[Batch]:
-        order = shuffled(self.rows, epoch, seed) if self.shuffle else torch.arange(self.rows)
-        for rows in order.split(self.batch_size)[start:]:
+        for rows in _parts(self.rows, self.batch_size, self.shuffle, epoch, seed)[start:]:
             yield self.select(rows)
 
     def select(self, rows: Tensor) -> Batch:
@@ -86,31 +84,45 @@ class ArraySource(Source):
 
 
 class DatasetSource(Source):
-    """A map-style torch `Dataset` of x, (x, y) or (x, y, weight), read as it goes; rows of unequal length become `Ragged`."""
+    """A map-style torch `Dataset` of x, (x, y) or (x, y, weight), read row by row as it goes.
+
+    Rows of unequal length become `Ragged`. What the dataset draws from torch's generator follows from epoch, row and
+    seed, so that a resumed run sees the same.
+    """
 
     def __init__(self, dataset: Any, batch_size: int, shuffle: bool) -> None:
         self.dataset, self.batch_size, self.shuffle = dataset, batch_size, shuffle
+        if len(dataset) == 0:
+            raise DataError("there is no data", expected="at least one row", got=0)
 
     def __len__(self) -> int:
         return -(-len(self.dataset) // self.batch_size)
 
     def batches(self, epoch: int, start: int, seed: int) -> Iterator[Batch]:
-        rows = len(self.dataset)
-        order = shuffled(rows, epoch, seed) if self.shuffle else torch.arange(rows)
-        for part in order.split(self.batch_size)[start:]:
-            samples = [self.dataset[i] for i in part.tolist()]
-            if isinstance(samples[0], (tuple, list)):
-                yield as_batch(tuple(to_data(list(field)) for field in zip(*samples, strict=True)))
-            else:
-                yield Batch(to_data(samples))
+        parts = _parts(len(self.dataset), self.batch_size, self.shuffle, epoch, seed)
+        for number, part in list(enumerate(parts))[start:]:
+            with RandomStream(mixed(seed, epoch, number)):
+                samples = [self.dataset[i] for i in part.tolist()]
+            yield as_batch(collate(samples))
 
 
 class IterableSource(Source):
-    """A `DataLoader` or other iterable of batches x, (x, y) or (x, y, weight). A generator can be gone through once only."""
+    """A `DataLoader` or other iterable of batches x, (x, y) or (x, y, weight).
 
-    def __init__(self, batches: Iterable[Any], steps: int | None = None) -> None:
-        self.iterable, self.steps = batches, steps
-        self._running = iter(batches) if isinstance(batches, Iterator) else None
+    With `steps` an epoch is the next so many batches, and the iterable is begun again when it ends; without, an epoch
+    is once through. A generator can be gone through once only: where it ends too early, `DataError` says so.
+
+    What is drawn from torch's generator while batches are made, such as a loader's order, follows from the seed and
+    the number of the pass, so that a resumed run passes over the same batches and goes on with the same ones.
+    """
+
+    def __init__(self, batches: Iterable[Any], steps: int | None = None, inputs: int = 1, outputs: int = 1) -> None:
+        self.iterable, self.steps, self.parts = batches, steps, (inputs, outputs)
+        self.once = isinstance(batches, Iterator)
+        self._generators = own_generators(batches)
+        self._pass, self._taken = 0, 0  # passes ended; batches of the present one that were taken
+        self._begun = [g.get_state() for g in self._generators]  # at the start of the present pass
+        self._running: Iterator[Any] | None = None
 
     def __len__(self) -> int:
         if self.steps is not None:
@@ -118,25 +130,64 @@ class IterableSource(Source):
         return len(self.iterable)  # type: ignore[arg-type]  # TypeError where it has none, as the base class says
 
     def peek(self) -> Batch | None:
-        if self._running is None:
-            return super().peek()
-        first = next(self._running, None)
+        with RandomStream(0):
+            first = next(iter(self.iterable), None)
         if first is None:
             return None
-        self._running = chain([first], self._running)
-        return as_batch(first)
+        if isinstance(self.iterable, Iterator):
+            self.iterable = chain([first], self.iterable)
+        for generator, state in zip(self._generators, self._begun, strict=True):
+            generator.set_state(state)
+        return self._batch(first)
 
     def batches(self, epoch: int, start: int, seed: int) -> Iterator[Batch]:
-        running = iter(self.iterable) if self._running is None else self._running
-        for number, batch in enumerate(running):
-            if number >= start:  # a resumed run passes over the batches it has seen
-                yield as_batch(batch)
-            if self.steps is not None and number + 1 == self.steps:
-                return
-        if self._running is not None and self.steps is not None:
-            raise DataError(
-                "the generator ended before steps_per_epoch batches came", expected=self.steps, fix="Give a longer one"
-            )
+        given = start
+        while self.steps is None or given < self.steps:
+            batch = self._next(seed)
+            if batch is None:
+                empty = self._taken == 0
+                self._end_pass()
+                if self.steps is None or self.once or empty:
+                    break
+                continue
+            self._taken += 1
+            given += 1
+            yield self._batch(batch)
+        if self.steps is not None and given < self.steps:
+            what = "the data ended before steps_per_epoch batches came"
+            raise DataError(what, expected=self.steps, got=given, fix="Give more of it, or ask for fewer steps")
+
+    def _batch(self, value: Any) -> Batch:
+        if isinstance(self.iterable, DataLoader) and isinstance(value, list):
+            value = tuple(value)  # torch's loaders make lists of their datasets' tuples
+        return as_batch(value, *self.parts)
+
+    def _next(self, seed: int) -> Any:
+        if self._running is None:
+            self._begun = [generator.get_state() for generator in self._generators]
+            self._stream = RandomStream(mixed(seed, self._pass))
+            with self._stream:
+                self._running = iter(self.iterable)
+                for _ in range(self._taken):  # a resumed run passes over the batches it has seen
+                    next(self._running, None)
+        with self._stream:
+            return next(self._running, None)
+
+    def _end_pass(self) -> None:
+        if not self.once:  # what has been taken from a generator is gone for good
+            self._running, self._taken = None, 0
+        self._pass += 1
+
+    def state(self) -> dict[str, Tensor]:
+        own = self._begun if self._running is not None else [generator.get_state() for generator in self._generators]
+        place = {"pass": torch.tensor(self._pass), "taken": torch.tensor(self._taken)}
+        return place | {f"generator {i}": state for i, state in enumerate(own)}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        self._pass, self._taken = int(state["pass"]), int(state["taken"])
+        self._running = None
+        for i, generator in enumerate(self._generators):
+            generator.set_state(state[f"generator {i}"])
 
 
 def make_source(
@@ -155,105 +206,39 @@ def make_source(
     Args:
         batch_size: rows a batch (default 32); data that comes in batches refuses it.
         inputs, outputs: how many the model has; with several, x (or y) is a list or dict of that many.
-        steps: batches an epoch takes from an iterable (`steps_per_epoch`).
+        steps: batches an epoch takes from an iterable (`steps_per_epoch`); data of known size refuses it.
     """
-    own_batches = isinstance(x, (Source, DataLoader)) or (
-        isinstance(x, Iterable) and not isinstance(x, (Dataset, np.ndarray, Tensor, Ragged, list, tuple, dict))
-    )
-    if own_batches or isinstance(x, Dataset):
-        if y is not None or weight is not None:
-            raise ArgumentError(f"y and sample_weight come with the batches of a {type(x).__name__}; leave them out")
-    if isinstance(x, Source):
-        return x
-    if own_batches:
-        if batch_size is not None:
-            raise ArgumentError("batch_size has no meaning for data that comes in batches", fix="Leave it out")
-        return IterableSource(x, steps)
-    if isinstance(x, Dataset):
+    for name, value in (("batch_size", batch_size), ("steps", steps)):
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            raise ArgumentError(name, expected="a positive integer", got=repr(value))
+    in_memory = is_array(x) or isinstance(x, (list, tuple, Mapping))
+    if not in_memory and (y is not None or weight is not None):
+        raise ArgumentError(f"y and sample_weight come with the batches of a {type(x).__name__}; leave them out")
+    rows = in_memory or (isinstance(x, Dataset) and not isinstance(x, IterableDataset))
+    if steps is not None and (rows or isinstance(x, Source)):
+        fix = "Leave it out, or give fewer rows"
+        raise ArgumentError("steps is for data that comes batch by batch; this has a size of its own", fix=fix)
+    if isinstance(x, IterableDataset):  # of rows, not of batches
+        return IterableSource(DataLoader(x, batch_size or 32, collate_fn=collate), steps, inputs, outputs)
+    if in_memory:
+        data = Batch(to_data(x, inputs, "x"), to_data(y, outputs, "y"), to_weights(weight, outputs))
+        return ArraySource(data, batch_size or 32, shuffle)
+    if rows:
         return DatasetSource(x, batch_size or 32, shuffle)
-    data = Batch(to_data(x, inputs), to_data(y, outputs), to_data(weight, outputs))
-    return ArraySource(data, 32 if batch_size is None else batch_size, shuffle)
+    if not isinstance(x, (Source, Iterable)) or isinstance(x, (str, bytes)):
+        expected = "arrays, tensors, lists of sequences, a Dataset, or an iterable of batches"
+        raise DataError("this is no data", expected=expected, got=type(x).__name__)
+    if batch_size is not None:
+        raise ArgumentError("batch_size has no meaning for data that comes in batches", fix="Leave it out")
+    return x if isinstance(x, Source) else IterableSource(x, steps, inputs, outputs)
 
 
-def to_data(value: Any, parts: int = 1) -> Any:
-    """Arrays as tensors (floats in torch's default type), sequences of unequal length as `Ragged`; several parts apart."""
-    if value is None or isinstance(value, (Tensor, Ragged)):
-        return value
-    if isinstance(value, Mapping):
-        return {key: to_data(part) for key, part in value.items()}
-    if parts > 1:
-        if not isinstance(value, (list, tuple)) or len(value) != parts:
-            got = f"{len(value)}" if isinstance(value, (list, tuple)) else type(value).__name__
-            raise DataError("the data does not fit the model", expected=f"a list of {parts} arrays", got=got)
-        return [to_data(part) for part in value]
-    if isinstance(value, (list, tuple)) and value and all(hasattr(row, "__len__") for row in value):
-        lengths = {len(row) for row in value}
-        if len(lengths) > 1:
-            return Ragged.from_rows([_tensor(row) for row in value])
-        if isinstance(value[0], Tensor):
-            return torch.stack([_tensor(row) for row in value])
-    return _tensor(value)
-
-
-def _tensor(value: Any) -> Tensor:
-    try:
-        tensor = torch.as_tensor(np.asarray(value) if not isinstance(value, Tensor) else value)
-    except (TypeError, ValueError) as error:
-        fix = "Give numbers: arrays, tensors, or a list of sequences"
-        raise DataError("the data cannot be made a tensor", got=f"{type(value).__name__}: {error}", fix=fix) from error
-    return tensor.to(torch.get_default_dtype()) if tensor.is_floating_point() else tensor
-
-
-def as_batch(value: Any) -> Batch:
-    """x, (x, y) or (x, y, weight) as a `Batch` of tensors."""
-    if isinstance(value, Batch):
-        return value
-    parts = value if isinstance(value, tuple) or (isinstance(value, list) and len(value) in (2, 3)) else (value,)
-    if not 1 <= len(parts) <= 3:
-        raise DataError("a batch", expected="x, (x, y) or (x, y, sample_weight)", got=f"{len(parts)} parts")
-    return Batch(*(map_data(_as_tensor_leaf, part) for part in parts))
-
-
-def _as_tensor_leaf(part: Any) -> Any:
-    return part if part is None or isinstance(part, (Tensor, Ragged)) else to_data(part)
-
-
-def map_data(function: Any, data: Any) -> Any:
-    """`function` of each tensor or `Ragged` in a list or dict of them; None stays None."""
-    if data is None:
-        return None
-    if isinstance(data, dict):
-        return {key: map_data(function, part) for key, part in data.items()}
-    if isinstance(data, (list, tuple)) and any(isinstance(part, (Tensor, Ragged, np.ndarray)) for part in data):
-        return [map_data(function, part) for part in data]
-    return function(data)
-
-
-def data_leaves(data: Any) -> list[Any]:
-    """All tensors and `Ragged` in `data`."""
-    found: list[Any] = []
-    map_data(found.append, data)
-    return found
-
-
-def take(data: Tensor | Ragged, rows: Tensor) -> Tensor | Ragged:
-    """Some rows of a tensor or `Ragged`."""
-    return data.select(rows) if isinstance(data, Ragged) else data[rows.to(data.device)]
-
-
-def row_count(data: Batch) -> int:
-    """Rows in every part. Raises `DataError` where parts differ or are empty."""
-    counts = {name: [len(leaf) for leaf in data_leaves(part)] for name, part in zip(data._fields, data, strict=True)}
-    rows = counts["x"][0] if counts["x"] else 0
-    for name, sizes in counts.items():
-        for size in sizes:
-            if size != rows:
-                raise DataError(f"{name} has another number of rows than x", expected=rows, got=size)
-    if rows == 0:
-        raise DataError("there is no data", expected="at least one row", got=0)
-    return rows
+def _parts(rows: int, size: int, shuffle: bool, epoch: int, seed: int) -> tuple[Tensor, ...]:
+    """The numbers of the rows in each batch of an epoch."""
+    order = shuffled(rows, epoch, seed) if shuffle else torch.arange(rows)
+    return torch.split(order, size)
 
 
 def shuffled(rows: int, epoch: int, seed: int) -> Tensor:
     """A permutation of the rows that depends on nothing but these numbers."""
-    return torch.randperm(rows, generator=torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63))
+    return torch.randperm(rows, generator=torch.Generator().manual_seed(mixed(seed, epoch)))

@@ -1,7 +1,8 @@
-"""Files that are whole or not there: written aside, synced, renamed; and tensors with a digest of what they should be."""
+"""Files that are whole or not there: written aside, synced, renamed; and tensors with a digest of themselves."""
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -15,14 +16,18 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from rondeau.errors import CheckpointError
+from rondeau.errors import CheckpointError, SaveError
 
 FORMAT, VERSION = "rondeau", 1
+_ASIDE = ".aside"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write `path` so that a crash or a full disk leaves the old file or the new one, never a part. Raises `OSError`."""
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Write `path` so that a crash or a full disk leaves the old file or the new one, never a part of either.
+
+    Raises `OSError` where it cannot be written; nothing is left beside it then.
+    """
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_ASIDE)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -47,11 +52,21 @@ def _umask() -> int:
     return mask
 
 
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left beside `path`; for when no other process is writing it."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*{_ASIDE}"):
+        leftover.unlink(missing_ok=True)
+
+
 def save_tensors(path: Path, kind: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Write named tensors and JSON data as one safetensors file of this `kind`, atomically."""
+    for name, value in tensors.items():
+        if not isinstance(value, Tensor):
+            raise SaveError("only tensors can be saved", got=type(value).__name__, where=name)
     plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     text = json.dumps(meta, sort_keys=True)
-    header = {"format": FORMAT, "version": str(VERSION), "kind": kind, "meta": text, "digest": _digest(plain, kind, text)}
+    header = {"format": FORMAT, "version": str(VERSION), "kind": kind, "meta": text}
+    header["digest"] = _digest(plain, kind, text)
     write_atomically(path, safetensors.torch.save(plain, metadata=header))
 
 
@@ -63,28 +78,34 @@ def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
     if not path.is_file():
         raise CheckpointError("there is no such file", got=path, fix="Check the path")
     try:
-        with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+        with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
     except (SafetensorError, OSError, ValueError) as error:
         fix = "Restore it from a copy, or train again"
         raise CheckpointError("the file is truncated or damaged", where=path, got=str(error), fix=fix) from error
-    if header.get("format") != FORMAT:
-        raise CheckpointError("the file was not written by Rondeau", where=path, fix="Give a file Rondeau has saved")
-    if int(header["version"]) > VERSION:
-        raise CheckpointError(
-            "the file was written by a newer Rondeau",
-            expected=f"version {VERSION} or older",
-            got=header["version"],
-            where=path,
-            fix="Upgrade: pip install -U rondeau",
-        )
+    check_version(header, path)
     if header.get("kind") != kind:
         raise CheckpointError("the file holds something else", expected=kind, got=header.get("kind"), where=path)
     if header.get("digest") != _digest(tensors, kind, header.get("meta", "")):
         fix = "Restore it from a copy, or train again"
         raise CheckpointError("the file was altered after it was written", where=path, got="another digest", fix=fix)
     return tensors, json.loads(header["meta"])
+
+
+def check_version(header: Mapping[str, Any], path: Path) -> None:
+    """Raise `CheckpointError` unless Rondeau has written this header, and none newer than this one."""
+    version = str(header.get("version", ""))
+    if header.get("format") != FORMAT or not version.isdecimal():
+        raise CheckpointError("the file was not written by Rondeau", where=path, fix="Give a file Rondeau has saved")
+    if int(version) > VERSION:
+        raise CheckpointError(
+            "the file was written by a newer Rondeau",
+            expected=f"version {VERSION} or older",
+            got=version,
+            where=path,
+            fix="Upgrade: pip install -U rondeau",
+        )
 
 
 def _digest(tensors: Mapping[str, Tensor], kind: str, meta: str) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 
 from rondeau.errors import ArgumentError, DataError, NumericsError
 from rondeau.training.callbacks.base import Callback, CallbackList, History, Logs
-from rondeau.training.data import Source
-from rondeau.training.trainer import Trainer
+from rondeau.training.data import Batch, Source
+from rondeau.training.trainer import ClassWeight, Trainer, in_mode
 
 
 class Loop:
@@ -19,42 +20,54 @@ class Loop:
     Attributes:
         epoch, batch: where training stands: the next batch to train on, both from 0.
         seed: what the order of the rows follows from, with the epoch; drawn from torch's global generator.
-        callbacks: those the user gave, a `History` first.
-        interrupted: set by a callback to leave after the current batch, in the middle of the epoch, to be taken up later.
+        callbacks: those the user gave and a `History`, in the order in which they hear of an event.
+        interrupted: set by a callback to leave after the current batch, within the epoch, to be taken up later.
     """
 
-    def __init__(self, trainer: Trainer, source: Source, validation: Source | None, epochs: int, first: int) -> None:
-        if not isinstance(epochs, int) or epochs < 0 or first < 0:
-            raise ArgumentError("epochs", expected="a number of epochs, and initial_epoch at least 0", got=(epochs, first))
+    def __init__(
+        self,
+        trainer: Trainer,
+        source: Source,
+        validation: Source | None,
+        epochs: int,
+        first: int,
+        class_weight: ClassWeight = None,
+        validation_freq: int = 1,
+    ) -> None:
+        for name, value, least in (
+            ("epochs", epochs, 0),
+            ("initial_epoch", first, 0),
+            ("validation_freq", validation_freq, 1),
+        ):
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ArgumentError(name, expected=f"a whole number, {least} or more", got=repr(value))
         self.trainer, self.source, self.validation, self.epochs = trainer, source, validation, epochs
+        self.class_weight, self.validation_freq = class_weight, validation_freq
         self.epoch, self.batch = first, 0
         self.seed = int(torch.randint(2**31, ()))
         self.callbacks: list[Callback] = []
         self.interrupted = False
 
     def run(self, callbacks: Sequence[Callback], verbose: int) -> History:
-        """Train until the last epoch or until a callback stops it."""
+        """Train until the last epoch or until a callback stops it; every callback is closed, whatever happens."""
         model = self.trainer.model
         history = History()
-        self.callbacks = [history, *callbacks]
-        told = CallbackList(self.callbacks, model, self._params(verbose))
-        for callback in self.callbacks:
-            callback.loop = self
+        told = CallbackList([history, *callbacks], model, self._params(verbose))
+        self.callbacks = told.callbacks
         model.stop_training = False
-        trainer = self.trainer
-        first = self.source.peek()
-        if first is None:
-            raise DataError("there is no data to train on", expected="at least one batch", got=0)
-        trainer.prepare(first)
-        trainer.objective.reset()
-        told.call("on_train_begin", {})  # a callback may move epoch and batch to where an earlier run stood
         logs: Logs = {}
-        try:
+        with ExitStack() as stack:
+            stack.callback(model.eval)
+            for callback in self.callbacks:
+                callback.loop = self
+                stack.callback(callback.close)
+            self.trainer.prepare(self.source.peek)
+            self.trainer.objective.reset()
+            told.call("on_train_begin", {})  # a callback may move epoch and batch to where an earlier run stood
             while self.epoch < self.epochs and not model.stop_training and not self.interrupted:
                 logs = self._run_epoch(told)
-        finally:
             model.eval()
-        told.call("on_train_end", logs)
+            told.call("on_train_end", logs)
         return history
 
     def _params(self, verbose: int) -> dict[str, Any]:
@@ -71,10 +84,7 @@ class Loop:
         model.train()
         for batch in self.source.batches(epoch, self.batch, self.seed):
             told.call("on_train_batch_begin", self.batch, {})
-            try:
-                self.trainer.train_step(batch)
-            except NumericsError as error:
-                self._not_finite(error)
+            self._train_step(batch)
             logs: Logs = dict(objective.running_results())
             self.batch += 1
             told.call("on_train_batch_end", self.batch - 1, logs)
@@ -89,42 +99,50 @@ class Loop:
         told.call("on_epoch_end", epoch, logs)
         return logs
 
-    def _not_finite(self, error: NumericsError) -> None:
-        place = f"epoch {self.epoch + 1}, batch {self.batch + 1}"
-        placed = NumericsError(error.what, got=error.got, where=place, fix=error.fix)  # type: ignore[attr-defined]
-        if not any(callback.on_numerics_error(placed, {}) for callback in self.callbacks):
-            raise placed from error
+    def _train_step(self, batch: Batch) -> None:
+        try:
+            self.trainer.train_step(batch, self.class_weight)
+        except NumericsError as error:
+            place = f"epoch {self.epoch + 1}, batch {self.batch + 1}"
+            placed = NumericsError(error.what, got=error.got, where=place, fix=error.fix)
+            handled = [callback.on_numerics_error(placed, {}) for callback in self.callbacks]
+            if not any(handled):
+                raise placed from error
 
     def _validate(self, told: CallbackList) -> Logs:
-        if self.validation is None:
+        """Loss and metrics over the validation data; `stateful` layers begin anew for it and then go on as before."""
+        if self.validation is None or (self.epoch + 1) % self.validation_freq:
             return {}
-        kept = self.trainer.objective.state_dict()
+        model = self.trainer.model
+        states = model.states()
+        model.reset_states()
         results = evaluate(self.trainer, self.validation, told)
-        self.trainer.objective.load_state_dict(kept)
+        model.load_states(states)
         return {f"val_{name}": value for name, value in results.items()}
 
 
 def evaluate(trainer: Trainer, source: Source, told: CallbackList | None = None) -> dict[str, float]:
-    """Loss and metrics over a source. The model's mode comes back as it was, and its states where batches carry them."""
-    model = trainer.model
-    training = model.training
-    kept = model.states() if source.carries_state else {}
+    """Loss and metrics over a source, in `eval` mode; the mode comes back as it was.
+
+    Where the source's batches carry states these begin anew, and are put back afterwards.
+    """
+    model, objective = trainer.model, trainer.objective
+    told = told or CallbackList([], model, {})
+    trainer.prepare(source.peek)
+    objective.reset()
+    states = model.states()
     if source.carries_state:
         model.reset_states()
-    model.eval()
-    told = told or CallbackList([], model, {})
-    told.call("on_test_begin", {})
-    first = source.peek()
-    if first is None:
+    number = -1
+    with in_mode(model, training=False):
+        told.call("on_test_begin", {})
+        for number, batch in enumerate(source.batches(0, 0, 0)):
+            trainer.test_step(batch)
+            told.call("on_test_batch_end", number, objective.running_results())
+    if number < 0:
         raise DataError("there is no data to evaluate on", expected="at least one batch", got=0)
-    trainer.prepare(first)
-    trainer.objective.reset()
-    for number, batch in enumerate(source.batches(0, 0, 0)):
-        trainer.test_step(batch)
-        told.call("on_test_batch_end", number, {})
-    results = trainer.objective.results()
+    results = objective.results()
     told.call("on_test_end", results)
-    model.train(training)
     if source.carries_state:
-        model.load_states(kept)
+        model.load_states(states)
     return results

@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import reduce
+from itertools import count
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
-from rondeau.errors import ArgumentError, DataError
-from rondeau.sequence import Ragged
+from rondeau.errors import ArgumentError, CheckpointError, DataError
 from rondeau.training import losses, metrics
 from rondeau.training.align import align
+from rondeau.training.class_weight import class_weights
 from rondeau.training.metrics import Mean, MeanMetric, Metric
+
+
+class Pair(NamedTuple):
+    """An output beside its target and weights, real steps only; `size` values are compared."""
+
+    target: Tensor
+    output: Tensor
+    weight: Any
+    size: int
+
+
+class Scores(NamedTuple):
+    """The loss of a batch, 0-d, with the weight penalties, and each output's own (None where it has no loss)."""
+
+    total: Tensor
+    parts: list[Tensor | None]
 
 
 class Objective:
@@ -19,12 +38,18 @@ class Objective:
 
     Args:
         loss: a name, `Loss` or function; for several outputs a list or dict of them (one for all otherwise).
-        metric_list: names, `Metric` objects or functions; for several outputs a list of lists, or a dict by output name.
+        metric_list: names, `Metric` objects or functions; for several outputs a list of lists, or a dict by name.
         weighted_metrics: likewise, but these take the sample weights into account.
         loss_weights: how much each output's loss counts (list or dict; default 1).
+
+    The running losses are means over all values compared: where rows have lengths or masks, a long row counts for more
+    than a short one, and the last, smaller batch for less. (Keras counts rows there, which makes the mean depend on how
+    the rows are dealt out to batches.) The penalties are part of `loss` alone.
     """
 
-    def __init__(self, loss: Any, metric_list: Any = None, weighted_metrics: Any = None, loss_weights: Any = None) -> None:
+    def __init__(
+        self, loss: Any, metric_list: Any = None, weighted_metrics: Any = None, loss_weights: Any = None
+    ) -> None:
         self.given = (loss, metric_list, weighted_metrics, loss_weights)
         self.names: list[str] = []
         self.total = Mean(name="loss")
@@ -33,113 +58,149 @@ class Objective:
         self.loss_weights: list[float] = []
         self.metrics: list[list[Metric]] = []
         self.weighted: list[list[Metric]] = []
+        self.reported: dict[str, Any] = {}
 
     def bind(self, names: Sequence[str]) -> None:
         """Make the losses and metrics for outputs of these names, once."""
         if self.names:
             return
         loss, metric_list, weighted, weights = self.given
-        self.names = list(names)
-        several = len(self.names) > 1
-        self.losses = [losses.get(one) if one is not None else None for one in self._each(loss, "loss")]
-        self.loss_weights = [1.0 if w is None else float(w) for w in self._each(weights, "loss_weights", alike=False)]
-        self.loss_means = [Mean(name=f"{name}_loss") for name in self.names] if several else []
-        self.metrics = [self._metrics(name, part) for name, part in zip(self.names, self._lists(metric_list), strict=True)]
-        self.weighted = [self._metrics(name, part) for name, part in zip(self.names, self._lists(weighted), strict=True)]
+        names = list(names)
+        self.losses = [None if one is None else losses.get(one) for one in _each(names, loss, "loss")]
+        self.loss_weights = [1.0 if w is None else float(w) for w in _each(names, weights, "loss_weights")]
+        self.loss_means = [Mean() for _ in names]
+        self.metrics = [[metrics.get(one) for one in part] for part in _lists(names, metric_list, "metrics")]
+        self.weighted = [[metrics.get(one) for one in part] for part in _lists(names, weighted, "weighted_metrics")]
+        self.reported = self._named(names)
+        self.names = names
 
-    def _each(self, given: Any, what: str, alike: bool = True) -> list[Any]:
-        """One entry for each output, from a single one for all, a list, or a dict."""
-        if isinstance(given, Mapping):
-            unknown = sorted(set(given) - set(self.names))
-            if unknown:
-                raise ArgumentError(f"{what} names an output there is not", expected=self.names, got=unknown)
-            return [given.get(name) for name in self.names]
-        if isinstance(given, (list, tuple)):
-            if len(given) != len(self.names):
-                raise ArgumentError(f"{what} does not fit the outputs", expected=len(self.names), got=len(given))
-            return list(given)
-        return [given if alike else None] * len(self.names) if given is None or alike else [given]
+    def _named(self, names: list[str]) -> dict[str, Any]:
+        """All that is reported, by the name it has in the logs: Keras's names, and `acc`, `acc_1` for two alike."""
+        several = len(names) > 1
+        found: dict[str, Any] = {"loss": self.total}
+        if several:
+            found |= {f"{names[i]}_loss": self.loss_means[i] for i, one in enumerate(self.losses) if one is not None}
+        for group, prefix in ((self.metrics, ""), (self.weighted, "weighted_")):
+            taken = set(found)
+            for output, metric in ((names[i], metric) for i, part in enumerate(group) for metric in part):
+                if any(metric is other for other in found.values()):
+                    fix = "Make one for each"
+                    raise ArgumentError("one metric object stands in two places", got=metric.name, fix=fix)
+                name = f"{output}_{metric.name}" if several else metric.name
+                found[_free(f"{prefix}{name}" if name in taken else name, found)] = metric
+        return found
 
-    def _lists(self, given: Any) -> list[list[Any]]:
-        if len(self.names) == 1 and not isinstance(given, Mapping):
-            return [_as_list(given)]
-        if isinstance(given, (list, tuple)) and len(given) != len(self.names):
-            return [list(given)] * len(self.names)
-        return [_as_list(part) for part in self._each(given, "metrics")]
+    def pairs(
+        self, targets: list[Any], outputs: list[Any], weights: list[Any], by_class: Mapping[int, float] | None = None
+    ) -> list[Pair | None]:
+        """What is to be compared: for each output that has a loss or metrics.
 
-    def _metrics(self, output: str, given: list[Any]) -> list[Metric]:
-        made = [metrics.get(one) for one in given]
-        if len(self.names) > 1:
-            for metric in made:
-                metric.name = f"{output}_{metric.name}"
-        return made
+        Raises `DataError` for a missing target, `ShapeError` for rows, steps or weights that do not fit.
+        """
+        return [self._pair(i, *parts, by_class) for i, parts in enumerate(zip(targets, outputs, weights, strict=True))]
 
-    def loss(self, targets: list[Any], outputs: list[Any], weights: list[Any], penalties: list[Tensor]) -> Tensor:
-        """The 0-d loss with the weight penalties; running means are kept."""
-        total: Tensor | None = None
-        steps = 0
-        for i, (function, output) in enumerate(zip(self.losses, outputs, strict=True)):
-            if function is None:
-                continue
-            if targets[i] is None:
-                raise DataError(f"there is no target for {self.names[i]}", fix="Give y, or batches of (x, y)")
-            target, plain, weight = align(targets[i], output, weights[i])
-            count = plain[..., 0].numel() if plain.ndim > 1 else plain.numel()
-            # a batch without a single step has nothing to learn from; its mean would be 0 / 0
-            one = function(target, plain, weight) if count else plain.sum() * 0
-            if self.loss_means:
-                self.loss_means[i].update(one.detach(), count)
-            steps = max(steps, count)
-            part = one if self.loss_weights[i] == 1.0 else one * self.loss_weights[i]
-            total = part if total is None else total + part
-        if total is None:
+    def _pair(self, i: int, target: Any, output: Any, weight: Any, by_class: Mapping[int, float] | None) -> Pair | None:
+        if self.losses[i] is None and not self.metrics[i] and not self.weighted[i]:
+            return None
+        if target is None:
+            raise DataError(f"there is no target for {self.names[i]}", fix="Give y, or batches of (x, y)")
+        target, plain, weight = align(target, output, weight)
+        if by_class is not None:
+            weight = class_weights(by_class, target, plain, weight)
+        return Pair(target, plain, weight, plain[..., 0].numel() if plain.ndim > 1 else plain.numel())
+
+    def loss(self, pairs: list[Pair | None], penalties: list[Tensor]) -> Scores:
+        """The weighted sum of the outputs' losses and the penalties."""
+        parts = [
+            None if function is None or pair is None else _loss(function, pair)
+            for function, pair in zip(self.losses, pairs, strict=True)
+        ]
+        weighted = zip(self.loss_weights, parts, strict=True)
+        terms = [part if weight == 1 else weight * part for weight, part in weighted if part is not None]
+        if not terms:
             raise ArgumentError("no loss was given", fix="compile(optimizer, loss=...)")
-        for penalty in penalties:
-            total = total + penalty
-        self.total.update(total.detach(), steps)
-        return total
+        return Scores(reduce(torch.add, [*terms, *penalties]), parts)
 
-    def update_metrics(self, targets: list[Any], outputs: list[Any], weights: list[Any]) -> None:
-        """Take a batch into the metrics."""
-        for i, output in enumerate(outputs):
-            if not self.metrics[i] and not self.weighted[i]:
-                continue
-            target, plain, weight = align(targets[i], output, weights[i])
-            if isinstance(output, Ragged) and not len(plain):
-                continue
-            for metric in self.metrics[i]:
-                metric.update(target, plain.detach())
-            for metric in self.weighted[i]:
-                metric.update(target, plain.detach(), weight)
+    def update(self, pairs: list[Pair | None], scores: Scores) -> None:
+        """Take a batch into the running means and the metrics."""
+        most = 0
+        for mean, pair, part in zip(self.loss_means, pairs, scores.parts, strict=True):
+            if pair is not None and part is not None:
+                mean.update(part.detach(), pair.size)
+                most = max(most, pair.size)
+        self.total.update(scores.total.detach(), most)
+        for i, pair in enumerate(pairs):
+            if pair is not None and pair.size:
+                for metric in self.metrics[i]:
+                    metric.update(pair.target, pair.output.detach())
+                for metric in self.weighted[i]:
+                    metric.update(pair.target, pair.output.detach(), pair.weight)
 
     def results(self) -> dict[str, float]:
         """Name to value since the last reset: loss first."""
-        return {metric.name: metric.result() for metric in self.all_metrics()}
+        return {name: metric.result() for name, metric in self.reported.items()}
 
     def running_results(self) -> dict[str, float]:
         """As `results`, without the metrics that are more than a mean and too slow to ask after every batch."""
-        means = [metric for metric in self.all_metrics() if isinstance(metric, (Mean, MeanMetric))]
-        return {metric.name: metric.result() for metric in means}
+        means = {name: m for name, m in self.reported.items() if isinstance(m, (Mean, MeanMetric))}
+        return {name: metric.result() for name, metric in means.items()}
 
     def reset(self) -> None:
         """Begin all running values anew."""
-        for metric in self.all_metrics():
+        for metric in self.reported.values():
             metric.reset()
 
-    def all_metrics(self) -> list[Any]:
-        """The mean loss, each output's, and the metrics, in the order they are reported."""
-        inner = [metric for group in (self.metrics, self.weighted) for part in group for metric in part]
-        return [self.total, *self.loss_means, *inner]
-
     def state_dict(self) -> dict[str, Tensor]:
-        """All running values, by metric number and name."""
-        parts = [(f"{i}.{key}", value) for i, m in enumerate(self.all_metrics()) for key, value in m.state_dict().items()]
-        return dict(parts)
+        """All running values, by metric and name."""
+        return {f"{name}/{key}": v for name, metric in self.reported.items() for key, v in metric.state_dict().items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take back what `state_dict` gave."""
-        for i, metric in enumerate(self.all_metrics()):
-            metric.load_state_dict({k.split(".", 1)[1]: v for k, v in state.items() if k.split(".", 1)[0] == str(i)})
+        """Take back what `state_dict` gave. Raises `CheckpointError` for the state of other metrics."""
+        parts: dict[str, dict[str, Tensor]] = {}
+        for key, value in state.items():
+            name, _, inner = key.rpartition("/")
+            parts.setdefault(name, {})[inner] = value
+        if not parts.keys() <= self.reported.keys():
+            expected = ", ".join(self.reported)
+            raise CheckpointError("the state is of other metrics", expected=expected, got=", ".join(parts))
+        for name, metric in self.reported.items():
+            metric.load_state_dict(parts.get(name, {}))
+
+
+def _loss(function: Any, pair: Pair) -> Tensor:
+    # a batch without a single step has nothing to learn from; its mean would be 0 / 0
+    loss: Tensor = function(pair.target, pair.output, pair.weight) if pair.size else pair.output.sum() * 0
+    if loss.ndim:
+        fix = "Let its reduction be 'sum_over_batch_size', 'mean_with_sample_weight' or 'sum'"
+        raise ArgumentError(f"the loss {function.name} is no single number", got=tuple(loss.shape), fix=fix)
+    return loss
+
+
+def _each(names: list[str], given: Any, what: str) -> list[Any]:
+    """One entry for each output, from a single one for all, a list, or a dict by name."""
+    if isinstance(given, Mapping):
+        unknown = sorted(set(given) - set(names))
+        if unknown:
+            raise ArgumentError(f"{what} names an output there is not", expected=names, got=unknown)
+        return [given.get(name) for name in names]
+    if isinstance(given, (list, tuple)):
+        if len(given) != len(names):
+            expected = f"{len(names)}: {', '.join(names)}"
+            raise ArgumentError(f"{what} does not fit the outputs", expected=expected, got=len(given))
+        return list(given)
+    return [given] * len(names)
+
+
+def _lists(names: list[str], given: Any, what: str) -> list[list[Any]]:
+    """The metrics of each output: one list for a single output, otherwise as `_each`."""
+    parts = [given] if len(names) == 1 and not isinstance(given, Mapping) else _each(names, given, what)
+    return [_as_list(part) for part in parts]
+
+
+def _free(name: str, taken: Mapping[str, Any]) -> str:
+    """The name, numbered where it is taken."""
+    numbered = (f"{name}_{i}" if i else name for i in count())
+    return next(one for one in numbered if one not in taken)
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from rondeau.errors import ArgumentError, DataError, NumericsError
-from rondeau.sequence import Ragged
+from rondeau.errors import ArgumentError, DataError, NumericsError, ShapeError
 from rondeau.training import optimizers
-from rondeau.training.data import Batch, map_data
-from rondeau.training.objective import Objective
+from rondeau.training.batch import Batch, data_leaves, place
+from rondeau.training.objective import Objective, Pair, Scores
+
+ClassWeight = Mapping[int, float] | None
 
 
 class Trainer:
@@ -29,43 +30,72 @@ class Trainer:
         self.optimizer = optimizers.get(optimizer)
         self.device = resolve_device(device)
 
-    def prepare(self, batch: Batch) -> None:
-        """Make what depends on data: the model's weights, its place, the optimiser's slots, the metrics."""
-        self.model.build_on(self.to_device(batch.x), self.device)
-        if isinstance(self.optimizer, optimizers.Optimizer) and not self.optimizer.built:
+    def prepare(self, peek: Callable[[], Batch | None]) -> None:
+        """Make what is not there yet: weights for the data that `peek` shows, the optimiser's slots, the metrics.
+
+        Raises `DataError` where the weights need data and there is none, `ArgumentError` where the model has got other
+        weights since the optimiser was built.
+        """
+        if not self.model.ready:
+            first = peek()
+            if first is None:
+                raise DataError("there is no data", expected="at least one batch", got=0)
+            self.model.build_on(place(first.x, torch.device("cpu"), model_dtype(self.model)))
+        self.model.to(self.device)
+        if isinstance(self.optimizer, optimizers.Optimizer):
             self.optimizer.build(self.model.named_parameters())
         self.objective.bind(self.model.output_names)
 
-    def train_step(self, batch: Batch) -> float:
+    def train_step(self, batch: Batch, class_weight: ClassWeight = None) -> float:
         """Forward, backward, update; gives the batch's loss.
 
-        Raises `NumericsError`, leaving weights and optimiser as they were, when the loss or a gradient is not finite.
+        Raises `NumericsError` when the loss or a gradient is not finite; weights, optimiser, the states of `stateful`
+        layers and the running means are then as they were before.
         """
-        x, targets, weights = self._unpack(batch)
-        outputs = self._outputs(x)
-        loss = self.objective.loss(targets, outputs, weights, self.model.losses)
+        states = self.model.states()
+        x, pairs, scores = self._forward(batch, class_weight)
+        if not scores.total.requires_grad:
+            fix = "Set trainable = True on the layers that shall learn, and keep the loss a function of the outputs"
+            raise ArgumentError("the loss depends on no trainable weight", fix=fix)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        value = loss.item()
-        self._check_finite(value)
+        scores.total.backward()  # type: ignore[no-untyped-call]
+        loss = scores.total.item()
+        try:
+            self._check_finite(loss, x)
+        except NumericsError:
+            self.model.load_states(states)
+            self.optimizer.zero_grad()
+            raise
         self.optimizer.step()
-        self.objective.update_metrics(targets, outputs, weights)
-        return value
+        self.objective.update(pairs, scores)
+        return loss
 
     @torch.no_grad()
     def test_step(self, batch: Batch) -> float:
         """Forward only; gives the batch's loss."""
-        x, targets, weights = self._unpack(batch)
-        outputs = self._outputs(x)
-        loss = self.objective.loss(targets, outputs, weights, self.model.losses)
-        self.objective.update_metrics(targets, outputs, weights)
-        return loss.item()
+        _, pairs, scores = self._forward(batch, None)
+        self.objective.update(pairs, scores)
+        return scores.total.item()
 
-    def _unpack(self, batch: Batch) -> tuple[Any, list[Any], list[Any]]:
+    def _forward(self, batch: Batch, class_weight: ClassWeight) -> tuple[Any, list[Pair | None], Scores]:
         if batch.y is None:
-            raise DataError("there are no targets", expected="y beside x, or batches (x, y)", got="x alone")
-        x, y, weight = (self.to_device(part) for part in batch)
-        return x, self._per_output(y, "y"), self._per_output(weight, "sample_weight")
+            fix = "Give y beside x, or batches that are tuples (x, y)"
+            raise DataError("there are no targets", expected="x and y", got="x alone", fix=fix)
+        x, y, weight = self.placed(batch)
+        if class_weight is not None and len(self.model.output_names) > 1:
+            raise ArgumentError("class_weight works with one output", fix="Give sample_weight for several")
+        outputs = flat_outputs(self.model(x, expand=False))
+        if len(outputs) != len(self.model.output_names):
+            what = "the model gives another number of outputs than before"
+            raise ShapeError(what, expected=len(self.model.output_names), got=len(outputs))
+        targets, weights = self._per_output(y, "y"), self._per_output(weight, "sample_weight")
+        pairs = self.objective.pairs(targets, outputs, weights, class_weight)
+        return x, pairs, self.objective.loss(pairs, self.model.losses)
+
+    def placed(self, batch: Batch) -> Batch:
+        """The batch on the training device, its floats in the type of the model's."""
+        dtype = model_dtype(self.model)
+        return Batch(*(place(part, self.device, dtype) for part in batch))
 
     def _per_output(self, data: Any, what: str) -> list[Any]:
         names = self.model.output_names
@@ -78,41 +108,64 @@ class Trainer:
             if len(data) != len(names):
                 raise DataError(f"{what} does not fit the outputs", expected=len(names), got=len(data))
             return data
-        return [data] * len(names) if data is None or what == "sample_weight" else [data]
+        if what == "y" and len(names) > 1:
+            expected = f"{len(names)}: {', '.join(names)}"
+            raise DataError("y does not fit the outputs", expected=expected, got=1, fix="Give a list or a dict by name")
+        return [data] * len(names)
 
-    def _outputs(self, x: Any) -> list[Any]:
-        return flat_outputs(self.model(x, expand=False))
-
-    def to_device(self, data: Any) -> Any:
-        """Tensors moved to the training device."""
-        return map_data(lambda leaf: leaf.to(self.device) if isinstance(leaf, (Tensor, Ragged)) else leaf, data)
-
-    def _check_finite(self, loss: float) -> None:
-        named = [(name, p.grad) for name, p in self.model.named_parameters() if p.grad is not None]
-        norms = torch.stack(torch._foreach_norm([g for _, g in named])) if named else torch.zeros(1)
-        good = torch.isfinite(norms)
-        if loss - loss == 0 and bool(good.all()):  # inf - inf and nan - nan are nan
+    def _check_finite(self, loss: float, x: Any) -> None:
+        named = [(name, p.grad) for name, p in self.model.named_parameters() if p.grad is not None and p.numel()]
+        # the largest magnitude, not the Euclidean norm, which is infinite for gradients that are merely large
+        norms = torch._foreach_norm([g for _, g in named], float("inf")) if named else []
+        finite = torch.isfinite(torch.stack([n.float().to(self.device) for n in norms])).tolist() if named else []
+        if all(finite) and loss - loss == 0:  # inf - inf and nan - nan are nan
             return
-        bad = [name for (name, _), fine in zip(named, good.tolist(), strict=True) if not fine] if named else []
+        bad = [name for (name, _), fine in zip(named, finite, strict=True) if not fine]
         what = "the loss is not finite" if loss - loss != 0 else "a gradient is not finite"
-        got = f"loss {loss}" + (f", and no finite gradient of {', '.join(bad[:3])}" if bad else "")
+        if bad:  # going backwards, the last of them is where it began
+            what += f"; its gradient is lost in layer {self.model.layer_of(bad[-1])}"
         raise NumericsError(
-            what + (f"; its gradient is lost in layer {self.model.layer_of(bad[-1])}" if bad else ""),
-            got=got,
-            fix="Lower the learning rate, clip (global_clipnorm=1.0), or look for NaN and huge values in the data",
+            what,
+            got=f"loss {loss}" + (f", {len(bad)} of {len(named)} gradients not finite" if bad else ""),
+            fix=_advice(x),
         )
+
+
+def _advice(x: Any) -> str:
+    broken = [leaf for leaf in data_leaves(x) if not bool(torch.isfinite(getattr(leaf, "values", leaf)).all())]
+    if broken:
+        return "The batch's own x holds NaN or infinite values: clean the data, or mask them"
+    return "Lower the learning rate, clip (global_clipnorm=1.0), or look for huge values in the data"
+
+
+@contextmanager
+def in_mode(model: torch.nn.Module, training: bool) -> Iterator[None]:
+    """`model.train(training)` inside `with`; afterwards every module's mode is what it was."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, before in modes:
+            module.training = before
+
+
+def model_dtype(model: torch.nn.Module) -> torch.dtype:
+    """The type of a model's first floating-point weight, torch's default where it has none."""
+    types = (p.dtype for p in model.parameters() if p.dtype.is_floating_point)
+    return next(types, torch.get_default_dtype())
 
 
 def resolve_device(device: Any) -> torch.device:
     """'auto' as CUDA where there is one, else the CPU. Raises `ArgumentError` for a device this machine lacks."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
+        chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    except (RuntimeError, TypeError) as error:
         raise ArgumentError("device", expected="'auto', 'cpu' or 'cuda'", got=repr(device)) from error
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ArgumentError("device='cuda': there is no CUDA device here", fix="Use device='auto' or 'cpu'")
+    if chosen.type == "cuda" and chosen.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
     return chosen
 
 
