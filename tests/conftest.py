@@ -1,4 +1,4 @@
-"""What every test shares: Keras on torch where it is the judge, few threads, a seed."""
+"""What every test shares: Keras on torch where it is the judge, shapes checked in the foundations, a seed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,37 @@ import os
 
 os.environ["KERAS_BACKEND"] = "torch"
 
+import inspect
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, get_args
+
 import pytest
 import torch
+from beartype import beartype
+from jaxtyping import AbstractArray, install_import_hook
+
+
+def has_shape(hint: Any) -> bool:
+    """Whether an annotation says a tensor's shape, as `Float[Tensor, "batch units"]` does."""
+    return (inspect.isclass(hint) and issubclass(hint, AbstractArray)) or any(map(has_shape, get_args(hint)))
+
+
+def check_shapes(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Beartype for shapes only: plain types are mypy's, and a wrong one from a user is the library's own to refuse."""
+    hints = {name: hint for name, hint in function.__annotations__.items() if has_shape(hint)}
+    function.__annotations__ = hints
+    return beartype(function) if hints else function
+
+
+# Shapes in the annotations of these rooms are checked at every call: jaxtyping looks the checker up by a module's name.
+CHECKED = ["rondeau.sequence", "rondeau.init", "rondeau.cells", "rondeau.recurrence", "rondeau.layers"]
+sys.modules["shape_checks"] = ModuleType("shape_checks")
+sys.modules["shape_checks"].check = check_shapes  # type: ignore[attr-defined]
+install_import_hook(CHECKED, "shape_checks.check")
+
+torch.set_num_threads(1)  # the tensors are small, and other processes may want the cores
 
 
 @pytest.fixture(autouse=True)

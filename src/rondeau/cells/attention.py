@@ -74,9 +74,7 @@ class AttentionCell(Cell):
     def build(self, features: int) -> None:
         self.cell.build_for(features + self.memory_size)
 
-    def remember(
-        self, memory: Float[Tensor, "batch time features"], mask: Bool[Tensor, "batch time"] | None = None
-    ) -> dict[str, Tensor]:
+    def remember(self, memory: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
         """The context of a scan over this memory.
 
         Args:

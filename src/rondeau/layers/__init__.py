@@ -5,7 +5,8 @@ from rondeau.layers.attention import AdditiveAttention, Attention
 from rondeau.layers.base import Layer
 from rondeau.layers.bidirectional import Bidirectional
 from rondeau.layers.convolution import Conv1D
-from rondeau.layers.core import Activation, Dense, Dropout, Embedding, Flatten, Input, InputLayer
+from rondeau.layers.core import Activation, Dense, Dropout, Flatten, Input, InputLayer
+from rondeau.layers.embedding import Embedding
 from rondeau.layers.merge import Add, Average, Concatenate, Multiply
 from rondeau.layers.normalization import LayerNormalization
 from rondeau.layers.pooling import GlobalAveragePooling1D, GlobalMaxPooling1D, MaxPooling1D

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rondeau.cells.base import state_leaves
 from rondeau.config import remake
-from rondeau.errors import ArgumentError
-from rondeau.layers.base import Layer
+from rondeau.errors import ArgumentError, StateError
+from rondeau.layers.base import Layer, real_steps
 from rondeau.layers.graph import Shape
 from rondeau.layers.recurrent import RNN
 from rondeau.sequence import Ragged
@@ -23,15 +24,24 @@ class Bidirectional(Layer):
     Args:
         layer: a recurrent layer; two new ones like it are made, with weights of their own.
         merge_mode: 'concat' (default), 'sum', 'mul', 'ave', or None for both outputs apart.
-        backward_layer: another layer for the way back, with `go_backwards=True`.
+        backward_layer: another layer for the way back, with `go_backwards=True` (default: the twin).
 
-    Masked steps are not computed; with `return_sequences` their output is zero, as in Keras. With `return_state` the forward
-    states come first, then the backward ones; `initial_state` likewise.
+    `(batch, time, features)` -> `(batch, units)`, or `(batch, time, units)` with the layer's `return_sequences`;
+    twice the units with 'concat'. Masked steps are not computed; with `return_sequences` their output is zero, as in
+    Keras. With `return_state` the forward states come first, then the backward ones; `initial_state` likewise.
+
+    Raises `ArgumentError` for layers that do not make a pair, or whose outputs cannot be merged that way.
+
+    >>> from rondeau.layers import LSTM
+    >>> Bidirectional(LSTM(4, return_sequences=True))(torch.zeros(2, 7, 3)).shape
+    torch.Size([2, 7, 8])
     """
 
     input_rank = 3
 
-    def __init__(self, layer: Any, merge_mode: str | None = "concat", backward_layer: Any = None, **options: Any) -> None:
+    def __init__(
+        self, layer: Any, merge_mode: str | None = "concat", backward_layer: Any = None, **options: Any
+    ) -> None:
         super().__init__(**options)
         if not isinstance(layer, RNN):
             raise ArgumentError("Bidirectional: layer", expected="a recurrent layer", got=type(layer).__name__)
@@ -56,6 +66,10 @@ class Bidirectional(Layer):
             if getattr(forward, name) != getattr(backward, name):
                 got = f"{getattr(forward, name)} and {getattr(backward, name)}"
                 raise ArgumentError(f"Bidirectional: the layers differ in {name}", expected="the same in both", got=got)
+        units = forward.cell.output_size, backward.cell.output_size
+        if units[0] != units[1] and self.merge_mode in ("sum", "mul", "ave"):
+            fix = "Use merge_mode='concat'"
+            raise ArgumentError("Bidirectional: the layers differ in units", got=f"{units[0]} and {units[1]}", fix=fix)
 
     def build(self, input_shape: Shape) -> None:
         self.forward_layer.build_for(input_shape)
@@ -76,15 +90,20 @@ class Bidirectional(Layer):
         self.forward_layer.reset_states()
         self.backward_layer.reset_states()
 
-    reset_state = reset_states
+    def reset_state(self) -> None:
+        """Keras's name for `reset_states`."""
+        self.reset_states()
 
-    def forward(self, x: Any, initial_state: Any = None, mask: Tensor | None = None) -> Any:
-        masked = mask is not None
-        steps = Ragged.compress(x, mask) if mask is not None else x
+    def forward(self, x: Any, initial_state: Any = None, mask: Any = None) -> Any:
+        steps = real_steps(self, x, mask)
         begin: tuple[Any, Any] = (None, None)
         if initial_state is not None:
-            half = len(initial_state) // 2
-            begin = (initial_state[:half], initial_state[half:])
+            given = [leaf for _, leaf in state_leaves(initial_state)]
+            half = len(list(state_leaves(self.forward_layer.cell.state_size)))
+            if len(given) != 2 * half:
+                expected = f"{half} tensors forward, then {half} backward"
+                raise StateError(f"layer {self.name}: initial_state", expected=expected, got=f"{len(given)} tensors")
+            begin = (given[:half], given[half:])
         there = self.forward_layer(steps, initial_state=begin[0])
         back = self.backward_layer(steps, initial_state=begin[1])
         states: tuple[Any, ...] = ()
@@ -94,7 +113,7 @@ class Bidirectional(Layer):
         if self.return_sequences:  # align the second with the first, which keeps the order it read in
             back = back.reverse() if isinstance(back, Ragged) else back.flip(1)
         merged = self._merge(there, back)
-        if masked and self.return_sequences:
+        if mask is not None and self.return_sequences:
             merged = tuple(y.expand(zeros=True) for y in merged)
         if self.merge_mode is not None and not self.return_state:
             return merged[0]

@@ -12,15 +12,40 @@ from rondeau.errors import ArgumentError
 from rondeau.layers.base import Layer
 from rondeau.layers.core import known_features
 from rondeau.layers.graph import Shape
-from rondeau.layers.windows import check_window, gather_windows, output_length, pad_both, rows_like, window_index
+from rondeau.layers.windows import (
+    check_padding,
+    gather_windows,
+    one,
+    output_length,
+    pad_both,
+    rows_like,
+    window_index,
+)
+from rondeau.module import positive
 from rondeau.sequence import Ragged
 
 
 class Conv1D(Layer):
-    """`filters` kernels of `kernel_size` steps over `(batch, time, features)`; arguments and defaults as in Keras.
+    """`filters` kernels, each over `kernel_size` steps of `(batch, time, features)`; then `activation`.
 
-    padding: 'valid' (default), 'same', or 'causal' (no step sees a later one). In a `Ragged` each row is convolved alone,
-    with its own padding, and masked steps are not there. Kernel `(kernel_size, features / groups, filters)`.
+    Args:
+        filters: features of the output.
+        kernel_size: steps a kernel sees.
+        strides: steps from one window to the next (default 1).
+        padding: 'valid' (default; windows inside the sequence only), 'same' (as many as steps, at stride 1, by zeros at
+            both ends), or 'causal' (zeros in front only, so that no step sees a later one).
+        dilation_rate: steps from one tap of a kernel to the next (default 1).
+        groups: the features are parted in so many groups, convolved apart (default 1).
+        activation, use_bias: default None (linear), true.
+        kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer: as everywhere.
+
+    Output `(batch, windows, filters)`. Weights `kernel` `(kernel_size, features / groups, filters)`, `bias`
+    `(filters,)`. In a `Ragged` each row is convolved alone, with its own padding, as if masked steps had never been
+    there; a row too short for one window has none left. Raises `ShapeError` for a padded sequence that is too short.
+
+    >>> import torch
+    >>> Conv1D(8, 3, padding="causal")(torch.zeros(2, 7, 3)).shape
+    torch.Size([2, 7, 8])
     """
 
     input_rank = 3
@@ -43,11 +68,12 @@ class Conv1D(Layer):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.filters, self.size = filters, one(kernel_size)
-        self.stride, self.dilation, self.padding, self.groups = one(strides), one(dilation_rate), padding, groups
-        check_window("Conv1D", self.size, self.stride, padding, ("valid", "same", "causal"))
-        if filters < 1 or filters % groups:
-            raise ArgumentError("Conv1D: filters", expected=f"a positive multiple of groups={groups}", got=filters)
+        self.filters, self.groups = positive("Conv1D", "filters", filters), positive("Conv1D", "groups", groups)
+        self.size, self.stride = one("Conv1D", "kernel_size", kernel_size), one("Conv1D", "strides", strides)
+        self.dilation, self.padding = one("Conv1D", "dilation_rate", dilation_rate), padding
+        check_padding("Conv1D", padding, ("valid", "same", "causal"))
+        if filters % groups:
+            raise ArgumentError("Conv1D: filters", expected=f"a multiple of groups={groups}", got=filters)
         self.activation, self.use_bias = activations.get(activation), use_bias
         self.kernel_initializer, self.kernel_regularizer = kernel_initializer, kernel_regularizer
         self.bias_initializer, self.bias_regularizer = bias_initializer, bias_regularizer
@@ -81,8 +107,3 @@ class Conv1D(Layer):
         padded = pad_both(x.transpose(1, 2), self.span, self.stride, self.padding, 0.0)
         y = F.conv1d(padded, weight, self.bias, stride=self.stride, dilation=self.dilation, groups=self.groups)
         return self.activation(y.transpose(1, 2))
-
-
-def one(value: int | tuple[int]) -> int:
-    """Keras writes sizes along time as 3 or (3,)."""
-    return value if isinstance(value, int) else value[0]

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from rondeau.errors import ArgumentError
 
-if TYPE_CHECKING:
-    from rondeau.layers.base import Layer
-
 Shape = tuple[Any, ...]  # sizes, None where unknown: (None, None, 64)
 
 
 class SymbolicTensor:
-    """A tensor that is not there yet: its shape `(None, ...)`, its type, and the call that will make it."""
+    """A tensor that is not there yet.
+
+    Attributes:
+        shape: sizes, None where unknown; the batch first.
+        dtype: for inputs whose type was given; else None.
+        node: the call that will make it; `position`: which of that call's outputs it is, None for the only one.
+    """
 
     def __init__(self, shape: Shape, dtype: torch.dtype | None, node: Node, position: int | None) -> None:
         self.shape, self.dtype, self.node, self.position = tuple(shape), dtype, node, position
@@ -30,14 +33,22 @@ class SymbolicTensor:
 
     def __bool__(self) -> bool:
         raise ArgumentError(
-            "a symbolic tensor has no value to test", fix="Use layers on it; data-dependent code goes into a subclassed Model"
+            "a symbolic tensor has no value to test",
+            fix="Use layers on it; data-dependent code goes into a subclassed Model",
         )
 
 
 class Node:
-    """One call of a layer on symbolic tensors. `position` of an output is its index where the layer gives several."""
+    """One call of a layer on symbolic tensors.
 
-    def __init__(self, layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    Args:
+        layer: a `Layer`; layers are made of this module, so their class is not named here.
+        args, kwargs: what it was called with: symbolic tensors, in lists or alone, among ordinary values.
+
+    `outputs`: one symbolic tensor, or a list where the layer gives several; then each one's `position` is its index.
+    """
+
+    def __init__(self, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.layer, self.args, self.kwargs = layer, args, kwargs
         self.outputs: Any = None
 
@@ -46,10 +57,10 @@ class Node:
         return symbolic_leaves((self.args, self.kwargs))
 
 
-def record(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def record(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Note the call and give the symbolic outputs, one or a list of them."""
     node = Node(layer, args, kwargs)
-    shape = layer.compute_output_shape(shape_of(args[0]) if args else shape_of(next(iter(kwargs.values()))))
+    shape = layer.output_shape_of_call(args, kwargs)
     if isinstance(shape, list):
         node.outputs = [SymbolicTensor(s, None, node, i) for i, s in enumerate(shape)]
     else:
@@ -59,6 +70,8 @@ def record(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 def shape_of(value: Any) -> Any:
     """The shape of a tensor-like, or the list of shapes of a list; unknown sizes are None."""
+    if isinstance(value, dict):
+        return {name: shape_of(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [shape_of(item) for item in value]
     return tuple(value.shape)
@@ -79,5 +92,5 @@ def map_leaves(function: Callable[[Any], Any], value: Any) -> Any:
         parts = [map_leaves(function, item) for item in value]
         if isinstance(value, list):
             return parts
-        return type(value)._make(parts) if hasattr(value, "_fields") else tuple(parts)
+        return value._make(parts) if hasattr(value, "_make") else tuple(parts)
     return function(value)

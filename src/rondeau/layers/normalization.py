@@ -14,9 +14,20 @@ from rondeau.layers.graph import Shape
 
 
 class LayerNormalization(Layer):
-    """Mean 0 and variance 1 over the last axis, then `gamma` and `beta` (Ba et al. 2016, arXiv 1607.06450).
+    """`gamma (x - mean) / sqrt(variance + epsilon) + beta` over the last axis (Ba et al. 2016, arXiv 1607.06450).
 
-    epsilon 0.001, center and scale true, as in Keras; `axis` is the last one.
+    Args:
+        axis: -1; no other.
+        epsilon: default 0.001, as in Keras (torch's is 0.00001).
+        center, scale: whether there is a `beta`, a `gamma` (default true).
+        beta_initializer, gamma_initializer: default 'zeros', 'ones'.
+        beta_regularizer, gamma_regularizer: penalties, added to `losses` (default None).
+
+    The shape stays; a `Ragged` gives a `Ragged`. Weights `gamma` and `beta`, each `(features,)`.
+
+    >>> import torch
+    >>> LayerNormalization()(torch.zeros(2, 7, 3)).shape
+    torch.Size([2, 7, 3])
     """
 
     fixed_features = True

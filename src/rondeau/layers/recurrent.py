@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from rondeau.cells import Cell, StackedRNNCells
-from rondeau.cells.base import check_state, map_state, state_leaves
+from rondeau.cells.base import check_state, map_state, sizes, state_leaves
+from rondeau.cells.standard import StandardCell
 from rondeau.errors import ArgumentError, ShapeError, StateError
-from rondeau.layers.base import Layer
+from rondeau.layers.base import Layer, real_steps
 from rondeau.layers.core import known_features
 from rondeau.layers.graph import Shape
 from rondeau.recurrence import scan
@@ -23,14 +24,23 @@ class RNN(Layer):
     Args:
         cell: a `Cell`, or a list of cells, stacked.
         return_sequences: give the output of every step `(batch, time, units)` instead of the last `(batch, units)`.
-        return_state: give `(output, *state)`.
+        return_state: give `(output, *state)`, the state's tensors one by one (`h, c`; those of stacked cells in a row).
         go_backwards: read the steps last to first; outputs come in that order.
         stateful: the state at the end of a batch begins the next one, detached; `reset_states()` begins anew.
         zero_output_for_mask: a masked step's output is zero instead of the last valid one.
 
-    Called with `initial_state` (tensors in the cell's order) and `mask` (`(batch, time)`, true where a step is real).
-    Masked steps are not computed: the state stays and the output repeats the last valid one (zero before the first).
-    A `Ragged` gives a `Ragged`.
+    Called with `initial_state` (tensors in the cell's order, each `(batch, size)`) and `mask` (`(batch, time)`, true
+    where a step is real). Masked steps are not computed: the state stays and the output repeats the last valid one
+    (zero before the first). A `Ragged` gives a `Ragged`; its last output is that of its last step, zero for an empty
+    row.
+
+    Raises `ShapeError`, `StateError` or `DataError` for inputs, masks or states that do not fit, and for a batch of
+    another size than the one a stateful layer remembers.
+
+    >>> from rondeau.layers import LSTMCell
+    >>> layer = RNN([LSTMCell(4), LSTMCell(5)], return_sequences=True)
+    >>> layer(torch.zeros(2, 7, 3)).shape
+    torch.Size([2, 7, 5])
     """
 
     input_rank = 3
@@ -66,34 +76,34 @@ class RNN(Layer):
         output = (batch, time, units) if self.return_sequences else (batch, units)
         if not self.return_state:
             return output
-        sizes = [(size,) if isinstance(size, int) else tuple(size) for _, size in state_leaves(self.cell.state_size)]
-        return [output, *((batch, *size) for size in sizes)]
+        return [output, *((batch, *sizes(size)) for _, size in state_leaves(self.cell.state_size))]
 
     def reset_states(self) -> None:
         """Forget the state kept between batches (`stateful`)."""
         self.state = None
 
-    reset_state = reset_states
+    def reset_state(self) -> None:
+        """Keras's name for `reset_states`."""
+        self.reset_states()
 
-    def forward(self, x: Any, initial_state: Any = None, mask: Tensor | None = None) -> Any:
-        masked = mask is not None and isinstance(x, Tensor)
-        if mask is not None and isinstance(x, Ragged):
-            fix = "Leave the mask out: every step of a Ragged is real"
-            raise ArgumentError("a mask beside a Ragged input", where=f"layer {self.name}", fix=fix)
-        steps = Ragged.compress(x, mask) if mask is not None else x
+    def forward(self, x: Any, initial_state: Any = None, mask: Any = None) -> Any:
+        steps = real_steps(self, x, mask)
         if self.go_backwards:
             steps = steps.reverse() if isinstance(steps, Ragged) else steps.flip(1)
-        generator = self.cell.generator(x.device)
-        outputs, state = scan(self.cell, steps, self._begin(x, initial_state), generator=generator)
+        outputs, state = scan(self.cell, steps, self._begin(x, initial_state))
         if self.stateful:
             self.state = map_state(torch.Tensor.detach, state)
-        if self.return_sequences:
-            result = outputs.expand(zeros=self.zero_output_for_mask) if masked else outputs
-        elif masked and self.zero_output_for_mask:
-            result = outputs.expand(zeros=True)[:, -1]
+        if not self.return_sequences:
+            result = self._last(outputs)
+        elif mask is not None:
+            result = outputs.expand(zeros=self.zero_output_for_mask)
         else:
-            result = outputs.last() if isinstance(outputs, Ragged) else self._last(outputs)
-        return (result, *state) if self.return_state else result
+            result = outputs
+        return (result, *(leaf for _, leaf in state_leaves(state))) if self.return_state else result
+
+    def _check_type(self, x: Any) -> None:
+        if isinstance(self.cell, StandardCell):  # a cell of one's own may take what it likes
+            super()._check_type(x)
 
     def _begin(self, x: Any, initial_state: Any) -> Any:
         where = f"layer {self.name}, initial_state"
@@ -111,7 +121,12 @@ class RNN(Layer):
             )
         return map_state(lambda s: s.to(device=x.device), self.state)
 
-    def _last(self, outputs: Tensor) -> Tensor:
+    def _last(self, outputs: Tensor | Ragged) -> Tensor:
+        if isinstance(outputs, Ragged):
+            if self.zero_output_for_mask and outputs.mask is not None and outputs.mask.shape[1]:
+                return outputs.expand(zeros=True)[:, -1]
+            return outputs.last()
         if outputs.shape[1] == 0:
-            raise ShapeError("a sequence without steps has no last output", got=tuple(outputs.shape), where=self.name)
+            fix = "Drop rows without steps, or give lengths in a Ragged, where such a row's output is zero"
+            raise ShapeError(f"layer {self.name}: no steps, so no last output", got=tuple(outputs.shape), fix=fix)
         return outputs[:, -1]

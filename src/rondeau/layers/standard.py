@@ -1,4 +1,4 @@
-"""`SimpleRNN`, `LSTM` and `GRU`: a cell's arguments and a layer's, as Keras lists them. The formulas stand in `cells`."""
+"""`SimpleRNN`, `LSTM`, `GRU`: a cell's arguments and a layer's, as Keras lists them. Formulas stand in `cells`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,23 @@ from rondeau.layers.recurrent import RNN
 class SimpleRNN(RNN):
     """A fully connected recurrent layer over `SimpleRNNCell`: `h' = activation(x W + h U + b)`.
 
-    `(batch, time, features)` -> `(batch, units)`, or `(batch, time, units)` with `return_sequences`. Arguments and defaults
-    are Keras's; `options` are `name` and `trainable`.
+    Args:
+        units: size of the output and of each state.
+        activation: a name, or a function tensor -> tensor.
+        use_bias, kernel_initializer, recurrent_initializer, bias_initializer: see `rondeau.cells.StandardCell`.
+        kernel_regularizer, recurrent_regularizer, bias_regularizer: penalties, added to `losses`.
+        dropout, recurrent_dropout: share of the inputs and of the previous output zeroed in training; the same ones at
+            every step of a row.
+        seed: of the dropout; None draws from torch's global generator.
+        return_sequences, return_state, go_backwards, stateful, zero_output_for_mask: see `RNN`.
+
+    `(batch, time, features)` -> `(batch, units)`, or `(batch, time, units)` with `return_sequences`; `return_state`
+    adds the state `h`, `(batch, units)`. Called with `initial_state` and `mask` as `RNN` is, and raises what
+    `RNN` raises.
+
+    >>> import torch
+    >>> SimpleRNN(4, return_sequences=True)(torch.zeros(2, 7, 3)).shape
+    torch.Size([2, 7, 4])
     """
 
     def __init__(
@@ -54,10 +69,26 @@ class SimpleRNN(RNN):
 
 
 class LSTM(RNN):
-    """A long short-term memory layer over `LSTMCell`; `return_state` gives `(output, h, c)`.
+    """A long short-term memory layer over `LSTMCell`.
 
-    `(batch, time, features)` -> `(batch, units)`, or `(batch, time, units)` with `return_sequences`. Arguments and defaults
-    are Keras's; `options` are `name` and `trainable`.
+    Args:
+        units: size of the output and of each state.
+        activation, recurrent_activation: names, or functions tensor -> tensor.
+        use_bias, kernel_initializer, recurrent_initializer, bias_initializer, unit_forget_bias: see
+            `rondeau.cells.StandardCell` and `LSTMCell`.
+        kernel_regularizer, recurrent_regularizer, bias_regularizer: penalties, added to `losses`.
+        dropout, recurrent_dropout: share of the inputs and of the previous output zeroed in training; the same ones at
+            every step of a row.
+        seed: of the dropout; None draws from torch's global generator.
+        return_sequences, return_state, go_backwards, stateful, zero_output_for_mask: see `RNN`.
+
+    `(batch, time, features)` -> `(batch, units)`, or `(batch, time, units)` with `return_sequences`; `return_state`
+    adds the states `h` and `c`, each `(batch, units)`. Called with `initial_state` and `mask` as `RNN` is, and raises
+    what `RNN` raises.
+
+    >>> import torch
+    >>> LSTM(4, return_sequences=True)(torch.zeros(2, 7, 3)).shape
+    torch.Size([2, 7, 4])
     """
 
     def __init__(
@@ -105,8 +136,24 @@ class LSTM(RNN):
 class GRU(RNN):
     """A gated recurrent unit layer over `GRUCell`, in both modes of `reset_after`.
 
-    `(batch, time, features)` -> `(batch, units)`, or `(batch, time, units)` with `return_sequences`. Arguments and defaults
-    are Keras's; `options` are `name` and `trainable`.
+    Args:
+        units: size of the output and of each state.
+        activation, recurrent_activation: names, or functions tensor -> tensor.
+        use_bias, kernel_initializer, recurrent_initializer, bias_initializer: see `rondeau.cells.StandardCell`.
+        kernel_regularizer, recurrent_regularizer, bias_regularizer: penalties, added to `losses`.
+        dropout, recurrent_dropout: share of the inputs and of the previous output zeroed in training; the same ones at
+            every step of a row.
+        seed: of the dropout; None draws from torch's global generator.
+        return_sequences, return_state, go_backwards, stateful, zero_output_for_mask: see `RNN`.
+        reset_after: whether the reset gate acts after the recurrent product (default, as cuDNN has it) or before.
+
+    `(batch, time, features)` -> `(batch, units)`, or `(batch, time, units)` with `return_sequences`; `return_state`
+    adds the state `h`, `(batch, units)`. Called with `initial_state` and `mask` as `RNN` is, and raises what
+    `RNN` raises.
+
+    >>> import torch
+    >>> GRU(4, return_sequences=True)(torch.zeros(2, 7, 3)).shape
+    torch.Size([2, 7, 4])
     """
 
     def __init__(

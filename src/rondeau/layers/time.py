@@ -7,14 +7,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rondeau.errors import ArgumentError
-from rondeau.layers.base import Layer
+from rondeau.errors import ArgumentError, ShapeError
+from rondeau.layers.base import Layer, real_steps
 from rondeau.layers.graph import Shape
+from rondeau.module import positive
 from rondeau.sequence import Ragged
 
 
 class TimeDistributed(Layer):
-    """A layer applied to every step alone: `(batch, time, ...)`; with lengths or a mask, to the real steps only."""
+    """A layer applied to every step alone: `(batch, time, ...)` -> `(batch, time, ...)`.
+
+    Args:
+        layer: a layer, or any torch module.
+
+    In a `Ragged`, and called with `mask` `(batch, time)`, it is applied to the real steps only; with a mask the
+    output is zero at the others, where Keras applies the layer all the same.
+
+    >>> from rondeau.layers import Dense
+    >>> TimeDistributed(Dense(4))(torch.zeros(2, 7, 3)).shape
+    torch.Size([2, 7, 4])
+    """
 
     def __init__(self, layer: Any, **options: Any) -> None:
         super().__init__(**options)
@@ -26,31 +38,36 @@ class TimeDistributed(Layer):
         if isinstance(self.layer, Layer):
             self.layer.build_for((input_shape[0], *input_shape[2:]))
 
+    def check_shape(self, shape: Any) -> None:
+        if not isinstance(shape, tuple) or len(shape) < 3:
+            raise ShapeError(f"layer {self.name}: the input", expected="(batch, time, ...)", got=shape)
+
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         inner = (input_shape[0], *input_shape[2:])
         after = self.layer.compute_output_shape(inner) if isinstance(self.layer, Layer) else inner
         return (after[0], input_shape[1], *after[1:])
 
-    def forward(self, x: Any, mask: Tensor | None = None) -> Any:
-        if mask is not None:
-            kept = Ragged.compress(x, mask)
-            return kept.with_values(self.layer(kept.values)).expand(zeros=True)
-        if isinstance(x, Ragged):
-            return x.with_values(self.layer(x.values))
+    def forward(self, x: Any, mask: Any = None) -> Any:
+        steps = real_steps(self, x, mask)
+        if isinstance(steps, Ragged):
+            kept = steps.with_values(self.layer(steps.values))
+            return kept if mask is None else kept.expand(zeros=True)
         y = self.layer(x.flatten(0, 1))
         return y.reshape(*x.shape[:2], *y.shape[1:])
 
 
 class RepeatVector(Layer):
-    """`(batch, features)` -> `(batch, n, features)`: one vector at every step."""
+    """`(batch, features)` -> `(batch, n, features)`: one vector at each of `n` steps.
+
+    >>> RepeatVector(2)(torch.tensor([[1.0, 2.0]])).tolist()
+    [[[1.0, 2.0], [1.0, 2.0]]]
+    """
 
     input_rank = 2
 
     def __init__(self, n: int, **options: Any) -> None:
         super().__init__(**options)
-        if not isinstance(n, int) or n < 1:
-            raise ArgumentError("RepeatVector: n", expected="a positive integer", got=repr(n))
-        self.n = n
+        self.n = positive("RepeatVector", "n", n)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], self.n, input_shape[1])
@@ -62,7 +79,10 @@ class RepeatVector(Layer):
 class Masking(Layer):
     """A step whose features all equal `mask_value` (default 0) is no step: gives a `Ragged` of the others.
 
-    A `Ragged` passes unchanged: all its steps are real.
+    `(batch, time, features)`. A `Ragged` passes unchanged: all its steps are real.
+
+    >>> Masking()(torch.tensor([[[1.0], [0.0], [2.0]]])).values.tolist()
+    [[1.0], [2.0]]
     """
 
     input_rank = 3

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from rondeau.errors import ArgumentError, ShapeError
+from rondeau.module import positive
 from rondeau.sequence import Ragged
 
 
-def check_window(owner: str, size: int, stride: int, padding: str, allowed: tuple[str, ...]) -> None:
-    """Raise `ArgumentError` for a window or stride below 1 or an unknown padding."""
-    if size < 1 or stride < 1:
-        raise ArgumentError(f"{owner}: window and strides", expected="at least 1", got=f"{size}, {stride}")
+def one(owner: str, name: str, value: Any) -> int:
+    """Keras writes sizes along time as 3 or (3,). Raises `ArgumentError` for anything else, or below 1."""
+    return positive(owner, name, value[0] if isinstance(value, (list, tuple)) and len(value) == 1 else value)
+
+
+def check_padding(owner: str, padding: str, allowed: tuple[str, ...]) -> None:
+    """Raise `ArgumentError` for an unknown padding."""
     if padding not in allowed:
         raise ArgumentError(f"{owner}: padding", expected=f"one of {allowed}", got=repr(padding))
 
@@ -35,8 +42,13 @@ def left_padding(length: int, span: int, stride: int, padding: str) -> int:
     return max((-(-length // stride) - 1) * stride + span - length, 0) // 2
 
 
-def pad_both(x: Tensor, span: int, stride: int, padding: str, value: float) -> Tensor:
-    """A dense `(batch, features, time)` padded so that its windows are those of `padding`."""
+def pad_both(
+    x: Shaped[Tensor, "batch features time"], span: int, stride: int, padding: str, value: float
+) -> Shaped[Tensor, "batch features padded"]:
+    """A dense `(batch, features, time)` padded with `value`, so that its windows are those of `padding`.
+
+    Raises `ShapeError` where not even one window fits.
+    """
     time = x.shape[-1]
     count = output_length(time, span, stride, padding)
     if not count:
@@ -46,8 +58,10 @@ def pad_both(x: Tensor, span: int, stride: int, padding: str, value: float) -> T
     return torch.nn.functional.pad(x, (left, right), value=value) if left or right else x
 
 
-def window_index(x: Ragged, size: int, stride: int, padding: str, dilation: int = 1) -> tuple[Tensor, Tensor]:
-    """For every window of every row, the steps it covers, `(windows, size)`, -1 for padding; and each row's windows."""
+def window_index(
+    x: Ragged, size: int, stride: int, padding: str, dilation: int = 1
+) -> tuple[Int64[Tensor, "windows size"], Int64[Tensor, " batch"]]:
+    """For every window of every row, the steps it covers, -1 for padding; and how many windows each row has."""
     span = (size - 1) * dilation + 1
     lengths = x.lengths.tolist()
     counts = torch.tensor([output_length(n, span, stride, padding) for n in lengths], dtype=torch.int64)
@@ -59,12 +73,14 @@ def window_index(x: Ragged, size: int, stride: int, padding: str, dilation: int 
     return torch.where(inside, step + x.offsets[row][:, None], -1), counts
 
 
-def gather_windows(x: Ragged, index: Tensor, fill: float) -> Tensor:
-    """The values of each window, `(windows, size, features)`, `fill` where it reaches beyond its row."""
+def gather_windows(
+    x: Ragged, index: Int64[Tensor, "windows size"], fill: float
+) -> Shaped[Tensor, "windows size features"]:
+    """The values of each window, `fill` where it reaches beyond its row."""
     values = torch.cat([x.values, x.values.new_full((1, *x.values.shape[1:]), fill)])
     return values[index.to(values.device)]
 
 
-def rows_like(x: Ragged, values: Tensor, counts: Tensor) -> Ragged:
+def rows_like(x: Ragged, values: Shaped[Tensor, "windows features"], counts: Int64[Tensor, " batch"]) -> Ragged:
     """A `Ragged` of the windows' results; it keeps x's mask where every row kept its length."""
     return Ragged(values, counts, x.mask if torch.equal(counts, x.lengths) else None)
