@@ -5,4 +5,7 @@ from rondeau.models.model import Model
 from rondeau.models.saving import load
 from rondeau.models.sequential import Sequential
 
-__all__ = ["Functional", "Model", "Sequential", "load"]
+load_model = load
+"""Keras's name for `load`."""
+
+__all__ = ["Functional", "Model", "Sequential", "load", "load_model"]

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
+from rondeau.config import serialize
 from rondeau.errors import ArgumentError, NumericsError
 
 if TYPE_CHECKING:
@@ -17,10 +20,14 @@ class Callback:
     """Is told what happens in `fit`, `evaluate` and `predict`; a subclass overrides what it wants to hear.
 
     Attributes, set before the first call: `model`; `params` (`epochs`, `steps`, `verbose`); `loop`, the training loop,
-    whose `epoch` and `batch` say where it is. `logs` holds the running means of loss and metrics; what a callback adds to
-    it the later ones see. Set `model.stop_training = True` to end after the current batch.
+    whose `epoch` and `batch` say where it is. `logs` holds the running means of loss and metrics; what a callback adds
+    to it the later ones see. Set `model.stop_training = True` to end after the current batch.
+
+    `turn` orders those that hear of one event: lower ones first, within a turn as they were listed. `History` has 1, so
+    that it sees what the others put into `logs`; `BackupAndRestore` has 2, so that it keeps what all of them remember.
     """
 
+    turn: int = 0
     model: Any = None
     loop: Loop
     params: dict[str, Any]
@@ -39,9 +46,17 @@ class Callback:
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None: ...
 
-    def on_train_batch_begin(self, batch: int, logs: Logs) -> None: ...
+    def on_train_batch_begin(self, batch: int, logs: Logs) -> None:
+        self.on_batch_begin(batch, logs)
 
-    def on_train_batch_end(self, batch: int, logs: Logs) -> None: ...
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        self.on_batch_end(batch, logs)
+
+    def on_batch_begin(self, batch: int, logs: Logs) -> None:
+        """Keras's other name for `on_train_batch_begin`."""
+
+    def on_batch_end(self, batch: int, logs: Logs) -> None:
+        """Keras's other name for `on_train_batch_end`."""
 
     def on_test_begin(self, logs: Logs) -> None: ...
 
@@ -49,8 +64,11 @@ class Callback:
 
     def on_test_end(self, logs: Logs) -> None: ...
 
+    def close(self) -> None:
+        """Let go of what is held (files, the terminal): called once `fit` is over, also where it ends in an error."""
+
     def on_numerics_error(self, error: NumericsError, logs: Logs) -> bool:
-        """The loss or a gradient is not finite; true if this callback has dealt with it, else `fit` raises the error."""
+        """The loss or a gradient is not finite; true if this callback has dealt with it, else `fit` raises it."""
         return False
 
     def state(self) -> dict[str, Any]:
@@ -58,7 +76,14 @@ class Callback:
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take back what `state` gave."""
+        """Take back what `state` gave; called after every callback's `on_train_begin`."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Tensors that must be remembered beside `state`, such as the best weights so far."""
+        return {}
+
+    def restore_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Take back what `tensors` gave, on the CPU; called after `restore`."""
 
 
 class CallbackList:
@@ -72,6 +97,7 @@ class CallbackList:
                 raise ArgumentError("callbacks", expected="instances of rondeau.callbacks.Callback", got=got)
             callback.set_model(model)
             callback.set_params(params)
+        self.callbacks.sort(key=lambda callback: callback.turn)
 
     def call(self, event: str, *args: Any) -> None:
         """Call `event`, for example 'on_epoch_end', on each."""
@@ -80,7 +106,9 @@ class CallbackList:
 
 
 class History(Callback):
-    """What `fit` returns: `epoch`, a list of epoch numbers, and `history`, a list of values for each name in the logs."""
+    """What `fit` returns: `epoch`, a list of epoch numbers, and `history`, a list of values by name in the logs."""
+
+    turn = 1
 
     def __init__(self) -> None:
         self.epoch: list[int] = []
@@ -92,7 +120,8 @@ class History(Callback):
             self.history.setdefault(name, []).append(value)
 
     def state(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, "history": self.history}
+        history = {name: serialize(values, f"history[{name!r}]") for name, values in self.history.items()}
+        return {"epoch": self.epoch, "history": history}
 
     def restore(self, state: dict[str, Any]) -> None:
         self.epoch, self.history = list(state["epoch"]), {k: list(v) for k, v in state["history"].items()}

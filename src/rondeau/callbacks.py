@@ -1,0 +1,7 @@
+"""Callbacks, where a Keras program looks for them."""
+
+from rondeau.training.callbacks import *  # noqa: F403
+from rondeau.training.callbacks import __all__ as _all
+from rondeau.training.checkpoint import BackupAndRestore
+
+__all__ = ["BackupAndRestore", *_all]
