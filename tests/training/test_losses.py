@@ -232,6 +232,14 @@ def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
     assert value.item() == pytest.approx(-np.log(1e-7), rel=EPS)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int64, torch.bool])
+def test_the_predictions_have_the_say_about_the_dtype(dtype: torch.dtype) -> None:
+    true, pred = bits(N, K), shares(N, K)
+    value = losses.BinaryCrossentropy()(true.to(dtype), pred)
+    assert value.dtype == torch.float32
+    assert torch.equal(value, losses.BinaryCrossentropy()(true, pred))
+
+
 def test_lists_and_arrays_will_do() -> None:
     assert losses.mean_squared_error([[0, 2]], np.array([[1.0, 2.0]])).tolist() == [0.5]
 
@@ -264,11 +272,12 @@ def test_weights_that_do_not_fit(shape: tuple[int, ...]) -> None:
     assert error.value.got == shape
 
 
-def test_weights_that_sum_to_nothing_give_zero(keras: Any) -> None:
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean_with_sample_weight"])
+def test_weights_that_sum_to_nothing_give_zero(keras: Any, reduction: str) -> None:
     true, pred, weight = numbers(N, K), numbers(N, K), torch.zeros(N)
-    for reduction in ("sum_over_batch_size", "mean_with_sample_weight"):
-        assert losses.MeanSquaredError(reduction)(true, pred, weight) == 0
-        assert keras.losses.MeanSquaredError(reduction)(true, pred, weight) == 0
+    value, gradient = value_and_gradient(losses.MeanSquaredError(reduction), true, pred, weight)
+    assert value == keras.losses.MeanSquaredError(reduction)(true, pred, weight) == 0
+    assert torch.equal(gradient, torch.zeros(N, K))
 
 
 def test_predictions_of_one_axis_take_no_weights() -> None:

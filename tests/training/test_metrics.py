@@ -194,13 +194,13 @@ def test_weights_of_steps_are_those_of_keras(keras: Any, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "weight"),
-    [((), ()), ((5,), None), ((5,), (5,)), ((5,), ()), ((5, 4), None), ((5, 4), (5,)), ((5, 4), (5, 4))],
+    [("", ""), ("n", None), ("n", "n"), ("n", ""), ("nt", None), ("nt", "n"), ("nt", "nt")],
 )
-def test_the_running_mean_is_that_of_keras(keras: Any, shape: tuple[int, ...], weight: tuple[int, ...] | None) -> None:
+def test_the_running_mean_is_that_of_keras(keras: Any, shape: str, weight: str | None) -> None:
     ours, theirs = metrics.Mean(), keras.metrics.Mean()
-    for _ in range(3):
-        values = torch.randn(shape)
-        weights = None if weight is None else torch.rand(weight)
+    for sizes in ({"n": 5, "t": 4}, {"n": 3, "t": 7}, {"n": 1, "t": 2}):
+        values = torch.randn([sizes[axis] for axis in shape])
+        weights = None if weight is None else torch.rand([sizes[axis] for axis in weight])
         ours.update(values, weights)
         theirs.update_state(values, weights)
         assert ours.result() == pytest.approx(number(theirs), rel=RTOL)
@@ -406,6 +406,15 @@ def test_the_state_in_the_middle_of_an_epoch(name: str, kwargs: dict[str, Any], 
     assert again.result() == metric.result()
     assert all(torch.equal(state[key], kept[key]) for key in kept), "the state changed after it was loaded"
 
+    again.load_state_dict(state)
+    taken = again.state_dict()
+    for value in (*state.values(), *taken.values()):
+        value.zero_()
+    assert again.result() == half
+    for batch in batches[2:]:
+        again.update(*batch)
+    assert again.result() == metric.result()
+
 
 @pytest.mark.parametrize(("name", "kwargs", "make"), EVERY, ids=ids(EVERY))
 def test_the_state_of_a_fresh_metric(name: str, kwargs: dict[str, Any], make: Make) -> None:
@@ -421,7 +430,8 @@ def test_the_state_of_a_fresh_metric(name: str, kwargs: dict[str, Any], make: Ma
 
 def test_the_state_of_the_running_mean() -> None:
     mean = metrics.Mean()
-    mean.update(torch.rand(5))
+    mean.update(torch.rand(5, requires_grad=True))
+    assert not any(value.requires_grad for value in mean.state_dict().values())
     again = metrics.Mean()
     again.load_state_dict(mean.state_dict())
     assert again.result() == mean.result()
@@ -511,6 +521,7 @@ def test_get(keras: Any) -> None:
     assert metrics.get(metric) is metric
     assert isinstance(metrics.get(metrics.AUC), metrics.AUC)
     assert isinstance(metrics.get("crossentropy"), metrics.LossMetric)
+    assert isinstance(metrics.get("mse"), metrics.MeanSquaredError)
     assert metrics.get(serialize(metrics.Precision(top_k=3))).top_k == 3
     assert metrics.get(losses.Huber(delta=2.0)).name == "huber_loss"
 

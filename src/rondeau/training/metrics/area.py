@@ -73,22 +73,15 @@ class AUC(CountMetric):
         from torchmetrics.classification import BinaryPrecisionRecallCurve
 
         limits = torch.tensor(self.thresholds)
-        above = torch.nextafter(
-            limits, torch.full_like(limits, torch.inf)
-        )  # it counts from a threshold on, Keras above it
+        # torchmetrics counts from a threshold on, Keras above it
+        above = torch.nextafter(limits, torch.full_like(limits, torch.inf))
         return BinaryPrecisionRecallCurve(thresholds=above, validate_args=False)
 
     def _decide(self, pred: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
         if self.from_logits:
             pred = pred.sigmoid()
-        within(
-            pred,
-            0,
-            1,
-            f"{self.name}: a prediction is not a probability",
-            "y_pred",
-            "Pass from_logits=True if these are logits",
-        )
+        fix = "Pass from_logits=True if these are logits"
+        within(pred, 0, 1, f"{self.name}: a prediction is not a probability", "y_pred", fix)
         # clamped, since torchmetrics takes a batch with a rounded 1.0000001 in it for logits
         return pred.float().clamp(0, 1).flatten(), true.flatten()
 

@@ -75,7 +75,7 @@ class Sums:
     def add(self, **parts: Tensor) -> None:
         """Adds to every sum its part."""
         for name in self.names:
-            part = parts[name].detach().double()
+            part = parts[name].double()
             self._totals[name] = self._totals[name].to(part.device) + part if name in self._totals else part
 
     def reset(self) -> None:
