@@ -27,7 +27,7 @@ WEIGHTS = rng.uniform(0.2, 2, 22).astype("float32")
 
 
 def pair(make: Any, seen: Any) -> tuple[Any, Any]:
-    """The model that `make(library's layers, Input, Model, Sequential)` gives, ours and theirs, with one set of weights."""
+    """What `make(library, its layers)` gives, ours and theirs, with one set of weights."""
     ours, theirs = make(rondeau, rondeau.layers), make(keras, keras.layers)
     inputs = seen if not isinstance(seen, (list, tuple)) else list(seen)
     theirs(inputs)

@@ -82,8 +82,7 @@ class Functional(Model):
         for node in self.nodes:
             if id(node) not in made:
                 args, kwargs = map_leaves(lambda leaf: value_of(leaf, made), (node.args, node.kwargs))
-                options = {"expand": False} if isinstance(node.layer, Model) else {}
-                made[id(node)] = node.layer(*args, **kwargs, **options)
+                made[id(node)] = self.run_layer(node.layer, *args, **kwargs)
         return map_leaves(lambda leaf: value_of(leaf, made), self._outputs)
 
     def _given(self, x: Any) -> list[Any]:

@@ -14,12 +14,12 @@ import torch
 from rich.progress import track
 
 from rondeau.errors import ArgumentError, DataError, NotBuiltError, NotCompiledError, ShapeError
-from rondeau.layers.graph import map_leaves
+from rondeau.layers.graph import map_leaves, symbolic_leaves
 from rondeau.models import saving
 from rondeau.models.network import Network
 from rondeau.models.summary import print_summary
 from rondeau.sequence import Ragged
-from rondeau.training.batch import Batch, data_leaves, place, to_data
+from rondeau.training.batch import Batch, data_leaves, is_array, place, to_data
 from rondeau.training.callbacks.base import Callback, CallbackList, History
 from rondeau.training.class_weight import checked_class_weight
 from rondeau.training.data import ArraySource, Source, make_source
@@ -27,7 +27,6 @@ from rondeau.training.loop import Loop, evaluate
 from rondeau.training.objective import Objective
 from rondeau.training.progress import progress_callback
 from rondeau.training.trainer import Trainer, in_mode, model_dtype
-
 
 _MEANINGLESS = {
     "run_eagerly": "everything runs eagerly",
@@ -67,6 +66,8 @@ class Model(Network):
             expand: outputs whose padding was masked inside come back padded, a masked step repeating the last value
                 (zero before the first); False gives them as `Ragged`. A `Ragged` input's outputs stay `Ragged`.
         """
+        if args and isinstance(args[0], list) and not any(is_array(one) or symbolic_leaves(one) for one in args[0]):
+            args = (to_data(args[0], self.input_count, "x"), *args[1:])
         if training is None or training == self.training:
             outputs = super().__call__(*args, **kwargs)
         else:

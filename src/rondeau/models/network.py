@@ -12,8 +12,9 @@ from rondeau.cells.base import check_state, state_leaves
 from rondeau.errors import ArgumentError, CheckpointError
 from rondeau.layers import Layer
 from rondeau.layers.recurrent import RNN
+from rondeau.sequence import Ragged
 from rondeau.training.batch import map_data, take
-from rondeau.training.trainer import flat_outputs, in_mode
+from rondeau.training.trainer import flat_outputs, in_mode, model_dtype
 
 
 class Network(Layer):
@@ -39,6 +40,18 @@ class Network(Layer):
     def ready(self) -> bool:
         """Whether all weights exist, and the number of outputs is known."""
         return self._output_count is not None and not self._unbuilt()
+
+    @staticmethod
+    def run_layer(layer: Layer, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call a layer inside the model: outputs of models stay `Ragged`, and whole numbers become what weights are.
+
+        Pixels and counts may come as integers, as in Keras; a layer by itself asks for the type of its weights.
+        """
+        if isinstance(layer, Network):
+            return layer(x, *args, **kwargs, expand=False)
+        if layer.fixed_features and isinstance(x, (Tensor, Ragged)) and not x.dtype.is_floating_point:
+            x = x.to(model_dtype(layer))
+        return layer(x, *args, **kwargs)
 
     def _unbuilt(self) -> bool:
         return any(not getattr(module, "built", True) for module in self.modules())

@@ -19,7 +19,7 @@ from rondeau.config import Configurable, deserialize, serialize
 from rondeau.errors import CheckpointError, RondeauError, SaveError
 from rondeau.layers import Layer
 from rondeau.training import losses, metrics, optimizers
-from rondeau.training.files import FORMAT, VERSION, check_version, load_tensors, save_tensors, write_atomically
+from rondeau.training.files import FORMAT, VERSION, check_version, load_tensors, parse_header, save_tensors, write_atomically
 
 if TYPE_CHECKING:
     from rondeau.models.model import Model
@@ -96,18 +96,10 @@ def _read_config(folder: Path, wanted: str | None) -> dict[str, Any]:
         if _digest(content) == wanted:
             config: dict[str, Any] = json.loads(content)
             return config
-        if file.name == CONFIG:  # another one, or none of ours: say what can be said of it
-            check_version(_parsed(file, content), file)
+        if file.name == CONFIG:  # another model's, or none of ours
+            check_version(parse_header(content), file)
     fix = "Save the model again; config.json must not be changed by hand"
     raise CheckpointError("configuration and weights do not belong together", where=folder, fix=fix)
-
-
-def _parsed(file: Path, content: bytes) -> dict[str, Any]:
-    try:
-        config = json.loads(content)
-    except ValueError as error:
-        raise CheckpointError("the configuration is damaged", where=file, got=error) from error
-    return config if isinstance(config, dict) else {}
 
 
 def _make(data: Any, known: Mapping[str, Any], where: str, folder: Path) -> Any:
@@ -211,10 +203,12 @@ def _shape(data: Any) -> Any:
 
 def known_objects() -> dict[str, Any]:
     """Every class and function of Rondeau that a saved model may name."""
+    from rondeau.models.encoder_decoder import EncoderDecoder
     from rondeau.models.functional import Functional
     from rondeau.models.sequential import Sequential
 
-    found: dict[str, Any] = {"Sequential": Sequential, "Functional": Functional, **activations.FUNCTIONS}
+    models = {"EncoderDecoder": EncoderDecoder, "Functional": Functional, "Sequential": Sequential}
+    found: dict[str, Any] = {**models, **activations.FUNCTIONS}
     modules: tuple[ModuleType, ...] = (layers, cells, init, regularizers)
     for module in modules:
         for name, value in vars(module).items():

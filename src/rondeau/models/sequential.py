@@ -116,7 +116,7 @@ class Sequential(Model):
 
     def forward(self, x: Any) -> Any:
         for layer in self.layers:
-            x = layer(x, expand=False) if isinstance(layer, Model) else layer(x)
+            x = self.run_layer(layer, x)
         return x
 
     def get_config(self) -> dict[str, Any]:

@@ -28,6 +28,7 @@ def align(target: Any, output: Any, weight: Any = None) -> tuple[Any, Tensor, An
         return target, output, weight
     target = _steps("target", target, output)
     if isinstance(weight, Tensor) and weight.ndim == 1:
+        _check_rows("sample_weight", weight, output)
         weight = weight[output.row_index.to(weight.device)]
     elif weight is not None:
         weight = _steps("sample_weight", weight, output)
@@ -37,13 +38,14 @@ def align(target: Any, output: Any, weight: Any = None) -> tuple[Any, Tensor, An
 def _steps(name: str, data: Any, output: Ragged) -> Any:
     if data is None:
         return None
+    _check_rows(name, data, output)
     if isinstance(data, Ragged):
         if not torch.equal(data.lengths, output.lengths):
             row = int((data.lengths != output.lengths).nonzero()[0])
             steps, given = int(output.lengths[row]), int(data.lengths[row])
             raise ShapeError(f"the {name} has another number of steps", expected=steps, got=given, where=f"row {row}")
         return data.values
-    if data.ndim < 2 or data.shape[0] != len(output):
+    if data.ndim < 2:
         expected = f"({len(output)}, time, ...), a value for each step"
         raise ShapeError(f"the {name} does not fit the output", expected=expected, got=tuple(data.shape))
     if output.mask is None:
@@ -52,3 +54,8 @@ def _steps(name: str, data: Any, output: Ragged) -> Any:
         sizes = tuple(output.mask.shape)
         raise ShapeError(f"the {name} does not fit the mask", expected=sizes, got=tuple(data.shape[:2]))
     return data[output.mask.to(data.device)]
+
+
+def _check_rows(name: str, data: Any, output: Ragged) -> None:
+    if len(data) != len(output):
+        raise ShapeError(f"the {name} has another number of rows", expected=len(output), got=len(data))

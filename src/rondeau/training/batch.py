@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rondeau.errors import DataError
+from rondeau.errors import DataError, RondeauError
 from rondeau.sequence import Ragged, to_tensor
 
 
@@ -79,12 +79,18 @@ def as_batch(value: Any, inputs: int = 1, outputs: int = 1) -> Batch:
     if not 1 <= len(parts) <= 3:
         raise DataError("a batch", expected="x, (x, y) or (x, y, sample_weight)", got=f"{len(parts)} parts")
     x, y, weight = (*parts, None, None)[:3]
-    return Batch(to_data(x, inputs, "x"), to_data(y, outputs, "y"), to_weights(weight, outputs))
+    try:
+        return Batch(to_data(x, inputs, "x"), to_data(y, outputs, "y"), to_weights(weight, outputs))
+    except RondeauError as error:
+        if not isinstance(value, list):
+            raise
+        fix = "Make it a tuple, (x, y) or (x, y, sample_weight); a list holds rows, or several inputs"
+        raise DataError("a batch that is a list is x alone, and this is none", got=error.what, fix=fix) from error
 
 
 def to_weights(value: Any, outputs: int) -> Any:
     """Sample weights: one array serves every output."""
-    several = isinstance(value, (list, tuple)) and len(value) == outputs and all(map(is_array, value))
+    several = isinstance(value, (list, tuple)) and len(value) == outputs and any(map(is_array, value))
     return to_data(value, outputs if several else 1, "sample_weight")
 
 
@@ -131,6 +137,7 @@ def row_count(data: Batch) -> int:
     counts = {name: [_rows_of(leaf) for leaf in data_leaves(part)] for name, part in data._asdict().items()}
     rows = counts["x"][0] if counts["x"] else 0
     for name, sizes in counts.items():
+        name = "sample_weight" if name == "weight" else name
         for size in sizes:
             if size != rows:
                 fix = "A list holds one sequence for each row; several inputs or outputs come in a tuple or dict"

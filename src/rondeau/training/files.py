@@ -64,10 +64,11 @@ def save_tensors(path: Path, kind: str, tensors: Mapping[str, Tensor], meta: Map
         if not isinstance(value, Tensor):
             raise SaveError("only tensors can be saved", got=type(value).__name__, where=name)
     plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-    text = json.dumps(meta, sort_keys=True)
-    header = {"format": FORMAT, "version": str(VERSION), "kind": kind, "meta": text}
-    header["digest"] = _digest(plain, kind, text)
-    write_atomically(path, safetensors.torch.save(plain, metadata=header))
+    text = json.dumps(meta)
+    header = {"format": FORMAT, "version": VERSION, "kind": kind, "meta": text, "digest": _digest(plain, kind, text)}
+    # one entry: safetensors writes several in any order, and the same content shall give the same bytes
+    entry = {FORMAT: json.dumps(header)}
+    write_atomically(path, safetensors.torch.save(plain, metadata=entry))
 
 
 def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -79,11 +80,12 @@ def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
         raise CheckpointError("there is no such file", got=path, fix="Check the path")
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
+            entry = (file.metadata() or {}).get(FORMAT, "{}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
     except (SafetensorError, OSError, ValueError) as error:
         fix = "Restore it from a copy, or train again"
         raise CheckpointError("the file is truncated or damaged", where=path, got=str(error), fix=fix) from error
+    header = parse_header(entry)
     check_version(header, path)
     if header.get("kind") != kind:
         raise CheckpointError("the file holds something else", expected=kind, got=header.get("kind"), where=path)
@@ -91,6 +93,15 @@ def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
         fix = "Restore it from a copy, or train again"
         raise CheckpointError("the file was altered after it was written", where=path, got="another digest", fix=fix)
     return tensors, json.loads(header["meta"])
+
+
+def parse_header(text: str | bytes) -> dict[str, Any]:
+    """A JSON object; an empty one for what is none."""
+    try:
+        header = json.loads(text)
+    except ValueError:
+        return {}
+    return header if isinstance(header, dict) else {}
 
 
 def check_version(header: Mapping[str, Any], path: Path) -> None:

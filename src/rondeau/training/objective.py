@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from itertools import count
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rondeau.errors import ArgumentError, CheckpointError, DataError
+from rondeau.layers.graph import map_leaves
 from rondeau.training import losses, metrics
 from rondeau.training.align import align
 from rondeau.training.class_weight import class_weights
@@ -45,6 +46,8 @@ class Objective:
     The running losses are means over all values compared: where rows have lengths or masks, a long row counts for more
     than a short one, and the last, smaller batch for less. (Keras counts rows there, which makes the mean depend on how
     the rows are dealt out to batches.) The penalties are part of `loss` alone.
+
+    Raises `ArgumentError` for an unknown name.
     """
 
     def __init__(
@@ -59,6 +62,8 @@ class Objective:
         self.metrics: list[list[Metric]] = []
         self.weighted: list[list[Metric]] = []
         self.reported: dict[str, Any] = {}
+        _check_names(losses.get, loss)
+        _check_names(metrics.get, [metric_list, weighted_metrics])
 
     def bind(self, names: Sequence[str]) -> None:
         """Make the losses and metrics for outputs of these names, once."""
@@ -174,6 +179,11 @@ def _loss(function: Any, pair: Pair) -> Tensor:
         fix = "Let its reduction be 'sum_over_batch_size', 'mean_with_sample_weight' or 'sum'"
         raise ArgumentError(f"the loss {function.name} is no single number", got=tuple(loss.shape), fix=fix)
     return loss
+
+
+def _check_names(get: Callable[[str], object], given: Any) -> None:
+    """Raise for an unknown name at once, not when training begins."""
+    map_leaves(lambda one: get(one) if isinstance(one, str) else None, given)
 
 
 def _each(names: list[str], given: Any, what: str) -> list[Any]:

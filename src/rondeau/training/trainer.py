@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from rondeau.errors import ArgumentError, DataError, NumericsError, ShapeError
+from rondeau.sequence import Ragged
 from rondeau.training import optimizers
 from rondeau.training.batch import Batch, data_leaves, place
 from rondeau.training.objective import Objective, Pair, Scores
@@ -132,8 +133,8 @@ class Trainer:
 
 
 def _advice(x: Any) -> str:
-    broken = [leaf for leaf in data_leaves(x) if not bool(torch.isfinite(getattr(leaf, "values", leaf)).all())]
-    if broken:
+    leaves = (leaf.values if isinstance(leaf, Ragged) else leaf for leaf in data_leaves(x))
+    if not all(bool(torch.isfinite(leaf).all()) for leaf in leaves):
         return "The batch's own x holds NaN or infinite values: clean the data, or mask them"
     return "Lower the learning rate, clip (global_clipnorm=1.0), or look for huge values in the data"
 
