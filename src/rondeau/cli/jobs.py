@@ -47,7 +47,14 @@ def _go_on(run: RunFolder, settings: Settings, corpus: Corpus) -> None:
     try:
         finished = task.fit(run, settings, corpus, lambda tokens: [view(console, tokens)])
     except NumericsError:
-        console.print(f"the last good checkpoint is {run.checkpoint}", highlight=False)
+        Console(stderr=True).print(f"the last good checkpoint is {run.checkpoint}", highlight=False)
+        raise
+    except OSError:
+        Console(stderr=True).print(
+            f"the last good checkpoint is {run.checkpoint}; once there is space: rondeau train --resume {run.path}",
+            highlight=False,
+            soft_wrap=True,
+        )
         raise
     if not finished:
         console.print(f"stopped; go on with: rondeau train --resume {run.path}", highlight=False)

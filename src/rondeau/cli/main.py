@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from rondeau.cli import jobs
-from rondeau.errors import RondeauError
+from rondeau.errors import ArgumentError, RondeauError
 from rondeau.tasks.language_model import Settings
 
 app = typer.Typer(help="Recurrent neural networks from the command line.", no_args_is_help=True, add_completion=False)
@@ -32,6 +32,7 @@ def options(verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say w
 
 @app.command()
 def train(
+    context: typer.Context,
     path: Annotated[
         str | None, typer.Argument(help="A UTF-8 text file or folder. Default: the documentation in your Python.")
     ] = None,
@@ -58,6 +59,10 @@ def train(
 ) -> None:
     """Train a language model on a text and compare it with baselines that know less."""
     if resume is not None:
+        given = [name for name in context.params if name != "resume" and _was_given(context, name)]
+        if given:
+            fix = "The run goes on with the settings it began with; leave the others out"
+            raise ArgumentError("--resume takes no other option", got=", ".join(given), fix=fix)
         jobs.resume(resume)
         return
     settings = Settings(
@@ -79,6 +84,11 @@ def train(
         checkpoint_seconds=checkpoint_seconds,
     )
     jobs.train(settings, out, overwrite)
+
+
+def _was_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 @app.command()

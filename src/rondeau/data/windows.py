@@ -25,7 +25,7 @@ class TextWindows(Source):
     carries_state = True
 
     def __init__(self, ids: np.ndarray[Any, Any], rows: int, window: int, name: str = "the text") -> None:
-        require_length(name, len(ids), rows + 1)
+        require_length(name, len(ids), rows)
         self.ids = torch.as_tensor(np.asarray(ids, dtype=np.int64))
         self.rows, self.window = rows, window
         targets = len(ids) - 1

@@ -10,7 +10,7 @@ import torch
 from rondeau import layers
 from rondeau.errors import ArgumentError
 from rondeau.heads.sampling import sample
-from rondeau.init import by_name
+from rondeau.init import RandomNormal, by_name
 from rondeau.models.sequential import Sequential
 
 CELLS: dict[str, Any] = {"lstm": layers.LSTM, "gru": layers.GRU, "simple_rnn": layers.SimpleRNN}
@@ -37,7 +37,8 @@ def language_model(
     """
     kind = by_name(cell, CELLS, "cell")
     model = Sequential(name="language_model")
-    model.add(layers.Embedding(tokens, embedding))
+    # unit variance, not Keras's +-0.05: so small an input leaves the first kernel without a signal for epochs
+    model.add(layers.Embedding(tokens, embedding, embeddings_initializer=RandomNormal(stddev=1.0)))
     for _ in range(depth):
         if dropout:
             model.add(layers.Dropout(dropout))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREY = "#1f6feb", "#d1610a", "#8a8f98"
@@ -58,6 +59,7 @@ def _figure(height: float = 3.2) -> tuple[Figure, Any]:
 def _svg(figure: Figure) -> str:
     """The drawing as an inline SVG element; the same figure gives the same text."""
     file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
+    with rc_context({"svg.hashsalt": "rondeau"}):
+        figure.savefig(file, format="svg", metadata={"Date": None})
     text = file.getvalue()
     return text[text.index("<svg") :]

@@ -11,6 +11,7 @@ import torch
 
 from rondeau import layers
 from rondeau.data.windows import Contexts
+from rondeau.init import RandomNormal
 from rondeau.models import Sequential
 from rondeau.tasks.ngram import InterpolatedNgram, Unigram
 from rondeau.training import optimizers
@@ -33,7 +34,7 @@ def feed_forward(tokens: int, parameters: int) -> Sequential:
     return Sequential(
         [
             layers.Input((CONTEXT,), dtype="int64"),
-            layers.Embedding(tokens, EMBEDDING),
+            layers.Embedding(tokens, EMBEDDING, embeddings_initializer=RandomNormal(stddev=1.0)),  # as the recurrent one
             layers.Flatten(),
             layers.Dense(units, activation="relu"),
             layers.Dense(tokens),

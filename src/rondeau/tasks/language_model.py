@@ -29,6 +29,7 @@ from rondeau.training.checkpoint import BackupAndRestore
 from rondeau.training.interrupt import StopOnInterrupt
 from rondeau.training.losses import SparseCategoricalCrossentropy
 from rondeau.training.optimizers import schedules
+from rondeau.training.trainer import resolve_device
 
 Ids = np.ndarray[Any, Any]
 View = Callable[[int], list[Callback]]  # tokens in a batch -> callbacks that show the training
@@ -55,8 +56,8 @@ class Settings:
     dropout: float = 0.2
     window: int = 64
     batch_size: int = 32
-    epochs: int = 12
-    learning_rate: float = 4e-3
+    epochs: int = 14
+    learning_rate: float = 1e-2
     clipnorm: float = 1.0
     seed: int = 0
     device: str = "auto"
@@ -117,8 +118,9 @@ def digest(text: Split) -> str:
 
 
 def begin(settings: Settings, out: Path, overwrite: bool = False) -> tuple[RunFolder, Corpus]:
-    """A new run folder with its settings and vocabulary, after the data has been read."""
+    """A new run folder with its settings and vocabulary, once data and settings have been found good."""
     corpus = read_corpus(settings)
+    check(settings, corpus)
     run = RunFolder.create(out, overwrite)
     sizes = dict(zip(Split._fields, map(len, corpus.text), strict=True))
     data = {"name": corpus.name, "digest": digest(corpus.text), "characters": sizes}
@@ -126,6 +128,18 @@ def begin(settings: Settings, out: Path, overwrite: bool = False) -> tuple[RunFo
     run.write_json(run.vocabulary, corpus.tokenizer.to_json())
     run.write_json(run.config, {**described, "settings": asdict(settings), "data": data})
     return run, corpus
+
+
+def check(settings: Settings, corpus: Corpus) -> None:
+    """Raise `ArgumentError` for settings no run can begin with, before anything is written."""
+    for name in ("epochs", "window", "batch_size"):
+        if getattr(settings, name) < 1:
+            raise ArgumentError(name, expected="1 or more", got=getattr(settings, name))
+    for name in ("learning_rate", "clipnorm"):
+        if not getattr(settings, name) > 0:
+            raise ArgumentError(name, expected="above 0", got=getattr(settings, name))
+    resolve_device(settings.device)
+    build(settings, corpus.tokenizer.size)
 
 
 def reopen(path: Path) -> tuple[RunFolder, Settings, Corpus]:

@@ -1,0 +1,169 @@
+"""The command line as a user meets it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SMALL = ["--units", "12", "--epochs", "2", "--window", "16", "--batch-size", "8", "--embedding", "6"]
+
+
+def rondeau(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-c", "from rondeau.cli import main; main()", *map(str, arguments)]
+    environment = {**os.environ, "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=cwd, env=environment)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "text.txt").write_text("".join(f"{n} green bottles hanging on the wall.\n" for n in range(400)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(work: Path) -> Path:
+    done = rondeau("train", "text.txt", *SMALL, "--out", "run", cwd=work)
+    assert done.returncode == 0, done.stderr
+    for shown in ("epoch 2/2", "bits/char", "unigram", "Kneser-Ney", "feed-forward", "lstm, 1 x 12", "a sample"):
+        assert shown in done.stdout
+    return work / "run"
+
+
+def test_training_leaves_everything_in_the_run_folder(trained: Path) -> None:
+    names = {path.relative_to(trained).as_posix() for path in trained.rglob("*") if path.is_file()}
+    assert names == {
+        "config.json",
+        "vocabulary.json",
+        "history.jsonl",
+        "results.json",
+        "samples.txt",
+        "report.html",
+        "checkpoint.safetensors",
+        "model/config.json",
+        "model/weights.safetensors",
+    }
+    assert json.loads((trained / "config.json").read_text())["settings"]["units"] == 12
+
+
+def test_the_report_needs_nothing_else(trained: Path) -> None:
+    page = (trained / "report.html").read_text()
+    assert page.count("<svg") == 2
+    # names of XML vocabularies are no addresses
+    links = re.findall(r"""(?:src|href)=["'](?!#)([^"']+)""", re.sub(r'xmlns(:\w+)?="[^"]*"', "", page))
+    assert links == []
+    assert "5-gram, interpolated Kneser-Ney" in page
+
+
+def test_generate_repeats_with_a_seed(trained: Path) -> None:
+    first, again, other = (
+        rondeau("generate", trained, "--prompt", "7 green", "--length", 40, "--seed", seed).stdout for seed in (1, 1, 2)
+    )
+    assert first.startswith("7 green")
+    assert len(first) == len("7 green") + 40 + 1
+    assert first == again
+    assert first != other
+
+
+def test_generate_with_the_likeliest_needs_no_seed(trained: Path) -> None:
+    texts = {rondeau("generate", trained, "--length", 20, "--temperature", 0).stdout for _ in range(2)}
+    assert len(texts) == 1
+
+
+def test_evaluate_says_bits_and_unknown_characters(trained: Path, work: Path) -> None:
+    (work / "other.txt").write_text("12 blue bottles! ÄÖ" * 20)
+    done = rondeau("evaluate", trained, work / "other.txt")
+    assert re.search(r"^\d\.\d{4} bits per character on 380 characters", done.stdout)
+    assert "not in the run's vocabulary" in done.stdout
+
+
+def test_summary_shows_model_and_results(trained: Path) -> None:
+    done = rondeau("summary", trained)
+    assert "lstm (LSTM)" in done.stdout
+    assert "bits per character" in done.stdout
+
+
+def test_the_same_command_gives_the_same_numbers(trained: Path, work: Path) -> None:
+    done = rondeau("train", "text.txt", *SMALL, "--out", "twin", cwd=work)
+    assert done.returncode == 0, done.stderr
+    for name in ("history.jsonl", "results.json", "samples.txt", "model/weights.safetensors"):
+        assert (work / "twin" / name).read_bytes() == (trained / name).read_bytes()
+
+
+def test_an_existing_run_is_not_overwritten(trained: Path, work: Path) -> None:
+    before = (trained / "history.jsonl").read_bytes()
+    done = rondeau("train", "text.txt", *SMALL, "--out", "run", cwd=work)
+    assert done.returncode == 1
+    assert "the run folder exists" in done.stderr
+    assert "--overwrite" in done.stderr
+    assert (trained / "history.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "absent.txt"], "absent.txt"),
+        (["train", "binary.bin"], "binary"),
+        (["train", "latin1.txt"], "UTF-8"),
+        (["train", "empty.txt"], "empty"),
+        (["train", "short.txt"], "expected at least"),
+        (["train", "text.txt", "--cell", "lsmt"], "Did you mean 'lstm'"),
+        (["train", "text.txt", "--units", "0"], "units"),
+        (["train", "text.txt", "--epochs", "0"], "epochs"),
+        (["train", "text.txt", "--dropout", "1.5"], "dropout"),
+        (["train", "text.txt", "--device", "tpu"], "device"),
+        (["train", "--resume", "nowhere"], "there is no run"),
+        (["train", "--resume", "nowhere", "--units", "4"], "takes no other option"),
+        (["generate", "nowhere"], "there is no run"),
+        (["generate", "run", "--temperature", "-1"], "temperature"),
+        (["generate", "run", "--prompt", "∫"], "never seen"),
+        (["evaluate", "run", "absent.txt"], "absent.txt"),
+    ],
+)
+def test_mistakes_end_in_one_message(trained: Path, work: Path, arguments: list[str], message: str) -> None:
+    (work / "binary.bin").write_bytes(b"\x00\x01\x02" * 100)
+    (work / "latin1.txt").write_bytes("café ".encode("latin-1") * 300)
+    (work / "empty.txt").write_text("")
+    (work / "short.txt").write_text("a few words")
+    done = rondeau(*arguments, cwd=work)
+    assert done.returncode in (1, 2)
+    assert message in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+    assert not (work / "runs").exists()
+
+
+def test_a_full_disk_loses_nothing_and_says_how_to_go_on(work: Path) -> None:
+    full = """
+import errno, os
+from rondeau.training import files
+import rondeau.cli
+write, calls = files.write_atomically, [0]
+def failing(path, content):
+    if path.name == "checkpoint.safetensors":
+        calls[0] += 1
+        if calls[0] > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    write(path, content)
+files.write_atomically = failing
+rondeau.cli.main()
+"""
+    arguments = ["train", "text.txt", *SMALL, "--out", "full"]
+    done = subprocess.run([sys.executable, "-c", full, *arguments], capture_output=True, text=True, cwd=work, timeout=200)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "--resume full" in done.stderr.replace("\n", " ")
+    assert rondeau("train", "--resume", "full", cwd=work).returncode == 0
+    assert (work / "full" / "model" / "weights.safetensors").read_bytes() == (
+        work / "run" / "model" / "weights.safetensors"
+    ).read_bytes()
+
+
+def test_help_lists_the_commands() -> None:
+    done = rondeau("--help")
+    assert all(command in done.stdout for command in ("train", "demo", "generate", "evaluate", "summary"))

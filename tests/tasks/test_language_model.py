@@ -1,0 +1,228 @@
+"""The main job: same seed same result, killed and resumed the same result, and what goes wrong is said."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from rondeau.errors import ArgumentError, CheckpointError, DataError
+from rondeau.tasks import language_model as task
+from rondeau.tasks.language_model import RunFolder, Settings
+from rondeau.training.files import load_tensors
+
+SMALL = Settings(units=16, embedding=8, window=16, batch_size=8, epochs=3, dropout=0.2, learning_rate=0.01)
+
+
+def _text(sentences: int = 600) -> str:
+    words = random.Random(0)
+    nouns, verbs = ["cat", "dog", "bird", "fish", "tree"], ["sees", "likes", "finds", "hears"]
+    lines = (f"the {words.choice(nouns)} {words.choice(verbs)} the {words.choice(nouns)}.\n" for _ in range(sentences))
+    return "".join(lines)
+
+
+@pytest.fixture(scope="module")
+def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "sentences.txt"
+    path.write_text(_text())
+    return path
+
+
+def _no_view(tokens: int) -> list[object]:
+    return []
+
+
+def _train(settings: Settings, out: Path) -> RunFolder:
+    run, corpus = task.begin(settings, out)
+    assert task.fit(run, settings, corpus, _no_view)
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(text_file: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return _train(replace(SMALL, path=str(text_file)), tmp_path_factory.mktemp("runs") / "whole")
+
+
+def _same_end(a: RunFolder, b: RunFolder) -> None:
+    (ours, meta), (theirs, other) = (load_tensors(run.checkpoint, "checkpoint") for run in (a, b))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert meta == other
+    assert a.history.read_bytes() == b.history.read_bytes()
+    assert (a.model / "weights.safetensors").read_bytes() == (b.model / "weights.safetensors").read_bytes()
+
+
+def test_same_seed_same_result_bit_for_bit(text_file: Path, finished: RunFolder, tmp_path: Path) -> None:
+    _same_end(finished, _train(replace(SMALL, path=str(text_file)), tmp_path / "again"))
+
+
+def test_another_seed_is_another_result(text_file: Path, finished: RunFolder, tmp_path: Path) -> None:
+    other = _train(replace(SMALL, path=str(text_file), seed=1), tmp_path / "other")
+    assert other.history.read_bytes() != finished.history.read_bytes()
+
+
+KILLED = """
+import sys
+from rondeau.tasks import language_model as task
+from rondeau.training.callbacks import Callback
+import os, signal
+
+class Kill(Callback):
+    def __init__(self): self.left = int(sys.argv[2])
+    def on_train_batch_end(self, batch, logs):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), getattr(signal, sys.argv[3]))
+
+run, settings, corpus = task.reopen(__import__("pathlib").Path(sys.argv[1]))
+print("finished", task.fit(run, settings, corpus, lambda tokens: [Kill()]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("kills", "signals"),
+    [([4], "SIGKILL"), ([30, 33, 2], "SIGKILL"), ([7, 40], "SIGINT")],
+    ids=["in the first epoch", "again and again", "ctrl-c"],
+)
+def test_killed_and_resumed_ends_as_if_never_interrupted(
+    text_file: Path, finished: RunFolder, tmp_path: Path, kills: list[int], signals: str
+) -> None:
+    settings = replace(SMALL, path=str(text_file), checkpoint_seconds=0.0)
+    run, _ = task.begin(settings, tmp_path / "run")
+    for batches in kills:
+        command = [sys.executable, "-c", KILLED, str(run.path), str(batches), signals]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        if signals == "SIGKILL":
+            assert done.returncode == -signal.SIGKILL
+        else:
+            assert done.stdout.strip() == "finished False", done.stderr
+        assert not list(run.path.glob(".*")) or signals == "SIGKILL"
+    run, settings, corpus = task.reopen(run.path)
+    assert task.fit(run, settings, corpus, _no_view)
+    _same_end(finished, run)
+
+
+def test_resuming_a_finished_run_changes_nothing(finished: RunFolder) -> None:
+    before = finished.checkpoint.read_bytes(), finished.history.read_bytes()
+    run, settings, corpus = task.reopen(finished.path)
+    assert task.fit(run, settings, corpus, _no_view)
+    assert (finished.checkpoint.read_bytes(), finished.history.read_bytes()) == before
+
+
+def test_results_put_the_model_beside_three_baselines_on_the_same_text(finished: RunFolder) -> None:
+    _, settings, corpus = task.reopen(finished.path)
+    rows = task.compare(finished, settings, corpus, _no_view)
+    assert [row.name.split()[0].rstrip(",") for row in rows] == ["unigram", "5-gram", "feed-forward", "lstm"]
+    bits = [row.bits_per_character for row in rows]
+    assert bits[0] > max(bits[1:])  # whoever sees the past beats the unigram
+    assert abs(rows[2].parameters - rows[3].parameters) < 0.1 * rows[3].parameters
+    assert json.loads(finished.results.read_text())["rows"][0]["name"] == "unigram"
+    history = finished.read_lines(finished.history)
+    assert [record["epoch"] for record in history] == [1, 2, 3]
+
+
+def test_the_bits_are_those_of_the_whole_text_read_at_once(finished: RunFolder) -> None:
+    """Windows and running means change nothing: 1e-5 is some 80 float32 epsilons of a sum over hundreds of steps."""
+    _, _, corpus = task.reopen(finished.path)
+    model, ids = finished.load_model(), torch.as_tensor(corpus.ids[2])
+    with torch.no_grad():
+        logits = model(ids[None, :-1])[0].double()
+    nats = torch.nn.functional.cross_entropy(logits, ids[1:], reduction="sum").item()
+    model.reset_states()
+    assert task.evaluate_ids(model, corpus.ids[2]) == pytest.approx(nats / math.log(2), rel=1e-5)
+
+
+def test_samples_are_written_and_repeat(finished: RunFolder) -> None:
+    _, settings, corpus = task.reopen(finished.path)
+    first = task.write_samples(finished, settings, corpus, length=50)
+    assert len(first) == 50
+    assert first == task.write_samples(finished, settings, corpus, length=50)
+    assert "temperature 0.5" in finished.samples.read_text()
+
+
+def test_byte_pairs(text_file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers")
+    settings = replace(SMALL, path=str(text_file), tokens="bpe", vocabulary=300, batch_size=4, window=8)
+    run = _train(settings, tmp_path / "bpe")
+    rows = task.compare(run, settings, task.reopen(run.path)[2], _no_view)
+    assert all(0 < row.bits_per_character < 8 for row in rows)
+
+
+def test_a_run_folder_is_never_overwritten_unasked(text_file: Path, tmp_path: Path) -> None:
+    settings = replace(SMALL, path=str(text_file))
+    run, _ = task.begin(settings, tmp_path / "run")
+    run.samples.write_text("precious")
+    with pytest.raises(CheckpointError, match="the run folder exists.*--overwrite"):
+        task.begin(settings, run.path)
+    assert run.samples.read_text() == "precious"
+    task.begin(settings, run.path, overwrite=True)
+    assert not run.samples.exists()
+
+
+def test_overwriting_what_is_no_run_is_refused(text_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").write_text("meow")
+    with pytest.raises(CheckpointError, match="not a run of Rondeau"):
+        task.begin(replace(SMALL, path=str(text_file)), tmp_path / "photos", overwrite=True)
+    assert (tmp_path / "photos" / "cat.jpg").exists()
+
+
+def test_a_bad_path_leaves_no_folder_behind(tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        task.begin(replace(SMALL, path=str(tmp_path / "absent.txt")), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_changed_text_is_not_resumed_on(tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text(_text())
+    run, _ = task.begin(replace(SMALL, path=str(path)), tmp_path / "run")
+    path.write_text(_text() + "the end.\n")
+    with pytest.raises(CheckpointError, match="not the one the run began with"):
+        task.reopen(run.path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda run: run.config.unlink(), "there is no run"),
+        (lambda run: run.config.write_text("{"), "missing or damaged"),
+        (lambda run: run.config.write_text('{"format": "other"}'), "not a run of Rondeau"),
+        (lambda run: run.config.write_text('{"format": "rondeau-run", "version": 99}'), "newer Rondeau"),
+        (lambda run: run.vocabulary.unlink(), "missing or damaged"),
+    ],
+)
+def test_damaged_run_folders_are_named(text_file: Path, tmp_path: Path, damage, message: str) -> None:  # type: ignore[no-untyped-def]
+    run, _ = task.begin(replace(SMALL, path=str(text_file)), tmp_path / "run")
+    damage(run)
+    with pytest.raises(CheckpointError, match=message):
+        task.reopen(run.path)
+
+
+def test_a_run_without_a_model_says_so(text_file: Path, tmp_path: Path) -> None:
+    run, _ = task.begin(replace(SMALL, path=str(text_file)), tmp_path / "run")
+    with pytest.raises(CheckpointError, match="no model yet"):
+        run.load_model()
+
+
+@pytest.mark.parametrize("text", ["", "too short"])
+def test_too_little_text_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "text.txt").write_text(text)
+    with pytest.raises(DataError):
+        task.read_corpus(replace(SMALL, path=str(tmp_path / "text.txt")))
+
+
+def test_unknown_tokens_and_prompts_are_named(text_file: Path, finished: RunFolder) -> None:
+    with pytest.raises(ArgumentError, match="'characters' or 'bpe'"):
+        task.read_corpus(replace(SMALL, path=str(text_file), tokens="words"))
+    with pytest.raises(DataError, match="never seen.*'é'"):
+        task.prompt_ids(finished.tokenizer(), "caté")
+    with pytest.raises(DataError, match="prompt is empty"):
+        task.prompt_ids(finished.tokenizer(), "")
