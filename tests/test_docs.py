@@ -172,10 +172,9 @@ def description(svg: Path) -> dict[str, list[float]]:
     return numbers
 
 
-@pytest.fixture(scope="module")
-def figures() -> Any:
-    """docs/figures.py as a module."""
-    spec = importlib.util.spec_from_file_location("figures", DOCS / "figures.py")
+def load(name: str) -> Any:
+    """A file of docs/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -183,8 +182,8 @@ def figures() -> Any:
     return module
 
 
-def test_the_pictures_show_what_is_measured_today(figures: Any, tmp_path: Path) -> None:
-    figures.draw(tmp_path)
+def test_the_pictures_show_what_is_measured_today(tmp_path: Path) -> None:
+    load("figures").draw(tmp_path)
     drawn = {path.name: description(path) for path in tmp_path.iterdir()}
     kept = {path.name: description(path) for path in (DOCS / "images").iterdir()}
     assert drawn.keys() == kept.keys()
@@ -198,3 +197,29 @@ def test_every_picture_is_on_a_page_and_described() -> None:
     shown = re.findall(r"!\[([^]]*)\]\((?:\.\./)?images/([^)]+)\)", text)
     assert sorted({name for _, name in shown}) == sorted(path.name for path in (DOCS / "images").iterdir())
     assert all(len(words) > 20 for words, _ in shown)
+
+
+# The API pages
+
+
+def test_examples_in_docstrings_are_fenced_as_programs() -> None:
+    pytest.importorskip("griffe", reason="griffe comes with the extra `docs`")
+    fenced = load("doctests").fenced
+    inside = "Args:\n    x: a >>> b.\n\n    >>> f(\n    ...     1)\n    2\n\n    >>> g()\nText."
+    fence = "    ```"
+    assert fenced("no example: 3 >>> 2") == "no example: 3 >>> 2"
+    assert fenced(inside).splitlines() == [
+        "Args:",
+        "    x: a >>> b.",
+        "",
+        f"{fence}pycon",
+        "    >>> f(",
+        "    ...     1)",
+        "    2",
+        fence,
+        "",
+        f"{fence}pycon",
+        "    >>> g()",
+        "Text.",
+        fence,
+    ]
