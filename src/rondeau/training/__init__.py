@@ -1,0 +1,1 @@
+"""The fit loop: data, losses, metrics, optimisers, callbacks, checkpoints."""

@@ -13,8 +13,8 @@ from rondeau.training.callbacks.base import Callback, Logs
 class StopOnInterrupt(Callback):
     """The first SIGINT (Ctrl-C) or SIGTERM lets the batch end and then leaves the loop; the second acts at once.
 
-    List it before `BackupAndRestore`, which saves when it sees the loop interrupted. Outside the main thread, where Python
-    delivers no signals, it does nothing.
+    `BackupAndRestore` saves when it sees the loop interrupted. Outside the main thread, where Python delivers no
+    signals, it does nothing.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class StopOnInterrupt(Callback):
         self._restore()  # a second signal does what it always did
         self.loop.interrupted = True
 
-    def on_train_end(self, logs: Logs) -> None:
+    def close(self) -> None:
         self._restore()
 
     def _restore(self) -> None:
