@@ -33,10 +33,10 @@ def ordered_nodes(inputs: list[SymbolicTensor], outputs: list[SymbolicTensor]) -
 
 
 def ordered_layers(nodes: list[Node], outputs: list[SymbolicTensor]) -> list[Layer]:
-    """The layers of `nodes` (in an order in which they can run) as Keras lists them, so that `get_weights` is in its order.
+    """The layers of `nodes` (in an order that can run) as Keras lists them, so that `get_weights` is in its order.
 
-    The farther a layer is from the outputs, by its longest way there, the earlier it comes; among equals the one that is
-    met first on the way back from the outputs.
+    The farther a layer is from the outputs, by its longest way there, the earlier it comes; among equals the one
+    that is met first on the way back from the outputs.
     """
     distance: dict[int, int] = {}  # of a call
     farthest: dict[int, int] = {}  # of a layer, over its calls

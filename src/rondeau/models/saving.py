@@ -19,7 +19,15 @@ from rondeau.config import Configurable, deserialize, serialize
 from rondeau.errors import CheckpointError, RondeauError, SaveError
 from rondeau.layers import Layer
 from rondeau.training import losses, metrics, optimizers
-from rondeau.training.files import FORMAT, VERSION, check_version, load_tensors, parse_header, save_tensors, write_atomically
+from rondeau.training.files import (
+    FORMAT,
+    VERSION,
+    check_version,
+    load_tensors,
+    parse_header,
+    save_tensors,
+    write_atomically,
+)
 
 if TYPE_CHECKING:
     from rondeau.models.model import Model

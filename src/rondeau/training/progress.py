@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
 from rondeau.errors import ArgumentError
 from rondeau.training.callbacks.base import Callback, Logs
@@ -31,10 +32,11 @@ def progress_callback(verbose: Any, describe: Describe = describe_logs) -> list[
 
 
 class LiveView(Callback):
-    """One bar an epoch: batch, losses and metrics, speed, time left until the last epoch's end.
+    """A bar for the epoch that runs: batch, losses and metrics, speed, time left; a line for each that is over.
 
     Args:
         describe: logs -> what to show of them.
+        console: where to (default: standard output).
         unit, per_batch: speed is shown in this unit, of which a batch holds so many (default: batches).
     """
 
@@ -46,35 +48,40 @@ class LiveView(Callback):
         per_batch: int = 1,
     ) -> None:
         self.describe, self.console, self.unit, self.per_batch = describe, console, unit, per_batch
+        self.progress: Progress | None = None
+        self.task: TaskID | None = None
 
     def on_train_begin(self, logs: Logs) -> None:
+        one_line = Column(no_wrap=True, overflow="ellipsis")
         columns = (
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(bar_width=24),
             TextColumn("{task.completed:.0f}/{task.fields[steps]}"),
-            TextColumn("{task.fields[words]}"),
-            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[words]}", table_column=one_line),
+            TextColumn("{task.fields[rate]}", table_column=one_line.copy()),
         )
-        self.progress = Progress(*columns, console=self.console, refresh_per_second=8)
+        self.task = None
+        self.progress = Progress(*columns, console=self.console, refresh_per_second=8, transient=True)
         self.progress.start()
 
     def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
         self._open(epoch, 0)
 
-    def _open(self, epoch: int, done: int) -> None:
+    def _open(self, epoch: int, done: int) -> TaskID:
         steps = self.params["steps"]
-        fields = {"epoch": f"{epoch + 1}/{self.params['epochs']}", "steps": steps or "?", "words": "", "rate": ""}
-        self.task = self.progress.add_task("", total=steps, completed=done, **fields)  # type: ignore[arg-type]
+        shown = {"epoch": f"{epoch + 1}/{self.params['epochs']}", "steps": steps or "?", "words": "", "rate": ""}
+        assert self.progress is not None  # on_train_begin came before
+        self.task = self.progress.add_task("", total=steps, completed=done, **shown)
         self.began, self.shown, self.first = time.monotonic(), 0.0, done
+        return self.task
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
-        if not hasattr(self, "task"):  # a resumed run begins inside an epoch
-            self._open(self.loop.epoch, batch)
+        task = self._open(self.loop.epoch, batch) if self.task is None else self.task  # resumed within an epoch
         now = time.monotonic()
-        if now - self.shown >= 0.1:
+        if self.progress is not None and now - self.shown >= 0.1:
             rate = (batch + 1 - self.first) / max(now - self.began, 1e-9)
             words = self.describe(logs)
-            self.progress.update(self.task, completed=batch + 1, words=words, rate=self._speed(rate, batch + 1))
+            self.progress.update(task, completed=batch + 1, words=words, rate=self._speed(rate, batch + 1))
             self.shown = now
 
     def _speed(self, rate: float, done: int) -> str:
@@ -88,15 +95,17 @@ class LiveView(Callback):
         return f"{text}  {left // 60}:{left % 60:02d} left"
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        self.progress.update(self.task, completed=self.params["steps"] or 0, words=self.describe(logs))
-        self.progress.stop_task(self.task)
-
-    def on_train_end(self, logs: Logs) -> None:
-        self.close()
+        if self.progress is None or self.task is None:
+            return
+        self.progress.remove_task(self.task)
+        self.task = None
+        line = epoch_line(epoch, self.params["epochs"], self.describe(logs), time.monotonic() - self.began)
+        self.progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def close(self) -> None:
         """Give the terminal back."""
-        self.progress.stop()
+        if self.progress is not None:
+            self.progress.stop()
 
 
 class EpochLines(Callback):
@@ -110,5 +119,10 @@ class EpochLines(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         now = time.monotonic()
-        print(f"epoch {epoch + 1}/{self.params['epochs']}  {self.describe(logs)}  {now - self.began:.1f} s", flush=True)
+        print(epoch_line(epoch, self.params["epochs"], self.describe(logs), now - self.began), flush=True)
         self.began = now
+
+
+def epoch_line(epoch: int, epochs: int, words: str, seconds: float) -> str:
+    """`epoch 1/3  loss 0.1234  2.5 s`; `epoch` counts from 0."""
+    return f"epoch {epoch + 1}/{epochs}  {words}  {seconds:.1f} s"
