@@ -8,14 +8,15 @@ os.environ["KERAS_BACKEND"] = "torch"
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any, get_args
 
 import pytest
 import torch
 from beartype import beartype
-from jaxtyping import AbstractArray, install_import_hook
+from hypothesis import settings
+from jaxtyping import AbstractArray, config, install_import_hook
 
 
 def has_shape(hint: Any) -> bool:
@@ -37,8 +38,18 @@ sys.modules["shape_checks"].check = check_shapes  # type: ignore[attr-defined]
 install_import_hook(CHECKED, "shape_checks.check")
 
 torch.set_num_threads(1)  # the tensors are small, and other processes may want the cores
+settings.register_profile("rondeau", deadline=None, max_examples=60)  # a deadline would be a test of the machine
+settings.load_profile("rondeau")
 
 
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Shapes are not checked, as for a user: so that the library's own errors come to light."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)

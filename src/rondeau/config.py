@@ -15,6 +15,18 @@ from rondeau.errors import CheckpointError, SaveError
 _T = TypeVar("_T", bound="Configurable")
 
 
+class _Signature:
+    """What `help`, and editors, show for a class: its `__init__`, not the `__new__` that listens in."""
+
+    def __get__(self, instance: object, owner: type) -> inspect.Signature:
+        if instance is not None:
+            raise AttributeError("__signature__")  # calling the object is another matter
+        if owner.__init__ is object.__init__:  # type: ignore[misc]
+            return inspect.Signature()
+        own = inspect.signature(owner.__init__)  # type: ignore[misc]
+        return own.replace(parameters=list(own.parameters.values())[1:], return_annotation=inspect.Signature.empty)
+
+
 class Configurable:
     """Remembers the arguments it was made with.
 
@@ -32,8 +44,11 @@ class Configurable:
     """
 
     _arguments: dict[str, Any]
+    __signature__ = _Signature()
 
     def __new__(cls: type[_T], *args: Any, **kwargs: Any) -> _T:
+        if (args or kwargs) and cls.__init__ is object.__init__:  # object itself does not mind where there is a __new__
+            raise TypeError(f"{cls.__name__}() takes no arguments")
         self = super().__new__(cls)
         signature = inspect.signature(cls.__init__)
         try:

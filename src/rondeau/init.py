@@ -276,6 +276,6 @@ def by_name(name: str, table: dict[str, Any], kind: str) -> Any:
     found = table.get(name, plain.get(name.lower().replace("_", "")))
     if found is None:
         close = difflib.get_close_matches(name, table, n=1)
-        fix = f"Did you mean {close[0]!r}" if close else None
+        fix = f"Did you mean {close[0]!r}?" if close else None
         raise ArgumentError(f"there is no {kind} {name!r}", expected=f"one of {', '.join(table)}", fix=fix)
     return found
