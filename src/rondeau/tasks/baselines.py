@@ -19,7 +19,7 @@ from rondeau.training.callbacks import Callback, EarlyStopping
 from rondeau.training.losses import SparseCategoricalCrossentropy
 
 Ids = np.ndarray[Any, Any]
-CONTEXT, EMBEDDING, BATCH = 16, 24, 128
+CONTEXT, EMBEDDING, BATCH, RATE = 16, 24, 256, 2e-3
 
 
 def count_bits(model: Unigram | InterpolatedNgram, ids: Ids) -> float:
@@ -27,8 +27,8 @@ def count_bits(model: Unigram | InterpolatedNgram, ids: Ids) -> float:
     return float(-np.log2(model.probabilities(ids)[1:]).sum())
 
 
-def feed_forward(tokens: int, parameters: int) -> Sequential:
-    """A network over the last 16 tokens with about `parameters` weights: embeddings side by side, one hidden layer."""
+def feed_forward(tokens: int, parameters: int, dropout: float) -> Sequential:
+    """A network over the last 16 tokens with about `parameters` weights: embeddings side by side, one hidden layer with `dropout`."""
     wide = CONTEXT * EMBEDDING
     units = max(1, round((parameters - tokens * EMBEDDING - tokens) / (wide + 1 + tokens)))
     return Sequential(
@@ -37,6 +37,7 @@ def feed_forward(tokens: int, parameters: int) -> Sequential:
             layers.Embedding(tokens, EMBEDDING, embeddings_initializer=RandomNormal(stddev=1.0)),  # as the recurrent one
             layers.Flatten(),
             layers.Dense(units, activation="relu"),
+            layers.Dropout(dropout),
             layers.Dense(tokens),
         ],
         name="feed_forward",
@@ -49,6 +50,7 @@ def feed_forward_bits(
     test: Ids,
     tokens: int,
     parameters: int,
+    dropout: float,
     epochs: int,
     seed: int,
     device: str,
@@ -59,9 +61,9 @@ def feed_forward_bits(
     `view` gives the callbacks that show the training, from the number of tokens in a batch.
     """
     torch.manual_seed(seed)
-    model = feed_forward(tokens, parameters)
+    model = feed_forward(tokens, parameters, dropout)
     loss = SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizers.Adam(1e-3), loss, device=device)
+    model.compile(optimizers.Adam(RATE), loss, device=device)
     best = EarlyStopping(monitor="val_loss", patience=1, restore_best_weights=True)
     held_out = Contexts(validation, CONTEXT, 1024, shuffle=False)
     model.fit(

@@ -243,9 +243,8 @@ def compare(run: RunFolder, settings: Settings, corpus: Corpus, view: View) -> l
     weights = model.count_params()
     size = corpus.tokenizer.size
     unigram, ngram = Unigram(train, size), InterpolatedNgram(train, size, 5)
-    network, network_bits = feed_forward_bits(
-        train, validation, test, size, weights, settings.epochs, settings.seed, settings.device, view
-    )
+    budget = (size, weights, settings.dropout, settings.epochs, settings.seed, settings.device)
+    network, network_bits = feed_forward_bits(train, validation, test, *budget, view)
     rows = [
         Row("unigram", unigram.parameters, count_bits(unigram, test) / characters),
         Row("5-gram, interpolated Kneser-Ney", ngram.parameters, count_bits(ngram, test) / characters),
