@@ -18,7 +18,7 @@ from rondeau.module import BuildableModule
 from rondeau.sequence import Ragged, to_tensor
 
 _MEANINGLESS = {
-    "use_cudnn": "the fastest path is chosen by itself",
+    "use_cudnn": "which loop runs a cell is no setting of the layer",
     "unroll": "the loop is never unrolled, compiled or not",
     "implementation": "there is one definition of each cell",
     "time_major": "inputs are (batch, time, features); strides may be any",
