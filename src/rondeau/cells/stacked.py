@@ -30,9 +30,9 @@ class StackedRNNCells(Cell):
 
     def __init__(self, cells: Sequence[Cell]) -> None:
         super().__init__()
-        listed: list[Any] = list(cells) if isinstance(cells, (list, tuple)) else [cells]
+        listed: list[Any] = list(cells) if isinstance(cells, (list, tuple)) else []
         if not listed or not all(isinstance(cell, Cell) for cell in listed):
-            got = [type(cell).__name__ for cell in listed]
+            got = [type(cell).__name__ for cell in listed] or type(cells).__name__
             raise ArgumentError("StackedRNNCells", expected="a list of at least one Cell", got=got)
         if len({id(cell) for cell in listed}) < len(listed):
             raise ArgumentError("StackedRNNCells: a cell stands there twice", fix="Make one for each place")
