@@ -15,7 +15,7 @@ from rondeau import (
 from rondeau.cells import Cell, HiddenState
 from rondeau.errors import RondeauError
 from rondeau.layers import Input, Layer
-from rondeau.models import Model, Sequential, load
+from rondeau.models import EncoderDecoder, Model, Sequential, load
 from rondeau.recurrence import scan
 from rondeau.sequence import Ragged
 
@@ -23,6 +23,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Cell",
+    "EncoderDecoder",
     "HiddenState",
     "Input",
     "Layer",

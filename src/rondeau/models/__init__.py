@@ -1,5 +1,6 @@
 """Models: layers as a whole, trained, saved and loaded."""
 
+from rondeau.models.encoder_decoder import EncoderDecoder
 from rondeau.models.functional import Functional
 from rondeau.models.model import Model
 from rondeau.models.saving import load
@@ -8,4 +9,4 @@ from rondeau.models.sequential import Sequential
 load_model = load
 """Keras's name for `load`."""
 
-__all__ = ["Functional", "Model", "Sequential", "load", "load_model"]
+__all__ = ["EncoderDecoder", "Functional", "Model", "Sequential", "load", "load_model"]
