@@ -64,7 +64,9 @@ def value_of(leaf: Any, made: dict[int, Any]) -> Any:
     if not isinstance(leaf, SymbolicTensor):
         return leaf
     value = made[id(leaf.node)]
-    return value if leaf.position is None else value[leaf.position]
+    if leaf.position is None:
+        return value
+    return list(value.values())[leaf.position] if isinstance(value, dict) else value[leaf.position]
 
 
 def describe_graph(model: Any) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from rondeau.training.trainer import Trainer, in_mode, model_dtype
 _MEANINGLESS = {
     "run_eagerly": "everything runs eagerly",
     "steps_per_execution": "every batch is one execution",
-    "jit_compile": "recurrent loops are compiled by themselves where they can be",
+    "jit_compile": "which loop runs a cell is no setting of the model",
     "auto_scale_loss": "losses are computed in float32 at least",
 }
 
@@ -49,6 +49,11 @@ class Model(Network):
     stop_training = False
     trainer: Trainer | None = None
     history: History | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "call" in vars(cls) and "forward" not in vars(cls):
+            raise ArgumentError(f"{cls.__name__} defines call", fix="Name it forward, as in every torch module")
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         if cls is Model and (args or "inputs" in kwargs):

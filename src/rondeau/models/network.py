@@ -11,6 +11,7 @@ from torch import Tensor
 from rondeau.cells.base import check_state, state_leaves
 from rondeau.errors import ArgumentError, CheckpointError
 from rondeau.layers import Layer
+from rondeau.layers.graph import shape_of
 from rondeau.layers.recurrent import RNN
 from rondeau.sequence import Ragged
 from rondeau.training.batch import map_data, take
@@ -58,16 +59,21 @@ class Network(Layer):
 
     def build_on(self, x: Any) -> None:
         """Make the weights by running one row of x, on the CPU; nothing is drawn but the weights."""
-        row = map_data(lambda leaf: take(leaf, torch.arange(min(1, len(leaf)))), x)
-        kept = self.states()
-        self.reset_states()
         self.to("cpu")
-        with in_mode(self, training=False), torch.no_grad():
-            outputs = self(row, expand=False)
+        outputs = trial(self, map_data(lambda leaf: take(leaf, torch.arange(min(1, len(leaf)))), x))
         self._output_count = len(flat_outputs(outputs))
         self._output_keys = list(outputs) if isinstance(outputs, dict) else None
-        self.reset_states()
-        self.load_states(kept)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The output's shape, found by running on zeros; the weights are made on the way.
+
+        Raises `ArgumentError` where that fails: a subclass that takes other inputs defines this method itself.
+        """
+        shape = shape_by_trial(self, input_shape)
+        if shape is None:
+            fix = "Define compute_output_shape(input_shape)"
+            raise ArgumentError(f"{type(self).__name__}: what it makes of {input_shape} is not known", fix=fix)
+        return list(shape.values()) if isinstance(shape, dict) else shape
 
     @property
     def layers(self) -> list[Layer]:
@@ -125,3 +131,44 @@ class Network(Layer):
         self.reset_states()
         for layer, state in chosen:
             layer.state = state
+
+
+def trial(layer: Layer, x: Any) -> Any:
+    """What a layer makes of x, run so that nothing comes of it but weights: no mode, state or gradient changes."""
+    kept = [(m, m.state) for m in layer.modules() if isinstance(m, RNN) and m.stateful]
+    for module, _ in kept:
+        module.reset_states()
+    try:
+        with in_mode(layer, training=False), torch.no_grad():
+            return Network.run_layer(layer, x)
+    finally:
+        for module, state in kept:
+            module.state = state
+
+
+def shape_by_trial(layer: Layer, shape: Any) -> Any:
+    """The shape of what a layer makes of zeros, None where it cannot run on them.
+
+    Two trials with other sizes for those unknown tell which of the output's follow from them, and are unknown too.
+    """
+    try:
+        one, other = (shape_of(trial(layer, _zeros(shape, size))) for size in (2, 3))
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+        return None  # the layer wants something else than zeros; data will show
+    return _common(one, other)
+
+
+def _zeros(shape: Any, size: int) -> Any:
+    if isinstance(shape, dict):
+        return {name: _zeros(part, size) for name, part in shape.items()}
+    if isinstance(shape, list):
+        return [_zeros(part, size) for part in shape]
+    return torch.zeros([size if known is None else known for known in shape])
+
+
+def _common(one: Any, other: Any) -> Any:
+    if isinstance(one, dict):
+        return {name: _common(part, other[name]) for name, part in one.items()}
+    if isinstance(one, list):
+        return [_common(*parts) for parts in zip(one, other, strict=True)]
+    return tuple(a if a == b else None for a, b in zip(one, other, strict=True))

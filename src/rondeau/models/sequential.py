@@ -13,6 +13,7 @@ from rondeau.layers import Embedding, InputLayer, Layer
 from rondeau.layers.graph import Shape, SymbolicTensor
 from rondeau.models.model import Model
 from rondeau.models.naming import give_names
+from rondeau.models.network import Network, shape_by_trial
 
 
 class Sequential(Model):
@@ -33,6 +34,7 @@ class Sequential(Model):
         self.chain = torch.nn.ModuleDict()
         self._shape: Any = None  # of the last output, None while unknown
         self._input: InputLayer | None = None
+        self._complete = False  # whether all layers have been built, one for the other
         self._output_count = 1
         for layer in layers or []:
             self.add(layer)
@@ -70,8 +72,9 @@ class Sequential(Model):
         give_names([*self.layers, layer])
         if self._shape is not None:
             layer.build_for(self._shape)
-            self._shape = self._single(layer, layer.compute_output_shape(self._shape))
+            self._shape = self._single(layer, shape_after(layer, self._shape))
         self.chain[layer.name] = layer
+        self._complete = False
 
     @staticmethod
     def _single(layer: Layer, shape: Any) -> Any:
@@ -85,34 +88,35 @@ class Sequential(Model):
         if not self.layers:
             raise ArgumentError("Sequential.pop: there are no layers")
         layer: Any = self.chain.pop(self.layers[-1].name)
-        self._shape = None if self._input is None else self._input.batch_shape
-        for one in self.layers:
-            if self._shape is None and isinstance(one, Embedding):
-                self._shape = (None, None)
-            self._shape = None if self._shape is None else one.compute_output_shape(self._shape)
+        self._shape = _any_batch(layer.input_shape)  # what went into it comes out now
+        if not self.layers:
+            self._shape = None if self._input is None else self._input.batch_shape
         return layer  # type: ignore[no-any-return]
 
     def check_shape(self, shape: Any) -> None:
         """The layers check for themselves, by name."""
 
     def build_for(self, input_shape: Any) -> None:
-        """Make the weights of all layers for inputs of this shape."""
-        shape = input_shape
-        for layer in self.layers:
-            layer.build_for(shape)
-            shape = layer.compute_output_shape(shape)
+        """Make the weights of all layers for inputs of this shape; once they exist each layer checks for itself."""
+        if self._complete:
+            return
+        shape = self.compute_output_shape(input_shape)
         if self._shape is None:
-            self._shape = shape if isinstance(shape, list) else (None, *shape[1:])
+            self._shape = _any_batch(shape)
         self.input_shape = self.input_shape or input_shape
+        self._complete = True
 
     def build(self, input_shape: Shape) -> None:
         """Make the weights of all layers, as Keras's `model.build((None, 10, 8))`."""
         self.build_for(input_shape)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
+        shape = input_shape
         for layer in self.layers:
-            input_shape = layer.compute_output_shape(input_shape)
-        return input_shape
+            if shape is not None:  # else the layer makes its weights when data comes by
+                layer.build_for(shape)
+                shape = shape_after(layer, shape)
+        return shape
 
     def forward(self, x: Any) -> Any:
         for layer in self.layers:
@@ -122,3 +126,16 @@ class Sequential(Model):
     def get_config(self) -> dict[str, Any]:
         inputs = [] if self._input is None else [self._input]
         return {"name": self._name, "layers": serialize([*inputs, *self.layers])}
+
+
+def shape_after(layer: Layer, shape: Any) -> Any:
+    """The shape of a layer's output; of a layer that does not say, what a trial shows, None where it shows nothing."""
+    said = type(layer).compute_output_shape
+    ours = type(layer).__module__.startswith("rondeau.")
+    if said is Network.compute_output_shape or (said is Layer.compute_output_shape and not ours):
+        return shape_by_trial(layer, shape)
+    return layer.compute_output_shape(shape)
+
+
+def _any_batch(shape: Any) -> Any:
+    return (None, *shape[1:]) if isinstance(shape, tuple) else shape

@@ -71,7 +71,7 @@ class LiveView(Callback):
         steps = self.params["steps"]
         shown = {"epoch": f"{epoch + 1}/{self.params['epochs']}", "steps": steps or "?", "words": "", "rate": ""}
         assert self.progress is not None  # on_train_begin came before
-        self.task = self.progress.add_task("", total=steps, completed=done, **shown)
+        self.task = self.progress.add_task("", total=steps, completed=done, **shown)  # type: ignore[arg-type]
         self.began, self.shown, self.first = time.monotonic(), 0.0, done
         return self.task
 
