@@ -100,10 +100,10 @@ def test_torch_optimisers_are_set_group_by_group() -> None:
 
 def test_torch_optimisers_are_reduced_group_by_group() -> None:
     model = _model(_two_groups)
-    reduce = callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=1e9, min_lr=0.125)
+    reduce = callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=1e9, min_lr=0.1875)
     history = model.fit(X, Y, epochs=5, callbacks=[reduce], verbose=0)
-    assert history.history["learning_rate_0"] == [1.0, 1.0, 0.5, 0.25, 0.125]
-    assert history.history["learning_rate_1"] == [0.25, 0.25, 0.125, 0.125, 0.125]
+    assert history.history["learning_rate_0"] == [1.0, 1.0, 0.5, 0.25, 0.1875]
+    assert history.history["learning_rate_1"] == [0.25, 0.25, 0.1875, 0.1875, 0.1875]
 
 
 def test_one_group_is_logged_under_the_plain_name() -> None:

@@ -135,7 +135,6 @@ class ReduceLROnPlateau(MonitorCallback):
         current = self.current(logs)
         if self.in_cooldown():
             self.cooldown_counter -= 1
-            self.wait = 0
         if self.improves(current, self.best):
             self.best, self.wait = current, 0
         elif not self.in_cooldown():
