@@ -234,9 +234,9 @@ def test_context_is_asked_for_by_name() -> None:
 def test_autocast_may_change_types_on_the_way() -> None:
     x = torch.randn(2, 4, 3)
     for kind in (SimpleRNNCell, LSTMCell, GRUCell):
-        cell = kind(5)
+        cell = kind(5, use_bias=False)  # a bias would take products back to float32
         exact, _ = scan(cell, x)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            rough, state = scan(cell, x, lengths=[4, 0])
+            rough, state = scan(cell, x)
             scan(cell, x, state)
         assert torch.allclose(rough[0].float(), exact[0], atol=0.05)
