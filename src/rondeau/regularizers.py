@@ -70,3 +70,6 @@ def get(identifier: Any) -> Callable[[Tensor], Tensor] | None:
     raise ArgumentError(
         "not a regulariser", expected="a name, a callable weight -> loss, or None", got=repr(identifier)
     )
+
+
+l1, l2, l1_l2 = L1, L2, L1L2  # as Keras programs import them
