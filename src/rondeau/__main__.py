@@ -1,0 +1,5 @@
+"""`python -m rondeau` is the `rondeau` command."""
+
+from rondeau.cli import main
+
+main()
