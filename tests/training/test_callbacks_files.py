@@ -18,7 +18,7 @@ X, Y = np.linspace(-1, 1, 12, dtype=np.float32).reshape(6, 2), np.ones((6, 1), n
 
 def _model() -> Any:
     model = rondeau.Sequential([layers.Input((2,)), layers.Dense(3), layers.Dense(1)])
-    model.compile(rondeau.optimizers.SGD(0.125), "mse", ["mae"], device="cpu")
+    model.compile(rondeau.optimizers.SGD(0.125), "mse", metrics=["mae"], device="cpu")
     return model
 
 

@@ -178,7 +178,7 @@ def test_auto_knows_every_metric_that_keras_knows() -> None:
             continue
         known += 1
         model = _model()
-        model.compile("sgd", "mse", [name], device="cpu")
+        model.compile("sgd", "mse", metrics=[name], device="cpu")
         model.trainer.objective.bind(["dense"])
         callback = _set(callbacks.EarlyStopping(f"val_{name}"), model)
         assert callback.improves(2.0, 1.0) == (theirs == "up"), name
@@ -193,7 +193,7 @@ def test_auto_refuses_to_guess() -> None:
         return (y_true - y_pred).abs()
 
     model = _model()
-    model.compile("sgd", "mse", [gap], device="cpu")
+    model.compile("sgd", "mse", metrics=[gap], device="cpu")
     model.trainer.objective.bind(["dense"])
     callback = _set(callbacks.EarlyStopping("gap"), model)
     with pytest.raises(ArgumentError, match=r"cannot tell whether more gap is better.*EarlyStopping.*mode='min'"):

@@ -48,7 +48,7 @@ def _model() -> Any:
     torch.manual_seed(1)
     stack = [layers.Input((5, 2)), layers.LSTM(4, dropout=0.25), layers.Dropout(0.25), layers.Dense(1)]
     model = rondeau.Sequential(stack)
-    model.compile(rondeau.optimizers.Adam(0.0625), "mse", ["mae"], device="cpu")
+    model.compile(rondeau.optimizers.Adam(0.0625), "mse", metrics=["mae"], device="cpu")
     return model
 
 

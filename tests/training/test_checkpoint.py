@@ -50,7 +50,7 @@ def noisy() -> Any:
         ]
     )
     rate = optimizers.schedules.CosineDecay(0.01, 30)
-    model.compile(optimizers.Adam(rate, global_clipnorm=1.0), "bce", ["accuracy", metrics.AUC(), "precision"])
+    model.compile(optimizers.Adam(rate, global_clipnorm=1.0), "bce", metrics=["accuracy", metrics.AUC(), "precision"])
     return model
 
 
@@ -62,7 +62,7 @@ def stateful() -> Any:
             layers.Dense(1),
         ]
     )
-    model.compile("rmsprop", "mse", ["mae"])
+    model.compile("rmsprop", "mse", metrics=["mae"])
     return model
 
 

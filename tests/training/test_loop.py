@@ -46,7 +46,7 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(seed: int | None) -> N
                 layers.Dense(2),
             ]
         )
-        model.compile("adam", "mse", ["mae"])
+        model.compile("adam", "mse", metrics=["mae"])
         history = model.fit(X, Y, batch_size=5, epochs=3, verbose=0, validation_split=0.2)
         return model.get_weights(), history.history
 
@@ -416,7 +416,7 @@ def test_padded_masked_and_ragged_data_train_alike() -> None:
         torch.manual_seed(0)
         kinds = [layers.Embedding(6, 2, mask_zero=True), layers.GRU(3, return_sequences=True), layers.Dense(1)]
         model = rondeau.Sequential(kinds)
-        model.compile("adam", "mse", ["mae"])
+        model.compile("adam", "mse", metrics=["mae"])
         history = model.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0).history
         return model.get_weights(), history
 
@@ -431,7 +431,7 @@ def test_a_batch_of_nothing_but_padding_changes_nothing() -> None:
     model = rondeau.Sequential(
         [layers.Embedding(6, 2, mask_zero=True), layers.GRU(3, return_sequences=True), layers.Dense(1)]
     )
-    model.compile("sgd", "mse", ["mae"])
+    model.compile("sgd", "mse", metrics=["mae"])
     before = model.get_weights()
     history = model.fit(np.zeros((4, 3), int), np.ones((4, 3)), verbose=0).history
     assert history == {"loss": [0.0], "mae": [0.0]}
@@ -487,7 +487,7 @@ def test_evaluate_prepares_a_model_by_itself() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_training_on_cuda(tmp_path: Any) -> None:
     model = stateful(dropout=0.1, seed=3)
-    model.compile("adam", "mse", ["mae"], device="cuda")
+    model.compile("adam", "mse", metrics=["mae"], device="cuda")
     options: dict[str, Any] = {"batch_size": 6, "epochs": 2, "verbose": 0}
     backup = callbacks.BackupAndRestore(tmp_path / "f", delete_checkpoint=False)
     model.fit(X, Y, validation_data=(X, Y), callbacks=backup, **options)

@@ -23,7 +23,7 @@ X, Y = np.zeros((6, 2), "float32"), np.zeros((6, 1), "float32")
 
 def model() -> Any:
     made = rondeau.Sequential([layers.Dense(1)])
-    made.compile("sgd", "mse", ["mae"])
+    made.compile("sgd", "mse", metrics=["mae"])
     return made
 
 

@@ -6,6 +6,7 @@ import itertools
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 from rich.table import Table
@@ -57,10 +58,12 @@ def _go_on(run: RunFolder, settings: Settings, corpus: Corpus) -> None:
         )
         raise
     if not finished:
-        console.print(f"stopped; go on with: rondeau train --resume {run.path}", highlight=False)
-        raise SystemExit(130)
+        _stopped(console, run)
     console.print("now the baselines, on the same text")
-    rows = task.compare(run, settings, corpus, lambda tokens: [view(console, tokens)])
+    try:
+        rows = task.compare(run, settings, corpus, lambda tokens: [view(console, tokens)])
+    except KeyboardInterrupt:
+        _stopped(console, run)
     sample = task.write_samples(run, settings, corpus)
     report(run)
     console.print(table(rows))
@@ -69,6 +72,11 @@ def _go_on(run: RunFolder, settings: Settings, corpus: Corpus) -> None:
     console.rule()
     minutes = (time.monotonic() - began) / 60
     console.print(f"{minutes:.1f} minutes; report: {run.report}", highlight=False)
+
+
+def _stopped(console: Console, run: RunFolder) -> NoReturn:
+    console.print(f"stopped; go on with: rondeau train --resume {run.path}", highlight=False, soft_wrap=True)
+    raise SystemExit(130)
 
 
 def view(console: Console, tokens: int) -> Callback:

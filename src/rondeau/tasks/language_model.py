@@ -155,6 +155,7 @@ def reopen(path: Path) -> tuple[RunFolder, Settings, Corpus]:
             where=settings.path or corpus.name,
             fix="Put the old text back, or begin a new run",
         )
+    run.remove_leftovers()
     return run, settings, corpus
 
 

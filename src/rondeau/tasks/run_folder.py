@@ -66,6 +66,12 @@ class RunFolder:
             raise CheckpointError("the run was written by a newer Rondeau", got=config["version"], where=path, fix=fix)
         return run
 
+    def remove_leftovers(self) -> None:
+        """Delete what a killed process had begun to write aside; only whoever goes on with the run may do so."""
+        for file in (self.checkpoint, self.history, self.results, self.model / "weights.safetensors"):
+            for aside in file.parent.glob(f".{file.name}.*"):
+                aside.unlink()
+
     def write_json(self, file: Path, data: Any) -> None:
         """JSON, atomically."""
         write_atomically(file, (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())
