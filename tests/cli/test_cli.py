@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from rondeau.cli import main
 
 SMALL = ["--units", "12", "--epochs", "2", "--window", "16", "--batch-size", "8", "--embedding", "6"]
@@ -166,7 +167,9 @@ files.write_atomically = failing
 rondeau.cli.main()
 """
     arguments = ["train", "text.txt", *SMALL, "--out", "full"]
-    done = subprocess.run([sys.executable, "-c", full, *arguments], capture_output=True, text=True, cwd=work, timeout=200)
+    done = subprocess.run(
+        [sys.executable, "-c", full, *arguments], capture_output=True, text=True, cwd=work, timeout=200
+    )
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
     assert "--resume full" in done.stderr.replace("\n", " ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from rondeau.data.windows import Contexts, TextWindows
 from rondeau.errors import DataError
 from rondeau.sequence import Ragged
@@ -21,12 +22,14 @@ def _streams(source: TextWindows, start: int = 0) -> tuple[list[list[int]], list
     return xs, ys
 
 
-@pytest.mark.parametrize(("tokens", "rows", "window"), [(101, 4, 10), (103, 4, 10), (100, 3, 7), (6, 5, 1), (50, 1, 64)])
+@pytest.mark.parametrize(
+    ("tokens", "rows", "window"), [(101, 4, 10), (103, 4, 10), (100, 3, 7), (6, 5, 1), (50, 1, 64)]
+)
 def test_every_token_but_the_first_is_a_target_once(tokens: int, rows: int, window: int) -> None:
     ids = np.arange(tokens)
     source = TextWindows(ids, rows, window)
     xs, ys = _streams(source)
-    assert sorted(sum(ys, [])) == list(range(1, tokens))
+    assert sorted(token for y in ys for token in y) == list(range(1, tokens))
     for x, y in zip(xs, ys, strict=True):
         assert y == [token + 1 for token in x]  # the next token, in an unbroken line
         assert x == list(range(x[0], x[0] + len(x)))

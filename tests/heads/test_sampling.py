@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from rondeau.errors import ArgumentError
 from rondeau.heads.sampling import sample
 

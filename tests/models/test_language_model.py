@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from rondeau.data.windows import TextWindows
 from rondeau.errors import ArgumentError
 from rondeau.models.language_model import generate, language_model
@@ -74,5 +75,5 @@ def test_cells_and_depth(cell: str) -> None:
 
 
 def test_an_unknown_cell_is_named() -> None:
-    with pytest.raises(ArgumentError, match="there is no cell 'lsmt'.*one of lstm"):
+    with pytest.raises(ArgumentError, match=r"there is no cell 'lsmt'.*one of lstm"):
         language_model(11, "lsmt")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from rondeau.report import write_report
 
 HISTORY = [{"epoch": n, "bits_per_character": 3 / n, "val_bits_per_character": 3 / n + 0.1 * n} for n in range(1, 6)]
@@ -53,5 +54,3 @@ def test_text_is_escaped_and_the_page_repeats(tmp_path: Path) -> None:
 def test_the_curves_are_labelled(tmp_path: Path, name: str) -> None:
     # matplotlib draws letters as paths, and keeps the words as comments
     assert name in _report(tmp_path, 2.0)
-
-

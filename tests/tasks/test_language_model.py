@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from rondeau.errors import ArgumentError, CheckpointError, DataError
 from rondeau.tasks import language_model as task
-from rondeau.tasks.language_model import RunFolder, Settings
+from rondeau.tasks.language_model import Settings
+from rondeau.tasks.run_folder import RunFolder
 from rondeau.training.files import load_tensors
 
 SMALL = Settings(units=16, embedding=8, window=16, batch_size=8, epochs=3, dropout=0.2, learning_rate=0.01)
@@ -160,7 +162,7 @@ def test_a_run_folder_is_never_overwritten_unasked(text_file: Path, tmp_path: Pa
     settings = replace(SMALL, path=str(text_file))
     run, _ = task.begin(settings, tmp_path / "run")
     run.samples.write_text("precious")
-    with pytest.raises(CheckpointError, match="the run folder exists.*--overwrite"):
+    with pytest.raises(CheckpointError, match=r"the run folder exists.*--overwrite"):
         task.begin(settings, run.path)
     assert run.samples.read_text() == "precious"
     task.begin(settings, run.path, overwrite=True)
@@ -223,7 +225,7 @@ def test_too_little_text_is_refused(tmp_path: Path, text: str) -> None:
 def test_unknown_tokens_and_prompts_are_named(text_file: Path, finished: RunFolder) -> None:
     with pytest.raises(ArgumentError, match="'characters' or 'bpe'"):
         task.read_corpus(replace(SMALL, path=str(text_file), tokens="words"))
-    with pytest.raises(DataError, match="never seen.*'é'"):
+    with pytest.raises(DataError, match=r"never seen.*'é'"):
         task.prompt_ids(finished.tokenizer(), "caté")
     with pytest.raises(DataError, match="prompt is empty"):
         task.prompt_ids(finished.tokenizer(), "")

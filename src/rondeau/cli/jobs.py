@@ -17,7 +17,8 @@ from rondeau.models.language_model import generate
 from rondeau.models.summary import summary_rows, summary_totals
 from rondeau.report import write_report
 from rondeau.tasks import language_model as task
-from rondeau.tasks.language_model import Corpus, Row, RunFolder, Settings
+from rondeau.tasks.language_model import Corpus, Row, Settings
+from rondeau.tasks.run_folder import RunFolder
 from rondeau.training.callbacks import Callback
 from rondeau.training.callbacks.base import Logs
 from rondeau.training.progress import EpochLines, LiveView

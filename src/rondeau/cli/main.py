@@ -24,7 +24,10 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
 @app.callback()
-def options(verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is read and why.")] = False) -> None:
+def options(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is read and why.")] = False,
+) -> None:
+    """Options of every command."""
     level = logging.INFO if verbose else logging.WARNING
     handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False)
     logging.basicConfig(level=level, format="%(message)s", handlers=[handler], force=True)
@@ -42,7 +45,9 @@ def train(
     units: Annotated[int, typer.Option(help="Units of a recurrent layer.")] = DEFAULT.units,
     layers: Annotated[int, typer.Option(help="Recurrent layers.")] = DEFAULT.layers,
     embedding: Annotated[int, typer.Option(help="Features of a token.")] = DEFAULT.embedding,
-    dropout: Annotated[float, typer.Option(help="Rate before, between and after the recurrent layers.")] = DEFAULT.dropout,
+    dropout: Annotated[
+        float, typer.Option(help="Rate before, between and after the recurrent layers.")
+    ] = DEFAULT.dropout,
     window: Annotated[int, typer.Option(help="Steps of backpropagation through time.")] = DEFAULT.window,
     batch_size: Annotated[int, typer.Option(help="Parts of the text read side by side.")] = DEFAULT.batch_size,
     epochs: Annotated[int, typer.Option(help="Times the whole text is read.")] = DEFAULT.epochs,
@@ -55,7 +60,9 @@ def train(
     ),
     out: Out = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder of --out.")] = False,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder; takes no other option.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with the run in this folder; takes no other option.")
+    ] = None,
 ) -> None:
     """Train a language model on a text and compare it with baselines that know less."""
     if resume is not None:

@@ -1,4 +1,4 @@
-"""A long sequence of tokens as batches for language models: windows that continue each other, or contexts on their own."""
+"""A long text as batches for language models: windows that continue each other, or contexts on their own."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from rondeau.training.data import Batch, Source, shuffled
 class TextWindows(Source):
     """A text cut into `rows` parts that are read side by side, `window` tokens at a time; the target is the next token.
 
-    Row r of a batch goes on where row r of the batch before ended, so a stateful model sees each part as one sequence. Every
-    token but the first is a target exactly once an epoch: the last batch is shorter, and ragged where the parts are uneven.
+    Row r of a batch goes on where row r of the batch before ended, so a stateful model sees each part as one sequence.
+    Every token but the first is a target exactly once an epoch: the last batch is shorter, and ragged where the parts
+    are uneven.
 
     Raises `DataError` for a text that has no window for every row.
     """
@@ -50,7 +51,7 @@ class TextWindows(Source):
 
 
 class Contexts(Source):
-    """Every token but the first with the `context` tokens before it, `(batch, context)` -> `(batch,)`; shuffled if asked.
+    """Every token but the first with the `context` tokens before it: `(batch, context)` -> `(batch,)`.
 
     Where the text has just begun, `padding` stands for what is not there.
     """
@@ -70,5 +71,5 @@ class Contexts(Source):
     def batches(self, epoch: int, start: int, seed: int) -> Iterator[Batch]:
         rows = len(self.targets)
         order = shuffled(rows, epoch, seed) if self.shuffle else torch.arange(rows)
-        for part in order.split(self.batch_size)[start:]:
+        for part in torch.split(order, self.batch_size)[start:]:
             yield Batch(self.windows[part], self.targets[part])

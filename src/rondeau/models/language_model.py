@@ -33,7 +33,7 @@ def language_model(
         embedding: features of a token.
         dropout: rate before, between and after the recurrent layers (Zaremba et al. 2014, arXiv 1409.2329).
 
-    The recurrent layers are `stateful`: consecutive windows of a text continue each other; `reset_states()` begins anew.
+    The recurrent layers are `stateful`: windows of a text continue each other; `reset_states()` begins anew.
     """
     kind = by_name(cell, CELLS, "cell")
     model = Sequential(name="language_model")
@@ -63,7 +63,7 @@ def generate(
     """Token ids after a prompt, one by one as they are drawn; the model reads each it has drawn.
 
     Args:
-        model: made by `language_model`; its mode and its states are as before when the generator is exhausted or closed.
+        model: made by `language_model`; its mode and states are as before once the generator is exhausted or closed.
         prompt: at least one id.
         length: ids to draw.
         temperature, top_k, top_p: see `heads.sampling.sample`.

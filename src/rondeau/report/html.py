@@ -31,7 +31,9 @@ def write_report(
         samples: generated text.
         layers, totals: the model's summary.
     """
-    environment = Environment(loader=PackageLoader("rondeau.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("rondeau.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
     best_baseline = min(rows[:-1], key=lambda row: row["bits_per_character"])
     page = environment.get_template("language_model.html.j2").render(
         config=config,

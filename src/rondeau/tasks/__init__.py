@@ -1,0 +1,1 @@
+"""Jobs: which reader, model, baselines and measures go together."""

@@ -28,13 +28,18 @@ def count_bits(model: Unigram | InterpolatedNgram, ids: Ids) -> float:
 
 
 def feed_forward(tokens: int, parameters: int, dropout: float) -> Sequential:
-    """A network over the last 16 tokens with about `parameters` weights: embeddings side by side, one hidden layer with `dropout`."""
+    """A network over the last 16 tokens with about `parameters` weights.
+
+    Embeddings, begun as in the recurrent model, stand side by side below one hidden layer with `dropout`.
+    """
     wide = CONTEXT * EMBEDDING
     units = max(1, round((parameters - tokens * EMBEDDING - tokens) / (wide + 1 + tokens)))
     return Sequential(
         [
             layers.Input((CONTEXT,), dtype="int64"),
-            layers.Embedding(tokens, EMBEDDING, embeddings_initializer=RandomNormal(stddev=1.0)),  # as the recurrent one
+            layers.Embedding(
+                tokens, EMBEDDING, embeddings_initializer=RandomNormal(stddev=1.0)
+            ),  # as the recurrent one
             layers.Flatten(),
             layers.Dense(units, activation="relu"),
             layers.Dropout(dropout),
@@ -67,7 +72,11 @@ def feed_forward_bits(
     best = EarlyStopping(monitor="val_loss", patience=1, restore_best_weights=True)
     held_out = Contexts(validation, CONTEXT, 1024, shuffle=False)
     model.fit(
-        Contexts(train, CONTEXT, BATCH), epochs=epochs, validation_data=held_out, verbose=0, callbacks=[best, *view(BATCH)]
+        Contexts(train, CONTEXT, BATCH),
+        epochs=epochs,
+        validation_data=held_out,
+        verbose=0,
+        callbacks=[best, *view(BATCH)],
     )
     nats: float = model.evaluate(Contexts(test, CONTEXT, 1024, shuffle=False), verbose=0)
     return model.count_params(), nats * (len(test) - 1) / math.log(2)

@@ -40,10 +40,10 @@ Tokenizer = CharacterTokenizer | BPETokenizer
 class Settings:
     """What a run is asked to do; stands in its `config.json`.
 
-    `path`: a text file or folder, None for the default corpus. `tokens`: 'characters' or 'bpe' (then `vocabulary` pieces).
-    `window`: steps of truncated backpropagation; the state goes on from window to window. `dropout`: before, between and
-    after the recurrent layers. `learning_rate`: of Adam, falling to nearly zero along a cosine. `checkpoint_seconds`:
-    how often a checkpoint is written within an epoch.
+    `path`: a text file or folder, None for the default corpus. `tokens`: 'characters' or 'bpe' (then `vocabulary`
+    pieces). `window`: steps of truncated backpropagation; the state goes on from window to window. `dropout`: before,
+    between and after the recurrent layers. `learning_rate`: of Adam, falling to nearly zero along a cosine.
+    `checkpoint_seconds`: how often a checkpoint is written within an epoch.
     """
 
     path: str | None = None
@@ -56,7 +56,7 @@ class Settings:
     dropout: float = 0.2
     window: int = 64
     batch_size: int = 32
-    epochs: int = 14
+    epochs: int = 12
     learning_rate: float = 1e-2
     clipnorm: float = 1.0
     seed: int = 0
@@ -257,7 +257,7 @@ def compare(run: RunFolder, settings: Settings, corpus: Corpus, view: View) -> l
 
 
 def write_samples(run: RunFolder, settings: Settings, corpus: Corpus, length: int = 500) -> str:
-    """A few hundred tokens drawn from the best model at three temperatures, written to `samples.txt`; gives the middle one."""
+    """Tokens drawn from the best model at three temperatures, written to `samples.txt`; gives the middle one."""
     model = run.load_model()
     drawn = {}
     for temperature in (0.5, 0.8, 1.0):
@@ -275,5 +275,7 @@ def prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
         raise DataError("the prompt is empty", expected="at least one character")
     if tokenizer.unknown is not None and tokenizer.unknown in ids:
         at = ids.index(tokenizer.unknown)
-        raise DataError("the prompt has a character the run has never seen", got=repr(prompt[at]), where=f"character {at}")
+        raise DataError(
+            "the prompt has a character the run has never seen", got=repr(prompt[at]), where=f"character {at}"
+        )
     return ids

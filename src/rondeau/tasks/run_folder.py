@@ -45,7 +45,15 @@ class RunFolder:
         return run
 
     def _clear(self) -> None:
-        for file in (self.config, self.vocabulary, self.checkpoint, self.history, self.results, self.samples, self.report):
+        for file in (
+            self.config,
+            self.vocabulary,
+            self.checkpoint,
+            self.history,
+            self.results,
+            self.samples,
+            self.report,
+        ):
             file.unlink(missing_ok=True)
         if self.model.is_dir():
             for file in self.model.iterdir():
