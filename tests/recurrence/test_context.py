@@ -145,9 +145,11 @@ def test_what_is_given_goes_before_what_is_drawn() -> None:
     assert last.h[:, 0].tolist() == LENGTHS
 
 
-def test_a_draw_may_be_ragged() -> None:
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_draw_may_be_ragged_and_knows_nothing_of_masks(padded: bool) -> None:
     def drawn(lengths: Tensor, generator: torch.Generator | None) -> dict[str, Any]:
-        return {"step": Ragged(torch.arange(1.0, int(lengths.sum()) + 1)[:, None], lengths)}
+        r = Ragged(torch.arange(1.0, int(lengths.sum()) + 1)[:, None], lengths)
+        return {"step": r.pad() if padded else r}
 
     cell = Listening(lambda c: c.step, per_step=("step",), drawn=drawn)
     mask = torch.tensor([[0, 1, 0, 1, 0], [0] * 5, [0, 0, 1, 1, 1], [1] * 5], dtype=torch.bool)
