@@ -145,7 +145,8 @@ def test_the_bits_are_those_of_the_whole_text_read_at_once(finished: RunFolder) 
 def test_samples_are_written_and_repeat(finished: RunFolder) -> None:
     _, settings, corpus = task.reopen(finished.path)
     first = task.write_samples(finished, settings, corpus, length=50)
-    assert len(first) == 50
+    assert first.startswith(corpus.text.test[:40] + "|")
+    assert len(first) == 40 + 1 + 50
     assert first == task.write_samples(finished, settings, corpus, length=50)
     assert "temperature 0.5" in finished.samples.read_text()
 

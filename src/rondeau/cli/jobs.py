@@ -68,7 +68,7 @@ def _go_on(run: RunFolder, settings: Settings, corpus: Corpus) -> None:
     sample = task.write_samples(run, settings, corpus)
     report(run)
     console.print(table(rows))
-    console.rule("a sample at temperature 0.8")
+    console.rule("a sample at temperature 0.8, from the bar on")
     print(sample)
     console.rule()
     minutes = (time.monotonic() - began) / 60

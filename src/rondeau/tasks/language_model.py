@@ -257,12 +257,18 @@ def compare(run: RunFolder, settings: Settings, corpus: Corpus, view: View) -> l
 
 
 def write_samples(run: RunFolder, settings: Settings, corpus: Corpus, length: int = 500) -> str:
-    """Tokens drawn from the best model at three temperatures, written to `samples.txt`; gives the middle one."""
-    model = run.load_model()
+    """How the best model goes on with the held-out text's beginning, at three temperatures; gives the middle one.
+
+    All three are written to `samples.txt`. Characters of the beginning that the run has never seen are left out.
+    """
+    model, tokenizer = run.load_model(), corpus.tokenizer
+    prompt = [int(i) for i in tokenizer.encode(corpus.text.test[:40]) if i != tokenizer.unknown]
+    prompt = prompt or [int(corpus.ids[0][0])]  # a held-out text of other letters altogether
+    forbidden = [] if tokenizer.unknown is None else [tokenizer.unknown]
     drawn = {}
     for temperature in (0.5, 0.8, 1.0):
-        ids = generate(model, prompt_ids(corpus.tokenizer, "\n"), length, temperature, seed=settings.seed)
-        drawn[temperature] = corpus.tokenizer.decode(list(ids))
+        ids = generate(model, prompt, length, temperature, seed=settings.seed, forbidden=forbidden)
+        drawn[temperature] = f"{tokenizer.decode(prompt)}|{tokenizer.decode(list(ids))}"
     parts = [f"temperature {temperature}\n\n{text}\n" for temperature, text in drawn.items()]
     run.samples.write_text(("\n" + "-" * 72 + "\n").join(parts), encoding="utf-8")
     return drawn[0.8]
