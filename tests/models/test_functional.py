@@ -237,5 +237,13 @@ def test_layers_stand_in_kerass_order() -> None:
         tail = kinds.Concatenate(name="join")([again, kinds.LSTM(2, name="other", return_sequences=True)(c), late])
         return library.Model([a, b, c], [kinds.Dense(1, name="last")(tail), kinds.GRU(1, name="early")(deep)])
 
-    names = [[layer.name for layer in make(*pair).layers] for pair in ((rondeau, layers), (keras, keras.layers))]
-    assert names[0] == names[1]
+    def uneven(library: Any, kinds: Any) -> Any:
+        a, b = (kinds.Input((3,), name=name) for name in "ab")
+        shared = kinds.Dense(3, name="shared")
+        near = shared(kinds.Dense(3, name="before")(a))
+        far = kinds.Dense(1, name="third")(kinds.Dense(2, name="second")(kinds.Dense(2, name="first")(shared(b))))
+        return library.Model([a, b], [near, far])
+
+    for build in (make, uneven):
+        names = [[layer.name for layer in build(*pair).layers] for pair in ((rondeau, layers), (keras, keras.layers))]
+        assert names[0] == names[1]

@@ -52,7 +52,9 @@ class Sides(rondeau.Model):
 
 
 def compiled(model: Any) -> Any:
-    model.compile("adam", "mse", ["mae"] if model.output_names == ["output"] and not isinstance(model, Two) else None)
+    model.compile(
+        "adam", "mse", metrics=["mae"] if model.output_names == ["output"] and not isinstance(model, Two) else None
+    )
     return model
 
 
@@ -102,10 +104,19 @@ def test_several_outputs_from_a_loader() -> None:
     assert list(model.fit(DataLoader(rows, batch_size=4), verbose=0).history) == ["loss", "a_loss", "b_loss"]  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("form", ["list", "tuple"])
+def test_several_outputs_from_batches_that_list_them(form: str) -> None:
+    rows = DataLoader([(X[i], (Y1[i], Y2[i])) for i in range(6)], batch_size=4)  # type: ignore[arg-type]
+    for batches in (rows, iter([(X, [Y1, Y2])] * 2), iter([(X, (Y1, Y2))])):
+        model = compiled(Two(form))
+        history = model.fit(batches, verbose=0).history
+        assert list(history) == ["loss", "output_1_loss", "output_2_loss"]
+
+
 def test_one_array_for_two_outputs_is_refused() -> None:
     with pytest.raises(DataError, match="y does not fit"):
         compiled(Two("list")).fit(X, Y1, verbose=0)
-    with pytest.raises(DataError, match="y does not fit the outputs: expected 2: a, b, got 1"):
+    with pytest.raises(DataError, match="y does not fit the model: expected 2 arrays"):
         compiled(Two()).fit(iter([(X, Y1)]), verbose=0)
 
 

@@ -90,7 +90,7 @@ def same_size() -> dict[str, Any]:
 
 def run(make: Any, data: Any, path: Path, *more: Any, epochs: int = 3, **options: Any) -> tuple[Any, Any]:
     """A model after training with a checkpoint; gives it and the History."""
-    torch.manual_seed(8)
+    torch.manual_seed(options.pop("seed", 8))
     model = make()
     backup = BackupAndRestore(path, save_freq=options.pop("save_freq", 1), delete_checkpoint=False)
     extra = options.pop("callbacks", [])
@@ -122,8 +122,9 @@ def test_an_interrupted_run_ends_as_if_never_interrupted(make: Any, data: Any, a
     whole, expected = run(make, data, tmp_path / "whole")
     _, broken = run(make, data, tmp_path / "broken", Stop(after))
     assert len(broken.epoch) < 3
-    torch.rand(11)  # another process stands elsewhere
-    resumed, history = run(make, data, tmp_path / "broken")
+    (tmp_path / ".broken.left.aside").write_bytes(b"half")  # by a process that was killed
+    resumed, history = run(make, data, tmp_path / "broken", seed=99)  # another process stands elsewhere
+    assert sorted(os.listdir(tmp_path)) == ["broken", "whole"]
     assert same(resumed.state_dict(), whole.state_dict())
     assert same(resumed.optimizer.state_dict(), whole.optimizer.state_dict())
     assert same(resumed.states(), whole.states())
@@ -247,15 +248,15 @@ def test_another_model(broken: Path) -> None:
 
 
 def test_another_optimizer_or_other_metrics(broken: Path) -> None:
-    def recompiled(*given: Any) -> Any:
+    def recompiled(optimizer: str, watched: list[str]) -> Any:
         model = noisy()
-        model.compile(*given)
+        model.compile(optimizer, "bce", metrics=watched)
         return model
 
     with pytest.raises(CheckpointError, match="optimiser's saved state"):
-        run(lambda: recompiled("sgd", "bce", ["accuracy", "AUC", "precision"]), arrays, broken)
+        run(lambda: recompiled("sgd", ["accuracy", "AUC", "precision"]), arrays, broken)
     with pytest.raises(CheckpointError, match="the state is of other metrics"):
-        run(lambda: recompiled("adam", "bce"), arrays, broken)
+        run(lambda: recompiled("adam", []), arrays, broken)
 
 
 def test_other_callbacks(broken: Path) -> None:

@@ -211,12 +211,15 @@ def test_batches_that_carry_states_begin_anew_with_each_epoch() -> None:
     class Windows(rondeau.training.data.Source):
         carries_state = True
 
+        def __init__(self, x: Any = X) -> None:
+            self.x = x
+
         def __len__(self) -> int:
             return 2
 
         def batches(self, epoch: int, start: int, seed: int) -> Any:
             for i in range(start, 2):
-                yield rondeau.training.data.Batch(torch.as_tensor(X[:, 2 * i : 2 * i + 2]), torch.as_tensor(Y))
+                yield rondeau.training.data.Batch(torch.as_tensor(self.x[:, 2 * i : 2 * i + 2]), torch.as_tensor(Y))
 
     model = stateful()
     model.compile(optimizers.SGD(0.0), "mse")
@@ -226,6 +229,7 @@ def test_batches_that_carry_states_begin_anew_with_each_epoch() -> None:
     kept = model.states()
     loss = model.evaluate(Windows(), verbose=0)
     assert loss == pytest.approx(history["loss"][0])
+    assert model.evaluate(Windows(X[::-1].copy()), verbose=0) != loss
     assert all(map(torch.equal, kept.values(), model.states().values()))
 
 

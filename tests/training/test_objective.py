@@ -98,6 +98,10 @@ def test_the_running_loss_is_a_mean_over_values() -> None:
     scored(objective, [TRUE], [PRED])
     scored(objective, [TRUE[:1]], [TRUE[:1]])
     assert objective.results() == {"loss": pytest.approx(5 / 3), "mse": pytest.approx(5 / 3)}
+    several = bound(["a", "b"], "mse")
+    scored(several, [TRUE, TRUE], [PRED, TRUE])
+    scored(several, [TRUE[:1], TRUE[:1]], [TRUE[:1], PRED[:1]])
+    assert several.results() == {"loss": 2, "a_loss": pytest.approx(5 / 3), "b_loss": pytest.approx(1 / 3)}
 
 
 def test_steps_count_and_not_rows() -> None:
@@ -110,11 +114,16 @@ def test_steps_count_and_not_rows() -> None:
 
 def test_a_batch_without_a_step_changes_nothing_and_has_a_gradient() -> None:
     values = torch.zeros(0, 1, requires_grad=True)
-    objective = bound(["o"], "mse", ["mae", "AUC"])
+
+    class Fragile(metrics.MeanMetric):
+        def values(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
+            return y_pred[0] - y_true[0]
+
+    objective = bound(["o"], "mse", ["mae", "AUC", Fragile()])
     scores = scored(objective, [torch.zeros(2, 4, 1)], [Ragged(values, torch.tensor([0, 0]))])
     scores.total.backward()
     assert scores.total.item() == 0
-    assert objective.results() == {"loss": 0, "mae": 0, "AUC": 0}
+    assert objective.results() == {"loss": 0, "mae": 0, "AUC": 0, "fragile": 0}
 
 
 def test_penalties_belong_to_the_total_alone() -> None:

@@ -22,7 +22,7 @@ from rondeau.sequence import Ragged
 from rondeau.training.batch import Batch, data_leaves, is_array, place, to_data
 from rondeau.training.callbacks.base import Callback, CallbackList, History
 from rondeau.training.class_weight import checked_class_weight
-from rondeau.training.data import ArraySource, Source, make_source
+from rondeau.training.data import ArraySource, IterableSource, Source, make_source
 from rondeau.training.loop import Loop, evaluate
 from rondeau.training.objective import Objective
 from rondeau.training.progress import progress_callback
@@ -84,8 +84,8 @@ class Model(Network):
         self,
         optimizer: Any = "rmsprop",
         loss: Any = None,
-        metrics: Any = None,
         loss_weights: Any = None,
+        metrics: Any = None,
         weighted_metrics: Any = None,
         device: Any = "auto",
         **options: Any,
@@ -259,10 +259,15 @@ class Model(Network):
         self._compiled().objective.reset()
 
     def _source(self, x: Any, y: Any = None, weight: Any = None, **options: Any) -> Source:
+        inputs = self.input_count
         if self._output_count is None and isinstance(y, (list, tuple)):
             # one output of many rows, or many outputs: a subclassed model shows which when it runs
-            self._make_ready(make_source(x, inputs=self.input_count))
-        return make_source(x, y, weight, inputs=self.input_count, outputs=len(self.output_names), **options)
+            self._make_ready(make_source(x, inputs=inputs))
+        source = make_source(x, y, weight, inputs=inputs, outputs=len(self.output_names), **options)
+        if self._output_count is None and isinstance(source, IterableSource):
+            self._make_ready(source)
+            source.parts = inputs, len(self.output_names)
+        return source
 
     def _make_ready(self, source: Source) -> None:
         first = source.peek()

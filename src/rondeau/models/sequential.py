@@ -34,7 +34,7 @@ class Sequential(Model):
         self.chain = torch.nn.ModuleDict()
         self._shape: Any = None  # of the last output, None while unknown
         self._input: InputLayer | None = None
-        self._complete = False  # whether all layers have been built, one for the other
+        self._complete = False  # whether all layers have been built for a first input; later ones are built as added
         self._output_count = 1
         for layer in layers or []:
             self.add(layer)
@@ -74,7 +74,6 @@ class Sequential(Model):
             layer.build_for(self._shape)
             self._shape = self._single(layer, shape_after(layer, self._shape))
         self.chain[layer.name] = layer
-        self._complete = False
 
     @staticmethod
     def _single(layer: Layer, shape: Any) -> Any:

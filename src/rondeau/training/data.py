@@ -36,7 +36,7 @@ class Source(ABC):
         """The batches of an epoch from number `start` on, in the order that `seed` and `epoch` give."""
 
     def peek(self) -> Batch | None:
-        """A batch like those to come, None if there is none; it still comes in its turn."""
+        """A batch like those to come, at least its x; None if there is none. It still comes in its turn."""
         return next(self.batches(0, 0, 0), None)
 
     def count(self) -> int | None:
@@ -138,7 +138,8 @@ class IterableSource(Source):
             self.iterable = chain([first], self.iterable)
         for generator, state in zip(self._generators, self._begun, strict=True):
             generator.set_state(state)
-        return self._batch(first)
+        first = self._parted(first)
+        return as_batch(first[:1] if isinstance(first, tuple) else first, *self.parts)
 
     def batches(self, epoch: int, start: int, seed: int) -> Iterator[Batch]:
         given = start
@@ -152,15 +153,14 @@ class IterableSource(Source):
                 continue
             self._taken += 1
             given += 1
-            yield self._batch(batch)
+            yield as_batch(self._parted(batch), *self.parts)
         if self.steps is not None and given < self.steps:
             what = "the data ended before steps_per_epoch batches came"
             raise DataError(what, expected=self.steps, got=given, fix="Give more of it, or ask for fewer steps")
 
-    def _batch(self, value: Any) -> Batch:
-        if isinstance(self.iterable, DataLoader) and isinstance(value, list):
-            value = tuple(value)  # torch's loaders make lists of their datasets' tuples
-        return as_batch(value, *self.parts)
+    def _parted(self, value: Any) -> Any:
+        """A batch as it came; torch's loaders make lists of their datasets' tuples."""
+        return tuple(value) if isinstance(self.iterable, DataLoader) and isinstance(value, list) else value
 
     def _next(self, seed: int) -> Any:
         if self._running is None:
