@@ -59,6 +59,12 @@ def test_every_cell(judge: Any, kind: str) -> None:
         check(judge, kind, "concat", ["none", "holes"], [True], return_sequences=return_sequences, return_state=True)
 
 
+@pytest.mark.parametrize("return_sequences", [False, True])
+def test_masked_outputs_are_the_wrappers_business(judge: Any, return_sequences: bool) -> None:
+    options = {"return_sequences": return_sequences, "zero_output_for_mask": True}
+    check(judge, "LSTM", "concat", ["trailing", "holes"], [False], **options)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("merge_mode", MERGES)

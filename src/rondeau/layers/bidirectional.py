@@ -27,8 +27,9 @@ class Bidirectional(Layer):
         backward_layer: another layer for the way back, with `go_backwards=True` (default: the twin).
 
     `(batch, time, features)` -> `(batch, units)`, or `(batch, time, units)` with the layer's `return_sequences`;
-    twice the units with 'concat'. Masked steps are not computed; with `return_sequences` their output is zero, as in
-    Keras. With `return_state` the forward states come first, then the backward ones; `initial_state` likewise.
+    twice the units with 'concat'. Masked steps are not computed; with `return_sequences` their output is zero,
+    whatever the layer says, as in Keras. With `return_state` the forward states come first, then the backward ones;
+    `initial_state` likewise.
 
     Raises `ArgumentError` for layers that do not make a pair, or whose outputs cannot be merged that way.
 
@@ -54,6 +55,8 @@ class Bidirectional(Layer):
         backwards = True if backward_layer is None else backward_layer.go_backwards
         self.backward_layer: RNN = remake(template, name=f"backward_{template.name}", go_backwards=backwards)
         self._check_twins()
+        for twin in (self.forward_layer, self.backward_layer):  # as Keras does, whatever the layer was told
+            twin.zero_output_for_mask = layer.return_sequences
         self.return_sequences, self.return_state = layer.return_sequences, layer.return_state
         self.stateful = layer.stateful
 
