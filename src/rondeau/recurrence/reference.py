@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -28,42 +29,45 @@ def run(
     `StateError` or `ShapeError` for a step that returns another state than it took, or an output of another shape.
     """
     order, alive, index = schedule(inputs.lengths)
-    if reverse:
-        index = inputs.reversal[index]
-    device = inputs.device
-    if len(order) and not torch.equal(order, torch.arange(len(order))):
-        state = map_state(lambda s: s[order.to(s.device)], state)
-        rows = {name: t[order.to(t.device)] for name, (per_step, t) in context.items() if not per_step}
-    else:
-        rows = {name: t for name, (per_step, t) in context.items() if not per_step}
-    index = index.to(device)
+    index = (inputs.reversal[index] if reverse else index).to(inputs.device)
+    state = map_state(lambda s: s[order.to(s.device)], state)
     steps = torch.split(inputs.values[index], alive)
-    per_step = {name: torch.split(t[index], alive) for name, (is_step, t) in context.items() if is_step}
-    counts = torch.arange(len(alive), device=device)
-
+    context_at = _context_at(cell, context, order, index, alive)
     outputs: list[Tensor] = []
     finished: list[Any] = []  # states of the rows that ended, shortest first
-    takes_context = cell.takes_context
     live = len(inputs)
     for t, (n, x) in enumerate(zip(alive, steps, strict=True)):
         if n < live:
             finished.append(_part(state, n, live))
             state, live = _part(state, 0, n), n
-        if takes_context:
-            tensors = {name: part[:n] for name, part in rows.items()} | {k: v[t] for k, v in per_step.items()}
-            output, after = cell.step(x, state, Context(cell, tensors, counts[t]))
-        else:
-            output, after = cell.step(x, state)
+        output, after = cell.step(x, state, *context_at(t, n))
         if t == 0:
             _check_step(cell, output, after, state, n)
         outputs.append(output)
         state = after
     finished.append(state)
-    final = map_state(lambda *parts: torch.cat(parts[::-1]) if len(parts) > 1 else parts[0], *finished)
-    back = torch.empty_like(order)
-    back[order] = torch.arange(len(order))
+    final = map_state(lambda *parts: torch.cat(parts[::-1]), *finished)
+    back = _inverse(order)
     final = map_state(lambda s: s[back.to(s.device)], final)
     return inputs.with_values(_unschedule(cell, outputs, index, inputs)), final
+
+
+def _context_at(
+    cell: Cell, context: dict[str, tuple[bool, Tensor]], order: Tensor, index: Tensor, alive: list[int]
+) -> Callable[[int, int], tuple[Context, ...]]:
+    """What step t reads, for its first n rows: a `Context`, or nothing for a cell that takes none."""
+    if not cell.takes_context:
+        return lambda t, n: ()
+    per_row = {name: tensor[order.to(tensor.device)] for name, (is_step, tensor) in context.items() if not is_step}
+    per_step = {name: torch.split(tensor[index], alive) for name, (is_step, tensor) in context.items() if is_step}
+    counts = torch.arange(len(alive), device=index.device)
+
+    def at(t: int, n: int) -> tuple[Context, ...]:
+        tensors = {name: tensor[:n] for name, tensor in per_row.items()}
+        tensors |= {name: parts[t] for name, parts in per_step.items()}
+        return (Context(cell, tensors, counts[t]),)
+
+    return at
 
 
 def schedule(
@@ -89,9 +93,13 @@ def _unschedule(
     if not outputs:
         dtype = inputs.dtype if inputs.dtype.is_floating_point else torch.get_default_dtype()
         return inputs.values.new_zeros(0, cell.output_size, dtype=dtype)
-    back = torch.empty_like(index)
-    back[index] = torch.arange(len(index), device=index.device)
-    return torch.cat(outputs)[back]
+    return torch.cat(outputs)[_inverse(index)]
+
+
+def _inverse(permutation: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
+    back = torch.empty_like(permutation)
+    back[permutation] = torch.arange(len(permutation), device=permutation.device)
+    return back
 
 
 def _part(state: Any, start: int, end: int) -> Any:
