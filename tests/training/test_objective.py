@@ -181,3 +181,8 @@ def test_the_state_of_other_metrics_is_refused() -> None:
     scored(one, [TRUE], [PRED])
     with pytest.raises(CheckpointError, match="the state is of other metrics: expected loss, mse, got loss, mae"):
         bound(["a"], "mse", ["mse"]).load_state_dict(one.state_dict())
+
+
+def test_metrics_given_where_weights_belong_are_told_so() -> None:
+    with pytest.raises(ArgumentError, match=r"loss_weights: expected numbers.*compile\(optimizer, loss, metrics="):
+        Objective("mse", loss_weights=["accuracy"])

@@ -219,7 +219,7 @@ class Keeper(Callback):
         self.run.write_lines(self.run.history, self.records)
         if self.best is None or logs["val_loss"] < self.best:
             self.best = logs["val_loss"]
-            self.model.save(self.run.model)
+            self.model.save(self.run.model, include_optimizer=False)  # the checkpoint has it
 
     def state(self) -> dict[str, Any]:
         return {"records": self.records, "best": self.best}

@@ -64,6 +64,7 @@ class Objective:
         self.reported: dict[str, Any] = {}
         _check_names(losses.get, loss)
         _check_names(metrics.get, [metric_list, weighted_metrics])
+        _check_weights(loss_weights)
 
     def bind(self, names: Sequence[str]) -> None:
         """Make the losses and metrics for outputs of these names, once."""
@@ -179,6 +180,15 @@ def _loss(function: Any, pair: Pair) -> Tensor:
         fix = "Let its reduction be 'sum_over_batch_size', 'mean_with_sample_weight' or 'sum'"
         raise ArgumentError(f"the loss {function.name} is no single number", got=tuple(loss.shape), fix=fix)
     return loss
+
+
+def _check_weights(given: Any) -> None:
+    """Numbers, alone or in a list or dict: names of metrics get here when they are given by position."""
+    parts = given.values() if isinstance(given, Mapping) else given if isinstance(given, (list, tuple)) else [given]
+    for part in parts:
+        if part is not None and not isinstance(part, (int, float)):
+            fix = "Name the argument, if metrics were meant: compile(optimizer, loss, metrics=[...])"
+            raise ArgumentError("compile: loss_weights", expected="numbers", got=repr(given), fix=fix)
 
 
 def _check_names(get: Callable[[str], object], given: Any) -> None:
