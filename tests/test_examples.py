@@ -1,0 +1,79 @@
+"""The programs in examples/ run as they stand, and what they print at the end is true and good enough."""
+
+from __future__ import annotations
+
+import io
+import re
+import runpy
+from contextlib import redirect_stdout
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def run(name: str) -> tuple[dict[str, Any], str]:
+    """What a program defines, and what it prints."""
+    text = io.StringIO()
+    with redirect_stdout(text):
+        names = runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    return names, text.getvalue()
+
+
+once = cache(run)
+
+
+def numbers(text: str, pattern: str) -> list[float]:
+    """The numbers that stand where `pattern` has its groups."""
+    found = re.search(pattern, text)
+    assert found, text
+    return [float(number) for number in found.groups()]
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "bar"),
+    [
+        ("one_to_one", r"points it has not seen: ([\d.]+)", 0.93),
+        ("one_to_many", r"without a mistake, of numbers it has not seen: ([\d.]+)", 0.9),
+        ("many_to_one", r"after fifty to sixty steps: ([\d.]+)", 0.95),  # one half is chance
+        ("many_to_many", r"three times as long as those it learnt from: ([\d.]+)", 0.98),
+        ("many_to_many_other_length", r"without a mistake, of numbers it has not seen: ([\d.]+)", 0.95),
+    ],
+)
+def test_what_it_has_learnt_holds_for_what_it_has_not_seen(name: str, pattern: str, bar: float) -> None:
+    (accuracy,) = numbers(once(name)[1], pattern)
+    assert accuracy > bar
+
+
+def test_names_and_numerals_are_those_of_the_world() -> None:
+    names, text = once("one_to_many")
+    assert [names["name"](n) for n in (0, 18, 20, 99, 100, 342)] == [
+        *("zero", "eighteen", "twenty", "ninety nine", "one hundred", "three hundred forty two")
+    ]
+    assert re.search(r"for example \d+: [a-z ]+\n", text)
+    names, text = once("many_to_many_other_length")
+    signs = ["".join(names["SIGNS"][sign] for sign in names["roman"](n)) for n in (4, 1994, 2026, 3999)]
+    assert signs == ["IV", "MCMXCIV", "MMXXVI", "MMMCMXCIX"]
+    assert re.search(r"for example \d+: [IVXLCDM]+\n", text)
+
+
+def test_the_spring_s_constants_are_found() -> None:
+    stiffness, damping = numbers(once("custom_cell")[1], r"stiffness ([\d.]+) .* damping ([\d.]+) ")
+    assert stiffness == pytest.approx(2.0, abs=0.02)
+    assert damping == pytest.approx(0.3, abs=0.02)
+
+
+def test_the_order_of_the_pixels_tells_the_lstm_what_their_mean_does_not() -> None:
+    text = once("digits")[1]
+    print(text)  # the feed-forward network stands beside them, whichever wins
+    lstm, mean, feed_forward = numbers(text, r"LSTM: ([\d.]+)\nmean: ([\d.]+)\nfeed-forward: ([\d.]+)")
+    assert lstm > 0.85
+    assert lstm > mean + 0.3
+    assert 0 < feed_forward <= 1
+
+
+def test_the_same_seed_prints_the_same() -> None:
+    assert run("many_to_many")[1] == once("many_to_many")[1]
