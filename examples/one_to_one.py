@@ -1,4 +1,4 @@
-"""One to one: a feed-forward network, for contrast. A point goes in, out comes the ring it lies on; there are no steps."""
+"""One to one: a feed-forward network, for contrast. A point goes in, out comes the ring it lies on."""
 
 import numpy as np
 
