@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 
 import rondeau as keras
 from rondeau.errors import ArgumentError, DataError, ShapeError
-from rondeau.models.pairs import token_ids
+from rondeau.models.pairs import PairSource, token_ids
+from rondeau.training.data import IterableSource
 
 SIZE = 11
 SOURCE = [[3, 1, 4, 1, 5], [9], [], [2, 6, 5], [3, 5]]
@@ -167,6 +168,7 @@ def test_lists_padded_arrays_and_ragged_are_the_same(padding: str) -> None:
         (torch.as_tensor(padded(SOURCE, padding)).float(), torch.as_tensor(padded(TARGET, padding))),
         (keras.Ragged.from_rows(SOURCE), keras.Ragged.from_rows(TARGET)),
         (padded(SOURCE, padding).tolist(), TARGET),
+        ([[*row, 0] for row in SOURCE], [[0, *row] for row in TARGET]),
     ]
     weights, translations = [], []
     for source, target in forms:
@@ -212,6 +214,21 @@ def test_batches_of_pairs_train_like_pairs_in_memory() -> None:
     assert all(torch.equal(weights[0], other) for other in weights)
 
 
+def test_batches_of_pairs_carry_weights_and_their_place() -> None:
+    model = make()
+    model.compile("adam")
+    weights = np.arange(5.0)
+    expected = model.evaluate(SOURCE, TARGET, sample_weight=weights)
+    assert model.evaluate(iter([(SOURCE, TARGET, weights)])) == pytest.approx(expected, rel=1e-6)
+    inner = IterableSource([(SOURCE, TARGET)], steps=2)
+    paired = PairSource(inner, model.pairs)
+    assert len(list(paired.batches(0, 0, 0))) == len(paired) == 2
+    assert {name: int(part) for name, part in paired.state().items()} == {"pass": 1, "taken": 1}
+    fresh = IterableSource([(SOURCE, TARGET)], steps=2)
+    PairSource(fresh, model.pairs).load_state(paired.state())
+    assert fresh.state() == paired.state()
+
+
 def test_fit_takes_the_other_options_of_a_model() -> None:
     model = make()
     model.compile("adam", metrics=["accuracy"], weighted_metrics=["accuracy"])
@@ -219,8 +236,9 @@ def test_fit_takes_the_other_options_of_a_model() -> None:
     assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= set(history.history)
     assert np.isfinite(model.train_on_batch(SOURCE, TARGET)[0])
     assert np.isfinite(model.test_on_batch(SOURCE, TARGET)[0])
-    rows = model.predict(model.pairs(SOURCE, TARGET)[0], batch_size=2)
-    assert [row.shape for row in rows] == [(len(row) + 1, SIZE + 2) for row in TARGET]
+    for one, target, size in ((model, TARGET, SIZE + 2), (make(begin=1, end=2), target_of({"begin": 1}), SIZE)):
+        rows = one.predict(one.pairs(SOURCE, target)[0], batch_size=2)
+        assert [row.shape for row in rows] == [(len(row) + 1, size) for row in target]
 
 
 def test_sample_weights_weigh_all_steps_of_a_row() -> None:
@@ -242,6 +260,28 @@ def test_every_weight_learns_and_every_kind_writes(options: dict[str, Any]) -> N
     translations = model.translate(SOURCE, beam=2, max_length=4)
     assert [len(row) <= 4 for row in translations] == [True] * 5
     assert all(token < SIZE + 2 for row in translations for token in row)
+
+
+def test_the_decoder_begins_where_the_encoder_ended() -> None:
+    source = token_ids([row for row in SOURCE if row], "source")
+    memory, states = make(layers=2).encoder(source)
+    assert len(states) == 4  # h and c of the first layer, then of the second
+    assert torch.equal(states[2], memory.last())
+    assert not torch.equal(states[0], states[2])
+    both_ways, (h,) = make(cell="gru", bidirectional=True).encoder(source)
+    assert torch.equal(h[:, :4], both_ways.last()[:, :4])
+    assert torch.equal(h[:, 4:], both_ways.values[source.offsets][:, 4:])
+    assert torch.equal(make(layers=2).decoder.begin(memory, states).cell[1], states[1])
+
+
+def test_dropout_falls_on_every_layer_s_inputs() -> None:
+    model = make(dropout=0.5, layers=2)
+    assert [m.dropout for m in model.modules() if hasattr(m, "dropout")] == [0.5] * 4
+    plain = make(layers=2)
+    x, _ = plain.pairs(SOURCE, TARGET)
+    before = plain(x, training=True).values
+    plain.decoder.drop.rate = 0.5
+    assert not torch.equal(before, plain(x, training=True).values)
 
 
 def test_dropout_is_for_training_only_and_repeats_with_the_seed() -> None:
