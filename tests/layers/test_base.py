@@ -145,12 +145,15 @@ def test_weights_go_in_and_out_as_arrays() -> None:
     layer.set_weights([weights[0], weights[1].astype(np.float64)[::-1], torch.zeros(12)])
     assert (layer.get_weights()[0] == 7).all()
     assert (layer.get_weights()[1] == weights[1][::-1]).all()
+    weights[0][:] = 8
+    assert (layer.get_weights()[0] == 7).all()  # copied, into the weights' own type
+    assert {w.dtype for w in layer.weights} == {torch.float32}
     assert all(w.requires_grad for w in layer.weights)
     with pytest.raises(ShapeError, match=r"another number of weights \(at layer lstm\): expected 3, got 2"):
         layer.set_weights(weights[:2])
     with pytest.raises(ShapeError, match=r"weight 1 of layer lstm\): expected \(3, 12\), got \(4, 12\)"):
         layer.set_weights([weights[0], weights[0], weights[2]])
-    assert (layer.get_weights()[0] == 7).all()
+    assert (layer.get_weights()[0] == 7).all()  # nothing was changed
 
 
 def test_names() -> None:
@@ -205,6 +208,9 @@ def test_a_layer_of_ones_own() -> None:
     assert layer(Ragged.from_rows([torch.zeros(2, 4)])).values.shape == (2, 3)
     assert not layer.kernel.requires_grad
     assert layer.get_config() == {"size": 3, "name": "mine", "trainable": False}
+    again = Own.from_config(layer.get_config())
+    assert (again.name, again.trainable, again.size) == ("mine", False, 3)
+    assert Own.from_config({"size": 3}).trainable
     with pytest.raises(ShapeError, match=r"layer mine: .* expected 4, got 5"):
         layer(torch.randn(2, 5, 5))
     assert Own(3)(torch.randn(1, 1, 1)).shape == (1, 1, 3)
