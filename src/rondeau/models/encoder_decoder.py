@@ -127,12 +127,12 @@ class EncoderDecoder(Model):
         outside = ((written.values < 0) | (written.values >= self.target_size)).nonzero()
         if len(outside):
             expected = f"1 to {self.target_size - 1} (target_size={self.target_size})"
-            row = int(written.row_index[outside[0]])
-            got = int(written.values[outside[0]])
+            row = int(written.row_index[int(outside[0])])
+            got = int(written.values[int(outside[0])])
             raise DataError("target: an id is outside the vocabulary", expected=expected, got=got, where=f"row {row}")
         marks = torch.isin(written.values, written.values.new_tensor([self.begin_token, self.end_token])).nonzero()
         if len(marks):
-            row, got = int(written.row_index[marks[0]]), int(written.values[marks[0]])
+            row, got = int(written.row_index[int(marks[0])]), int(written.values[int(marks[0])])
             fix = "Leave them out; the model adds them"
             raise DataError("target: the begin or end token is in it", got=got, where=f"row {row}", fix=fix)
         return [read, put_before(self.begin_token, written)], put_behind(self.end_token, written)
