@@ -13,6 +13,9 @@ BIN := $(VENV)/bin
 PINS := pyproject.toml constraints.txt
 INSTALL := $(BIN)/python -m pip install --no-input --disable-pip-version-check -c constraints.txt
 
+# What the tests and examples compute is small: a second thread gains nothing, and waits long on a busy machine.
+test test-all examples: export OMP_NUM_THREADS ?= 1
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-all examples lint format docs install clean interpreter
