@@ -91,7 +91,7 @@ def _imports(file: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("src", ("text", "tensorboard")), ("examples", ()), ("tests", ("text", "tensorboard", "test"))],
+    [("src", ("text", "tensorboard")), ("examples", ("test",)), ("tests", ("text", "tensorboard", "test"))],
 )
 def test_what_is_imported_is_declared(project: dict[str, Any], folder: str, extras: tuple[str, ...]) -> None:
     declared = set(map(_name, _asked(project, *extras)))
