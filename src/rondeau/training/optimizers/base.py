@@ -48,6 +48,7 @@ class Optimizer(Configurable, ABC):
 
     A subclass says which slots it keeps (`slots`) and what a step does (`update`).
 
+    >>> from rondeau.optimizers import SGD
     >>> layer = torch.nn.Linear(3, 1)
     >>> optimizer = SGD(learning_rate=0.1)
     >>> optimizer.build(layer.named_parameters())
