@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -234,3 +235,9 @@ def test_configurations_make_the_like(kind: Any) -> None:
     assert again.get_config() == cell.get_config()
     assert again.units == 4
     assert again.dropout == 0.25
+
+
+@pytest.mark.parametrize("kind", [SimpleRNNCell, LSTMCell, GRUCell])
+def test_units_may_be_a_numpy_integer(kind: type[Cell]) -> None:
+    output, _ = kind(np.int64(3))(torch.zeros(2, 4))
+    assert output.shape == (2, 3)

@@ -118,6 +118,8 @@ def test_an_existing_run_is_not_overwritten(trained: Path, work: Path) -> None:
         (["train", "text.txt", "--cell", "lsmt"], "Did you mean 'lstm'"),
         (["train", "text.txt", "--units", "0"], "units"),
         (["train", "text.txt", "--epochs", "0"], "epochs"),
+        (["train", "text.txt", "--layers", "0"], "layers"),
+        (["train", "text.txt", "--window", "100000"], "32 rows of a window of 100000"),
         (["train", "text.txt", "--dropout", "1.5"], "Dropout: rate"),
         (["train", "text.txt", "--device", "tpu"], "device"),
         (["train", "--resume", "nowhere"], "there is no run"),
@@ -167,9 +169,8 @@ files.write_atomically = failing
 rondeau.cli.main()
 """
     arguments = ["train", "text.txt", *SMALL, "--out", "full"]
-    done = subprocess.run(
-        [sys.executable, "-c", full, *arguments], capture_output=True, text=True, cwd=work, timeout=200
-    )
+    command, environment = [sys.executable, "-c", full, *arguments], {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=work, timeout=200, env=environment)
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
     assert "--resume full" in done.stderr.replace("\n", " ")

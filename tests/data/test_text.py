@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from rondeau.data.corpus import default_corpus, default_corpus_name
-from rondeau.data.text import SEPARATOR, Document, read_text, repeats, require_length, split_text
+from rondeau.data.text import SEPARATOR, Document, read_text, repeats, split_text
 from rondeau.errors import ArgumentError, DataError
 
 
@@ -264,17 +264,6 @@ def test_shares_out_of_range(shares: tuple[float, float]) -> None:
 def test_split_of_nothing() -> None:
     with pytest.raises(DataError, match="no documents"):
         split_text([])
-
-
-def test_require_length() -> None:
-    require_length("training", 65, 64)
-    with pytest.raises(DataError, match=r"training text is too short.*at least 65.*got 64 tokens.*at most 63 steps"):
-        require_length("training", 64, 64)
-    with pytest.raises(DataError, match=r"Give more text.$"):
-        require_length("training", 1, 64)
-
-
-# The default corpus
 
 
 def test_default_corpus_says_what_it_is(caplog: pytest.LogCaptureFixture) -> None:

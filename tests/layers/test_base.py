@@ -11,7 +11,7 @@ import torch
 
 from rondeau import Ragged, layers
 from rondeau.config import deserialize, serialize
-from rondeau.errors import NotBuiltError, ShapeError
+from rondeau.errors import ArgumentError, NotBuiltError, ShapeError
 from rondeau.layers.base import snake_case
 from rondeau.layers.graph import SymbolicTensor, shape_of
 
@@ -225,3 +225,17 @@ def test_an_input_of_another_rank_says_which_axes() -> None:
 
     with pytest.raises(ShapeError, match="expected 4 axes, got"):
         Four()(torch.zeros(2, 3, 4))
+
+
+@pytest.mark.parametrize("value", [[[1.0, 2.0]], 3.0, "text", None])
+def test_a_layer_says_that_it_takes_tensors(value: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"expected tensors or arrays, got .*Make an array of it first"):
+        layers.Dense(2)(value)
+
+
+def test_an_input_may_give_all_its_sizes() -> None:
+    assert layers.Input(batch_shape=(4, None, 3)).shape == (4, None, 3)
+    with pytest.raises(ArgumentError, match="or batch_shape alone"):
+        layers.Input((3,), batch_shape=(4, 3))
+    with pytest.raises(ArgumentError, match="expected shape"):
+        layers.Input()

@@ -14,6 +14,7 @@ from rondeau import Ragged, scan
 from rondeau.cells import Cell, GRUCell, HiddenState, LSTMCell, SimpleRNNCell, StackedRNNCells
 from rondeau.cells.base import map_state
 from rondeau.errors import ArgumentError, DataError, ShapeError, StateError
+from rondeau.layers import LSTM
 from rondeau.recurrence.reference import schedule
 
 TOLERANCE = 1e-13  # float64: products of other row counts may add up in another order, nothing else
@@ -304,3 +305,15 @@ X = torch.zeros(3, 4, 2)
 def test_inputs_that_do_not_fit(arguments: dict[str, Any], kind: type[Exception], said: str) -> None:
     with pytest.raises(kind, match=said):
         scan(GRUCell(5), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("cell", "inputs", "message"),
+    [
+        (LSTMCell(3), [[[1.0, 2.0]]], r"scan: inputs: expected a tensor or a Ragged, got list\. Make a tensor"),
+        (LSTM(3), torch.zeros(1, 2, 3), r"scan: cell: expected a Cell, got LSTM\. Of a layer, pass its cell"),
+    ],
+)
+def test_what_is_no_cell_and_what_is_no_tensor(cell: Any, inputs: Any, message: str, unchecked: None) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        scan(cell, inputs)

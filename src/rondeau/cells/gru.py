@@ -67,7 +67,7 @@ class GRUCell(StandardCell):
         )
         self.recurrent_activation = activations.get(recurrent_activation)
         self.reset_after = reset_after
-        self.state_size = HiddenState(h=units)
+        self.state_size = HiddenState(h=self.units)
 
     @property
     def bias_shape(self) -> tuple[int, ...]:

@@ -73,7 +73,7 @@ class LSTMCell(StandardCell):
         )
         self.recurrent_activation = activations.get(recurrent_activation)
         self.unit_forget_bias = unit_forget_bias
-        self.state_size = LSTMState(h=units, c=units)
+        self.state_size = LSTMState(h=self.units, c=self.units)
 
     def build(self, features: int) -> None:
         super().build(features)

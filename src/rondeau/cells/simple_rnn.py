@@ -53,7 +53,7 @@ class SimpleRNNCell(StandardCell):
             recurrent_dropout,
             seed,
         )
-        self.state_size = HiddenState(h=units)
+        self.state_size = HiddenState(h=self.units)
 
     def step(
         self, x: Float[Tensor, "batch features"], state: HiddenState, context: Context

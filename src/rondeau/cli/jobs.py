@@ -49,14 +49,10 @@ def _go_on(run: RunFolder, settings: Settings, corpus: Corpus) -> None:
     try:
         finished = task.fit(run, settings, corpus, lambda tokens: [view(console, tokens)])
     except NumericsError:
-        Console(stderr=True).print(f"the last good checkpoint is {run.checkpoint}", highlight=False)
+        _say_checkpoint(run, "with other settings, begin anew")
         raise
     except OSError:
-        Console(stderr=True).print(
-            f"the last good checkpoint is {run.checkpoint}; once there is space: rondeau train --resume {run.path}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        _say_checkpoint(run, f"once there is space: rondeau train --resume {run.path}")
         raise
     if not finished:
         _stopped(console, run)
@@ -73,6 +69,11 @@ def _go_on(run: RunFolder, settings: Settings, corpus: Corpus) -> None:
     console.rule()
     minutes = (time.monotonic() - began) / 60
     console.print(f"{minutes:.1f} minutes; report: {run.report}", highlight=False)
+
+
+def _say_checkpoint(run: RunFolder, what_now: str) -> None:
+    place = f"the last good checkpoint is {run.checkpoint}" if run.checkpoint.exists() else "there is no checkpoint yet"
+    Console(stderr=True).print(f"{place}; {what_now}", highlight=False, soft_wrap=True)
 
 
 def _stopped(console: Console, run: RunFolder) -> NoReturn:

@@ -109,7 +109,9 @@ def generate(
     run: Run,
     prompt: Annotated[str, typer.Option(help="Text to go on from.")] = "\n",
     length: Annotated[int, typer.Option(help="Tokens to draw.")] = 400,
-    temperature: Annotated[float, typer.Option(help="Below 1 bolder, above 1 wilder, 0 always the likeliest.")] = 0.8,
+    temperature: Annotated[
+        float, typer.Option(help="Below 1 more careful, above 1 wilder, 0 always the likeliest.")
+    ] = 0.8,
     top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest only.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Draw from the likeliest that reach this probability.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same text.")] = None,

@@ -239,17 +239,3 @@ def _split_by_document(
 
 def _draw(seed: int, name: str) -> bytes:
     return hashlib.blake2b(f"{seed} {name}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
-
-
-def require_length(text_name: str, tokens: int, window: int) -> None:
-    """Raise `DataError` when a text of `tokens` tokens has no room for one window of `window` steps.
-
-    A window needs one token more than it has steps: the last step's target.
-    """
-    if tokens < window + 1:
-        raise DataError(
-            f"the {text_name} text is too short for a window",
-            expected=f"at least {window + 1} tokens (a window of {window} steps and the last one's target)",
-            got=f"{tokens} tokens",
-            fix="Give more text" + (f", or use a window of at most {tokens - 1} steps" if tokens > 1 else ""),
-        )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rondeau.data.text import require_length
+from rondeau.errors import DataError
 from rondeau.sequence import Ragged
 from rondeau.training.data import Batch, Source, shuffled
 
@@ -26,7 +26,11 @@ class TextWindows(Source):
     carries_state = True
 
     def __init__(self, ids: np.ndarray[Any, Any], rows: int, window: int, name: str = "the text") -> None:
-        require_length(name, len(ids), rows)
+        if len(ids) < rows + 1:
+            expected = f"at least {rows + 1} tokens, one to predict in each of {rows} rows"
+            raise DataError(
+                f"{name} is too short", expected=expected, got=len(ids), fix="Give more text, or fewer rows"
+            )
         self.ids = torch.as_tensor(np.asarray(ids, dtype=np.int64))
         self.rows, self.window = rows, window
         targets = len(ids) - 1

@@ -40,7 +40,11 @@ class InputLayer(Layer):
 
 
 def Input(  # Keras's name
-    shape: Any, batch_size: int | None = None, dtype: str | None = None, name: str | None = None
+    shape: Any = None,
+    batch_size: int | None = None,
+    dtype: str | None = None,
+    name: str | None = None,
+    batch_shape: Any = None,
 ) -> SymbolicTensor:
     """A symbolic tensor `(batch_size, *shape)` to build a functional model from, or to begin a `Sequential` with.
 
@@ -49,10 +53,16 @@ def Input(  # Keras's name
         batch_size: default None, any.
         dtype: name of a torch type (default None: as the data comes).
         name: of the input; default 'input_layer', numbered by the model.
+        batch_shape: all sizes, the batch's first; instead of `shape` and `batch_size`.
 
     >>> Input((None, 8)).shape
     (None, None, 8)
     """
+    if (shape is None) == (batch_shape is None) or (batch_shape is not None and batch_size is not None):
+        got = f"shape={shape}, batch_size={batch_size}, batch_shape={batch_shape}"
+        raise ArgumentError("Input", expected="shape, with batch_size or without, or batch_shape alone", got=got)
+    if batch_shape is not None:
+        batch_size, shape = batch_shape[0], tuple(batch_shape[1:])
     layer = InputLayer(tuple(shape) if isinstance(shape, list) else shape, batch_size, dtype, name)
     node = Node(layer, (), {})
     node.outputs = SymbolicTensor(layer.batch_shape, getattr(torch, dtype) if dtype else None, node, None)

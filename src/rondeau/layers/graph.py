@@ -74,6 +74,9 @@ def shape_of(value: Any) -> Any:
         return {name: shape_of(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [shape_of(item) for item in value]
+    if not hasattr(value, "shape"):
+        fix = "Make an array of it first: numpy.asarray(...) or torch.tensor(...)"
+        raise ArgumentError("a layer cannot take this", expected="tensors or arrays", got=repr(value), fix=fix)
     return tuple(value.shape)
 
 

@@ -63,6 +63,9 @@ def scan(
     >>> outputs.shape, state.c.shape
     (torch.Size([2, 5, 4]), torch.Size([2, 4]))
     """
+    if not isinstance(cell, Cell):
+        fix = "Of a layer, pass its cell: scan(layer.cell, ...)"
+        raise ArgumentError("scan: cell", expected="a Cell", got=type(cell).__name__, fix=fix)
     ragged = _as_ragged(inputs, lengths)
     cell.build_for(ragged.values.shape[-1])
     state = begin(cell, state, ragged, where="the initial state")
@@ -72,6 +75,9 @@ def scan(
 
 
 def _as_ragged(inputs: Tensor | Ragged, lengths: Any) -> Ragged:
+    if not isinstance(inputs, (Tensor, Ragged)):
+        fix = "Make a tensor of them: torch.tensor(...), or Ragged.from_rows(...) for rows of unequal length"
+        raise ArgumentError("scan: inputs", expected="a tensor or a Ragged", got=type(inputs).__name__, fix=fix)
     if isinstance(inputs, Ragged):
         if inputs.values.ndim < 2:
             raise ShapeError("scan: ragged inputs", expected="values (steps, features)", got=tuple(inputs.values.shape))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from rondeau.data.corpus import default_corpus, default_corpus_name
-from rondeau.data.text import SEPARATOR, Document, Split, read_text, require_length, split_text
+from rondeau.data.text import SEPARATOR, Document, Split, read_text, split_text
 from rondeau.data.tokenizer import BPETokenizer, CharacterTokenizer
 from rondeau.data.windows import TextWindows
 from rondeau.errors import ArgumentError, CheckpointError, DataError
@@ -89,13 +89,25 @@ def read_corpus(settings: Settings, tokenizer: Tokenizer | None = None) -> Corpu
     if tokenizer is None:
         tokenizer = train_tokenizer(settings, text.train)
     train, validation, test = (tokenizer.encode(part) for part in text)
-    require_length("the training text", len(train), settings.batch_size * 2)
-    for part, ids in (("the validation text", validation), ("the test text", test)):
-        require_length(part, len(ids), VALIDATION_ROWS + 1)
+    window = max(settings.window, 1)
+    _require("training", train, max(settings.batch_size, 1), window, ", or a smaller window or batch size")
+    for part, ids in (("validation", validation), ("test", test)):
+        _require(part, ids, VALIDATION_ROWS, 1, "")
     return Corpus(name, text, tokenizer, (train, validation, test))
 
 
 VALIDATION_ROWS = 16
+
+
+def _require(part: str, ids: Ids, rows: int, window: int, otherwise: str) -> None:
+    """Raise `DataError` for a part of the text that has no window for every row."""
+    if len(ids) < rows * window + 1:
+        raise DataError(
+            f"the {part} text is too short",
+            expected=f"at least {rows * window + 1:,} tokens ({rows} rows of a window of {window}, and the next token)",
+            got=f"{len(ids):,}",
+            fix=f"Give more text{otherwise}",
+        )
 
 
 def train_tokenizer(settings: Settings, text: str) -> Tokenizer:
@@ -132,7 +144,7 @@ def begin(settings: Settings, out: Path, overwrite: bool = False) -> tuple[RunFo
 
 def check(settings: Settings, corpus: Corpus) -> None:
     """Raise `ArgumentError` for settings no run can begin with, before anything is written."""
-    for name in ("epochs", "window", "batch_size"):
+    for name in ("epochs", "window", "batch_size", "layers"):
         if getattr(settings, name) < 1:
             raise ArgumentError(name, expected="1 or more", got=getattr(settings, name))
     for name in ("learning_rate", "clipnorm"):
