@@ -42,7 +42,7 @@ def run(
             state, live = _part(state, 0, n), n
         output, after = cell.step(x, state, *context_at(t, n))
         if t == 0:
-            _check_step(cell, output, after, state, n)
+            check_step(cell, output, after, state, n)
         outputs.append(output)
         state = after
     finished.append(state)
@@ -106,7 +106,7 @@ def _part(state: Any, start: int, end: int) -> Any:
     return map_state(lambda s: s[start:end], state)
 
 
-def _check_step(cell: Cell, output: Any, after: Any, before: Any, rows: int) -> None:
+def check_step(cell: Cell, output: Any, after: Any, before: Any, rows: int) -> None:
     """Once per loop, after the first step: what a user's cell may get wrong."""
     name = type(cell).__name__
     if type(after) is not type(before):

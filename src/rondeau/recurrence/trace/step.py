@@ -1,0 +1,180 @@
+"""A cell's step and its gradient as one graph, traced at two batch sizes to see that only the row axis depends on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rondeau.cells.base import Cell, Context, map_state, state_leaves
+from rondeau.recurrence.ir import Graph, Node, ancestors
+from rondeau.recurrence.trace.forms import Declined, Form
+from rondeau.recurrence.trace.recorder import Recorder, user_line
+
+_PRIMES = (17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a step is given: shapes without the row axis, and what the caller wants gradients of.
+
+    `context`: name -> (per step?, shape, type). `wanted`: of "x" and the names of the context; None: no gradients at all.
+    """
+
+    x: tuple[tuple[int, ...], torch.dtype]
+    states: tuple[tuple[tuple[int, ...], torch.dtype], ...]
+    context: tuple[tuple[str, bool, tuple[int, ...], torch.dtype], ...]
+    dtype: torch.dtype
+    wanted: frozenset[str] | None
+
+
+@dataclass
+class Step:
+    """A traced step. Gradients are keyed by "x", "state.0", a context's name, or "param.0" (the place in `captured`)."""
+
+    graph: Graph
+    output: Node
+    states: list[Node]
+    gradients: dict[str, Node | None]
+    captured: list[Tensor] = field(default_factory=list)
+
+
+def trace(cell: Cell, inputs: Inputs) -> Step:
+    """Raises `Declined` for a step that cannot be compiled, with the line that is to blame where there is one."""
+    taken = _sizes(cell, inputs)
+    first, second = [p for p in _PRIMES if all(n % p for n in taken)][:2]
+    step, again = _trace_at(cell, inputs, first), _trace_at(cell, inputs, second)
+    _check_same(step, again)
+    _check_rows(step)
+    return step
+
+
+def _sizes(cell: Cell, inputs: Inputs) -> set[int]:
+    shapes = [inputs.x[0], *(s for s, _ in inputs.states), *(s for _, _, s, _ in inputs.context)]
+    shapes += [tuple(t.shape) for t in (*cell.parameters(), *cell.buffers())]
+    return {n for shape in shapes for n in shape if n}
+
+
+def _trace_at(cell: Cell, inputs: Inputs, batch: int) -> Step:
+    r = Recorder(batch)
+    r.dtype = inputs.dtype
+    train = inputs.wanted is not None
+    with torch.autocast("cpu", enabled=False), torch.inference_mode(False), torch.set_grad_enabled(train):
+        x = _stand_in(r, "step", "x", batch, *inputs.x, train and "x" in (inputs.wanted or ()))
+        leaves = [
+            _stand_in(r, "state", str(i), batch, shape, dtype, train)
+            for i, (shape, dtype) in enumerate(inputs.states)
+        ]
+        tensors = {
+            name: _stand_in(r, "step" if per_step else "row", name, batch, shape, dtype, name in (inputs.wanted or ()))
+            for name, per_step, shape, dtype in inputs.context
+        }
+        remaining = iter(leaves)
+        state = map_state(lambda _: next(remaining), cell.state_size)
+        context = _context(r, cell, tensors)
+        try:
+            with r:
+                output, after = cell.step(x, state, *context)
+        except Declined:
+            raise
+        except TypeError as error:  # NumPy and others that ask a tensor for its memory
+            if "torch_dispatch" in str(error) or "__torch" in str(error):
+                raise Declined("it reads a tensor's value", user_line()) from error
+            raise
+        from rondeau.recurrence.reference import check_step
+
+        check_step(cell, output, after, state, batch)
+        results = [output, *(t for _, t in state_leaves(after))]
+        forms = [_by_rows(r, t) for t in results]
+        gradients = _differentiate(r, results, x, leaves, tensors, inputs) if train else {}
+    return Step(r.graph, forms[0], forms[1:], gradients, r.captured)
+
+
+def _stand_in(
+    r: Recorder, kind: str, name: str, batch: int, shape: tuple[int, ...], dtype: torch.dtype, wanted: bool
+) -> Tensor:
+    # neither all equal nor large: a step may divide by what it is given, and values must not show in the graph
+    values = torch.rand(batch, *shape, dtype=torch.float64) * 0.5 + 0.25
+    tensor = values.to(dtype) if dtype.is_floating_point else torch.ones(batch, *shape, dtype=dtype)
+    kinds = {torch.bool: "bool"}
+    type = "float" if dtype.is_floating_point else kinds.get(dtype, "int")
+    r.declare(tensor, Form(r.graph.input(kind, name, shape, type), 0))
+    return tensor.requires_grad_(wanted and dtype.is_floating_point)
+
+
+def _context(r: Recorder, cell: Cell, tensors: Mapping[str, Tensor]) -> tuple[Context, ...]:
+    if not cell.takes_context:
+        return ()
+    index = torch.ones((), dtype=torch.int64)
+    r.declare(index, Form(r.graph.input("index", "index", (), "int")))
+    return (Context(cell, dict(tensors), index),)
+
+
+def _by_rows(r: Recorder, tensor: Tensor) -> Node:
+    form = r.form(tensor)
+    if form.merged or form.axis not in (0, None) or (form.axis is None and form.node.op != "const"):
+        raise Declined("its result does not have rows first")
+    node = form.node
+    if node.op == "const":
+        shape = tuple(tensor.shape[1:])
+        return r.graph.make("const", (), shape, node.dtype, node.attrs, rows=False)
+    return node
+
+
+def _differentiate(
+    r: Recorder, results: list[Tensor], x: Tensor, leaves: list[Tensor], tensors: dict[str, Tensor], inputs: Inputs
+) -> dict[str, Node | None]:
+    """The gradients of the results' weighted sum, recorded while torch computes them; weights are the cotangents."""
+    r.backward = True
+    names: list[str] = []
+    sources: list[Tensor] = []
+    for name, tensor in [("x", x), *((f"state.{i}", t) for i, t in enumerate(leaves)), *tensors.items(),
+                         *((f"param.{i}", t) for i, t in enumerate(r.captured))]:  # fmt: skip
+        if tensor.requires_grad:
+            names.append(name)
+            sources.append(tensor)
+    outputs, cotangents = [], []
+    for place, tensor in enumerate(results):
+        kind, name = ("output_cotangent", "0") if place == 0 else ("state_cotangent", str(place - 1))
+        if not tensor.requires_grad:
+            continue
+        g = torch.rand_like(tensor.detach())
+        r.declare(g, Form(r.graph.input(kind, name, tuple(tensor.shape[1:])), 0))
+        outputs.append(tensor)
+        cotangents.append(g)
+    if not outputs or not sources:
+        return dict.fromkeys(names)
+    with r:
+        found = torch.autograd.grad(outputs, sources, cotangents, allow_unused=True)
+    gradients: dict[str, Node | None] = {}
+    for name, gradient in zip(names, found, strict=True):
+        if gradient is None:
+            gradients[name] = None
+        else:
+            gradients[name] = r.form(gradient).node if name.startswith("param.") else _by_rows(r, gradient)
+    return gradients
+
+
+def _check_same(step: Step, again: Step) -> None:
+    a, b = step.graph.nodes, again.graph.nodes
+    same = len(a) == len(b) and all(
+        (x.op, x.shape, x.dtype, x.rows, x.attrs) == (y.op, y.shape, y.dtype, y.rows, y.attrs)
+        and [n.index for n in x.args] == [n.index for n in y.args]
+        for x, y in zip(a, b, strict=False)
+    )
+    if not same:
+        raise Declined("it depends on the batch size, in another way than by its row axis")
+
+
+def _check_rows(step: Step) -> None:
+    """Sums over rows may only end in gradients of parameters."""
+    summed: set[Node] = set()
+    for node in step.graph.nodes:
+        if node.op in ("total", "outer") or any(a in summed for a in node.args):
+            summed.add(node)
+    loop = ancestors([step.output, *step.states, *(g for n, g in step.gradients.items() if g and "param." not in n)])
+    if any(n in summed for n in loop):
+        raise Declined("it mixes rows")
