@@ -1,0 +1,62 @@
+"""Everybody who takes part, one file each. A peer is imported in its own process only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+
+from benchmarks.cases import INFERENCE, STREAMING, TRAINING, Problem
+from benchmarks.formulas import STANDARD
+
+WHOLE = TRAINING, INFERENCE
+ALL = TRAINING, INFERENCE, STREAMING
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Who takes part, as far as can be known without importing it.
+
+    Attributes:
+        name: as it is asked for.
+        title: as it is reported.
+        module: in `benchmarks.peers`; its `make(problem)` returns a `Runner`.
+        needs: top-level modules that must be there.
+        versions: distributions whose versions are reported.
+        environment: what its process starts with.
+        modes, cells: what it can run; no cells means every one.
+        ragged: whether it can run rows of unequal length.
+        patience: seconds it may take to prepare a case, compiling included.
+        compiles: whether taking longer than that leaves it out, rather than being a fault.
+    """
+
+    name: str
+    title: str
+    module: str
+    needs: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    modes: tuple[str, ...] = WHOLE
+    cells: tuple[str, ...] = ()
+    ragged: bool = True
+    patience: float = 600
+    compiles: bool = False
+
+    @property
+    def missing(self) -> list[str]:
+        """The modules it needs and that are not installed."""
+        return [name for name in self.needs if find_spec(name) is None]
+
+    def takes(self, problem: Problem) -> bool:
+        """Whether it can run this at all."""
+        fits = not self.cells or problem.cell in self.cells
+        return fits and problem.mode in self.modes and (self.ragged or not problem.case.ragged)
+
+
+OURS = Peer("rondeau", "Rondeau", "ours", versions=("rondeau", "torch"), modes=ALL)
+REFERENCE = Peer("reference", "float64 reference", "reference")
+SGEMM = Peer("sgemm", "sgemm", "sgemm")
+PEERS = (
+    Peer("torch.nn", "torch.nn", "torch_nn", versions=("torch",), cells=STANDARD, modes=ALL),
+    Peer("loop", "PyTorch loop", "torch_loop", versions=("torch",)),
+)
+EVERYBODY = {peer.name: peer for peer in (OURS, REFERENCE, SGEMM, *PEERS)}
