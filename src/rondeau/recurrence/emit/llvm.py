@@ -58,9 +58,10 @@ def everywhere(text: str, type: str) -> Value:
 
 
 class Module:
-    """Functions and the declarations they need."""
+    """Functions and the declarations they need. `element`: the type of the numbers they compute with, float or double."""
 
-    def __init__(self) -> None:
+    def __init__(self, element: str = "float") -> None:
+        self.element = element
         self.declarations: dict[str, str] = {}
         self.functions: dict[str, Function] = {}
 
@@ -95,13 +96,14 @@ class Function:
         signature = ", ".join(f"{a.type}{hint if a.type == PTR else ''} {a}" for a in self.arguments)
         linkage = "" if exported else "internal "
         self.header = f"define {linkage}{result} @{name}({signature}) {attributes} {{"
-        self.lines: list[str] = ["entry:"]
+        self.lines: list[str] = []
+        self.rooms: list[str] = []
         self.block = "entry"
         self._count = 0
         module.functions[name] = self
 
     def text(self) -> str:
-        return "\n".join([self.header, *self.lines, "}"])
+        return "\n".join([self.header, "entry:", *self.rooms, *self.lines, "}"])
 
     # -- naming
 
@@ -226,9 +228,11 @@ class Function:
         self.module.declare(name, VOID, [value.type, PTR, I32, mask.type])
         self.call(name, VOID, value, pointer, integer(_alignment(value.type), I32), mask)
 
-    def allocate(self, type: str, count: int = 1) -> Value:
-        """Room on the stack; call it in the entry block only."""
-        return self.emit(PTR, f"alloca {type}, i64 {count}, align 64")
+    def allocate(self, type: str) -> Value:
+        """Room for one `type` on the stack, made once at the function's entry; LLVM turns it into a register."""
+        room = self.fresh(PTR)
+        self.rooms.append(f"  {room} = alloca {type}, align 64")
+        return room
 
     # -- control
 

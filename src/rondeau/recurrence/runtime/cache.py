@@ -98,12 +98,16 @@ def _surroundings() -> tuple[object, ...]:
     """What decides about the code besides its key: who writes the text, who compiles it, and the machine."""
     import llvmlite
 
-    sources = hashlib.sha256()
-    package = Path(__file__).parents[1]
+    return importlib.metadata.version("rondeau"), _sources(Path(__file__).parents[1]), llvmlite.__version__, host()
+
+
+def _sources(package: Path) -> str:
+    """A digest of every source file in `package`, so that a kernel of an older emitter is never found."""
+    result = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
         contents = path.read_bytes()
-        sources.update(f"{path.relative_to(package).as_posix()} {len(contents)}\n".encode() + contents)
-    return importlib.metadata.version("rondeau"), sources.hexdigest(), llvmlite.__version__, host()
+        result.update(f"{path.relative_to(package).as_posix()} {len(contents)}\n".encode() + contents)
+    return result.hexdigest()
 
 
 def _read(path: Path, digest: bytes) -> bytes | None:

@@ -1,0 +1,182 @@
+"""Matrix products inside the loop: rows of a dense operand by packed weights, blocked for registers and the first cache.
+
+Weights lie packed in panels of `width` columns: panel by panel, each row of a panel next to the one before it, missing
+columns zero. The result's rows have room for whole panels. What one row computes does not depend on which rows stand
+beside it: every element is the same chain of fused multiply-adds over k.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rondeau.recurrence.emit.llvm import BOOL, I64, PTR, Function, Module, Value, integer, number, vector_of
+from rondeau.recurrence.runtime.target import Target
+
+_PANEL_BYTES = 16384  # of a panel, kept in the first cache while all rows pass over it
+_UNROLL = 4
+
+
+@dataclass(frozen=True)
+class Blocking:
+    """`rows` x `vectors` accumulators of `lanes` elements; a panel has `width` columns."""
+
+    element: str
+    lanes: int
+    rows: int
+    vectors: int = 2
+
+    @property
+    def width(self) -> int:
+        return self.lanes * self.vectors
+
+    @property
+    def bytes(self) -> int:
+        return 4 if self.element == "float" else 8
+
+
+def blocking(target: Target, element: str) -> Blocking:
+    """All accumulators, the weights and one broadcast have to fit the registers."""
+    lanes = target.vector_bytes // (4 if element == "float" else 8)
+    return Blocking(element, lanes, rows=8 if target.registers >= 32 else 6)
+
+
+def define_product(module: Module, blocks: Blocking) -> str:
+    """`product(n, k, A, lda, W, panels, C, ldc, add)`: C (n, columns) = A (n, k) W, or += where `add`. Its name."""
+    name = "product"
+    if name in module.functions:
+        return name
+    kernels = [_kernel(module, blocks, rows) for rows in range(1, blocks.rows + 1)]
+    kinds = [("n", I64), ("k", I64), ("a", PTR), ("lda", I64), ("w", PTR), ("panels", I64), ("c", PTR), ("ldc", I64)]
+    f = Function(module, name, [*kinds, ("add", BOOL)], attributes="noinline")
+    n, k, a, lda, w, panels, c, ldc, add = f.arguments
+    element, rows = blocks.element, blocks.rows
+    depth = max(_UNROLL, _PANEL_BYTES // (blocks.width * blocks.bytes))
+    count = f.binary("sdiv", f.add(n, integer(rows - 1)), integer(rows))
+    # n may be 0 when all rows of a part have ended; the division below must not be by zero
+    safe = f.select(f.compare("sgt", count, integer(0)), count, integer(1))
+    small, more = f.binary("sdiv", n, safe), f.binary("srem", n, safe)
+
+    def panel(p: Value) -> None:
+        columns = f.offset(c, f.mul(p, integer(blocks.width)), element)
+        weights = f.offset(w, f.mul(p, f.mul(k, integer(blocks.width))), element)
+
+        def part(k0: Value) -> None:
+            left = f.sub(k, k0)
+            deep = f.select(f.compare("slt", left, integer(depth)), left, integer(depth))
+            onto = f.binary("or", f.compare("sgt", k0, integer(0)), add)
+            place = f.offset(weights, f.mul(k0, integer(blocks.width)), element)
+
+            def block(i: Value, first: Value) -> list[Value]:
+                height = f.add(small, f.cast("zext", f.compare("slt", i, more), I64))
+                source = f.offset(a, f.add(f.mul(first, lda), k0), element)
+                target = f.offset(columns, f.mul(first, ldc), element)
+                _choose(f, height, kernels, [deep, source, lda, place, target, ldc, onto])
+                return [f.add(first, height)]
+
+            f.loop(integer(0), count, block, carried=[integer(0)])
+
+        f.loop(integer(0), k, part, step=depth)
+
+    f.loop(integer(0), panels, panel)
+    f.ret()
+    return name
+
+
+def _choose(f: Function, height: Value, kernels: list[str], arguments: list[Value]) -> None:
+    labels = [f.label("rows") for _ in kernels]
+    after = f.label("done")
+    cases = " ".join(f"i64 {i + 1}, label %{label}" for i, label in enumerate(labels[:-1]))
+    f.write(f"switch i64 {height}, label %{labels[-1]} [ {cases} ]")
+    for name, label in zip(kernels, labels, strict=True):
+        f.begin(label)
+        f.call(name, "void", *arguments)
+        f.branch(after)
+    f.begin(after)
+
+
+def _kernel(module: Module, blocks: Blocking, rows: int) -> str:
+    """`rows` rows of one panel, over k: everything in registers."""
+    name = f"product_rows{rows}"
+    kinds = [("k", I64), ("a", PTR), ("lda", I64), ("w", PTR), ("c", PTR), ("ldc", I64), ("add", BOOL)]
+    f = Function(module, name, kinds, attributes="noinline", noalias=True)
+    k, a, lda, w, c, ldc, add = f.arguments
+    type = vector_of(blocks.element, blocks.lanes)
+    element = blocks.element
+    sources = [f.offset(a, f.mul(lda, integer(r)), element) for r in range(rows)]
+    targets = [
+        f.offset(c, f.add(f.mul(ldc, integer(r)), integer(v * blocks.lanes)), element)
+        for r in range(rows)
+        for v in range(blocks.vectors)
+    ]
+    fresh, onto, start = f.label("fresh"), f.label("onto"), f.label("start")
+    f.branch_if(add, onto, fresh)
+    f.begin(fresh)
+    f.branch(start)
+    f.begin(onto)
+    loaded = [f.load(type, t) for t in targets]
+    f.branch(start)
+    f.begin(start)
+    zero = number(0.0, type)
+    totals = [f.emit(type, f"phi {type} [ {zero}, %{fresh} ], [ {x}, %{onto} ]") for x in loaded]
+
+    def step(i: Value, *sums: Value) -> list[Value]:
+        return _multiply(f, blocks, i, sources, w, list(sums))
+
+    def steps(i: Value, *sums: Value) -> list[Value]:
+        current = list(sums)
+        for u in range(_UNROLL):
+            current = _multiply(f, blocks, f.add(i, integer(u)), sources, w, current)
+        return current
+
+    whole = f.binary("and", k, integer(-_UNROLL))
+    totals = f.loop(integer(0), whole, steps, step=_UNROLL, carried=totals)
+    totals = f.loop(whole, k, step, carried=totals)
+    for t, x in zip(targets, totals, strict=True):
+        f.store(x, t)
+    f.ret()
+    return name
+
+
+def _multiply(
+    f: Function, blocks: Blocking, i: Value, sources: list[Value], w: Value, sums: list[Value]
+) -> list[Value]:
+    type = vector_of(blocks.element, blocks.lanes)
+    row = f.offset(w, f.mul(i, integer(blocks.width)), blocks.element)
+    weights = [f.load(type, f.offset(row, integer(v * blocks.lanes), blocks.element)) for v in range(blocks.vectors)]
+    results = []
+    for r, source in enumerate(sources):
+        x = f.splat(f.load(blocks.element, f.offset(source, i, blocks.element)), blocks.lanes)
+        for v, weight in enumerate(weights):
+            results.append(f.fma(x, weight, sums[r * blocks.vectors + v]))
+    return results
+
+
+def define_packing(module: Module, blocks: Blocking) -> str:
+    """`pack(begin, end, arguments)`: panels begin..end-1 of W. Arguments: W, stride of k, of columns, K, columns, target."""
+    f = Function(module, "pack", [("begin", I64), ("end", I64), ("arguments", PTR)], exported=True)
+    begin, end, arguments = f.arguments
+    w_, sk, sn, k, columns, to_ = (f.load(I64, f.offset(arguments, integer(i), I64)) for i in range(6))
+    w, to = f.emit(PTR, f"inttoptr i64 {w_} to ptr"), f.emit(PTR, f"inttoptr i64 {to_} to ptr")
+    element, width = blocks.element, blocks.width
+
+    def panel(p: Value) -> None:
+        target = f.offset(to, f.mul(p, f.mul(k, integer(width))), element)
+        first = f.mul(p, integer(width))
+
+        def column(j: Value) -> None:
+            n = f.add(first, j)
+            inside = f.compare("slt", n, columns)
+            source = f.offset(w, f.mul(f.select(inside, n, integer(0)), sn), element)
+
+            def down(i: Value) -> None:
+                x = f.load(element, f.offset(source, f.mul(i, sk), element))
+                x = f.select(inside, x, number(0.0, element))
+                f.store(x, f.offset(target, f.add(f.mul(i, integer(width)), j), element))
+
+            f.loop(integer(0), k, down)
+
+        f.loop(integer(0), integer(width), column)
+
+    f.loop(begin, end, panel)
+    f.ret()
+    return "pack"

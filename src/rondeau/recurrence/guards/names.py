@@ -1,0 +1,102 @@
+"""What a function's code can read beyond its arguments: global names, attributes, imports."""
+
+from __future__ import annotations
+
+import dis
+from functools import lru_cache
+from types import CodeType
+from typing import Any, NamedTuple
+
+
+class Names(NamedTuple):
+    """Of one code object and all that are nested in it.
+
+    Attributes:
+        chains: a global's name and the attributes read straight from it: `math.pi` gives ("math", "pi").
+        attributes: every name that may stand behind a dot, those in strings included ("scale" in getattr(x, "scale")).
+        imports: (name, level) of every import statement.
+        dynamic: whether attributes are read by names that the code does not spell out.
+    """
+
+    chains: frozenset[tuple[str, ...]]
+    attributes: frozenset[str]
+    imports: frozenset[tuple[str, int]]
+    dynamic: bool
+
+
+_GLOBAL = {"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"}
+_ATTRIBUTE = {"LOAD_ATTR", "LOAD_METHOD"}
+_NOTHING = {"PUSH_NULL", "CACHE", "EXTENDED_ARG", "NOP"}
+_BY_NAME = {"getattr", "hasattr", "setattr", "delattr"}
+_WHOLE = {"vars", "dir"}
+_REFLECTION = {"__dict__", "__getattribute__", "__getattr__", "__slots__"}
+
+
+@lru_cache(maxsize=4096)
+def names_of(code: CodeType, context: str | None = None) -> Names:
+    """The names in `code`. `context`: the variable that holds the step's context, which is not guarded."""
+    instructions = [i for i in dis.get_instructions(code) if i.opname not in _NOTHING]
+    if any(i.opname.startswith("STORE") and i.argval == context for i in instructions):
+        context = None
+    chains: list[list[str]] = []
+    attributes: set[str] = set()
+    imports: set[tuple[str, int]] = set()
+    dynamic, chained = False, False
+    for place, (name, opcode, argument) in enumerate((i.opname, i.opcode, i.argval) for i in instructions):
+        if name in _GLOBAL:
+            chains.append([argument])
+            dynamic = dynamic or _reads_unknown(argument, instructions[place + 1 :], context)
+        elif name == "IMPORT_NAME":
+            level = instructions[place - 2].argval
+            imports.add((argument, level if isinstance(level, int) else 0))
+        elif opcode in dis.hasname:
+            attributes.add(argument)
+            if chained and name in _ATTRIBUTE:
+                chains[-1].append(argument)
+        dynamic = dynamic or name == "MATCH_CLASS"  # reads what the class's __match_args__ name
+        chained = name == "LOAD_GLOBAL" or (chained and name in _ATTRIBUTE)
+    nested = [names_of(c, context) for c in code.co_consts if isinstance(c, CodeType)]
+    attributes.update(*map(_words, code.co_consts), *(n.attributes for n in nested))
+    return Names(
+        frozenset(map(tuple, chains)).union(*(n.chains for n in nested)),
+        frozenset(attributes),
+        frozenset(imports).union(*(n.imports for n in nested)),
+        dynamic or bool(attributes & _REFLECTION) or any(n.dynamic for n in nested),
+    )
+
+
+def _words(constant: Any) -> set[str]:
+    """Names a constant may give to getattr, attrgetter ("a.b") or a class pattern."""
+    if isinstance(constant, str):
+        parts = constant.split(".")
+        return set(parts) if all(map(str.isidentifier, parts)) else set()
+    if isinstance(constant, (tuple, frozenset)):
+        return {word for part in constant for word in _words(part)}
+    return set()
+
+
+def _reads_unknown(function: str, following: list[dis.Instruction], context: str | None) -> bool:
+    """Whether the call of `function` (getattr, say) that begins here reads attributes whose names are not written out.
+
+    Understood are `getattr(a.b, "name")` and anything asked of the context; all else counts as unknown.
+    """
+    if function in _WHOLE:
+        return not _is_variable(following, context)
+    if function not in _BY_NAME:
+        return False
+    if _is_variable(following, context):
+        return False
+    for i in following:
+        if i.opname in _ATTRIBUTE or i.opname.startswith(("LOAD_FAST", "LOAD_DEREF", "LOAD_GLOBAL")):
+            if isinstance(i.argval, tuple):  # two variables at once: the second is the name
+                return True
+            continue
+        return not (i.opname == "LOAD_CONST" and isinstance(i.argval, str))
+    return True
+
+
+def _is_variable(following: list[dis.Instruction], name: str | None) -> bool:
+    if not following or name is None or not following[0].opname.startswith(("LOAD_FAST", "LOAD_DEREF")):
+        return False
+    loaded = following[0].argval
+    return bool((loaded[0] if isinstance(loaded, tuple) else loaded) == name)

@@ -1,0 +1,213 @@
+"""A traced step's loops: forward for inference, forward for training, backward. Each is planned and compiled when first used."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from rondeau.recurrence.emit.kernel import Kernel, Layout, lay_out
+from rondeau.recurrence.emit.llvm import Module
+from rondeau.recurrence.emit.product import Blocking, blocking, define_packing
+from rondeau.recurrence.ir import Node
+from rondeau.recurrence.plan.program import Place, Program, Result
+from rondeau.recurrence.plan.split import Split, split
+from rondeau.recurrence.rows import Dealt
+from rondeau.recurrence.runtime import cache, threads
+from rondeau.recurrence.runtime.target import host
+from rondeau.recurrence.trace.step import Step
+
+OUTPUT = Place("token", "output")
+_ELEMENTS = {torch.float32: "float", torch.float64: "double"}
+
+
+class Loops:
+    """What belongs to one traced step, for one type of number."""
+
+    def __init__(self, step: Step, dtype: torch.dtype) -> None:
+        self.step, self.dtype = step, dtype
+        self.split: Split = split(step)
+        self.blocks: Blocking = blocking(host(), _ELEMENTS[dtype])
+        self.states = [s.size for s in step.states]
+        self.inputs = {n.attrs: n for n in step.graph.nodes if n.op == "input"}
+
+    @cached_property
+    def inference(self) -> Loop:
+        return Loop(self, self._results(), backward=False)
+
+    @cached_property
+    def training(self) -> Loop:
+        keep = [Result(n, kept_place(n)) for n in self.split.kept if n is not self.step.output]
+        return Loop(self, [*self._results(), *keep], backward=False)
+
+    def _results(self) -> list[Result]:
+        states = [Result(node, Place("state", str(i))) for i, node in enumerate(self.step.states)]
+        return [Result(self.step.output, OUTPUT), *states]
+
+    @cached_property
+    def backward(self) -> Loop:
+        found = self.split
+        results = []
+        for i, node in enumerate(found.state_gradients):
+            zero = self.step.graph.make("const", (), self.step.states[i].shape, "float", ("0.0",), rows=False)
+            results.append(Result(zero if node is None else node, Place("state", str(i))))
+        results += [Result(n, kept_place(n)) for n in found.inside]
+        results += [Result(t.args[0], Place("total", f"t{t.index}")) for t in found.totals]
+        results += [Result(n, Place("row_total", name)) for name, n in found.row_totals.items()]
+        results += [Result(n, Place("token", f"direct.{name}")) for name, n in found.direct.items()]
+        return Loop(self, results, backward=True)
+
+
+def kept_place(node: Node) -> Place:
+    return Place("token", f"k{node.index}")
+
+
+class Loop:
+    """One compiled loop: its program, where it expects what, and its code."""
+
+    def __init__(self, loops: Loops, results: list[Result], backward: bool) -> None:
+        self.loops, self.is_backward = loops, backward
+        self.program = Program(results, self._leaves(backward))
+        self._more_leaves()
+        self.weights = {n.args[1]: Kernel.weight_place(n.args[1]) for n in self.program.inner if n.op == "product"}
+        self.sizes: dict[Place, int] = {}
+        self.elements: dict[Place, str] = {}
+        for node, place in (*self.program.leaves.items(), *self.program.stored.items()):
+            self.sizes[place] = node.size
+            if node.op == "input" and node.dtype != "float":
+                self.elements[place] = "i8" if node.dtype == "bool" else "i64"
+        for result in results:
+            self.sizes[result.place] = result.node.size
+        for weight, place in self.weights.items():
+            self.sizes[place] = weight.size
+        self.sizes = {p: n for p, n in self.sizes.items() if p.kind not in ("state", "index")}
+        self.layout: Layout = lay_out(self.program, self.sizes, loops.states, loops.blocks)
+        self.macs = sum(w.size for w in self.weights)
+        self.pointwise = sum(n.size for n in self.program.inner)
+
+    def _leaves(self, backward: bool) -> dict[Node, Place]:
+        split, step = self.loops.split, self.loops.step
+        leaves: dict[Node, Place] = {}
+        for node in step.graph.nodes:
+            if node.op != "input":
+                continue
+            kind, name = node.attrs
+            if kind in ("step", "output_cotangent"):
+                leaves[node] = Place("token", f"n{node.index}")
+            elif kind == "row":
+                leaves[node] = Place("row", f"n{node.index}")
+            elif kind == "index":
+                leaves[node] = Place("index", "index")
+            elif kind == ("state_cotangent" if backward else "state"):
+                leaves[node] = Place("state", name)
+        leaves.update({n: Place("token", f"n{n.index}") for n in split.before})
+        leaves.update({n: Place("row", f"n{n.index}") for n in split.rows_before})
+        if backward:
+            leaves.update({n: OUTPUT if n is step.output else kept_place(n) for n in split.kept})
+        return leaves
+
+    def _more_leaves(self) -> None:
+        """Values without rows, and only what this loop reads."""
+        read = {a for n in self.program.inner for a in (n.args[:1] if n.op == "product" else n.args)}
+        read |= {r.node for r in self.program.results}
+        self.program.leaves = {n: p for n, p in self.program.leaves.items() if n in read}
+        for node in read:
+            if not node.rows and node.op != "const":
+                self.program.leaves[node] = Place("param", f"n{node.index}")
+
+    @property
+    def text(self) -> str:
+        """Everything the code depends on."""
+        nodes = "\n".join(map(repr, self.program.nodes))
+        results = [(r.node.index, r.place.kind, r.place.name) for r in self.program.results]
+        leaves = sorted((n.index, p.kind, p.name) for n, p in self.program.leaves.items())
+        return f"{self.loops.blocks} {self.is_backward} {self.loops.states}\n{nodes}\n{results}\n{leaves}"
+
+    def llvm(self) -> str:
+        module = Module(self.loops.blocks.element)
+        Kernel(
+            module, self.program, self.layout, self.sizes, self.loops.states, self.loops.blocks, self.is_backward, self.elements
+        )
+        return module.text()
+
+    @cached_property
+    def code(self) -> cache.Code:
+        return cache.kernel(self.text, self.llvm, ["loop"])
+
+    def run(
+        self,
+        dealt: Dealt,
+        tensors: Mapping[Place, Tensor],
+        weights: Mapping[Node, Tensor],
+        initial: Iterable[Tensor],
+        final: Iterable[Tensor],
+    ) -> Tensor:
+        """The loop over all rows; returns the sums over everything, `(total,)`."""
+        layout, blocks = self.layout, self.loops.blocks
+        dtype = self.loops.dtype
+        scratch = torch.empty(dealt.parts * dealt.most * layout.row + 16, dtype=dtype)
+        totals = torch.zeros(dealt.parts, layout.total, dtype=dtype)
+        kept: list[Tensor] = [scratch, totals]
+        words = (ctypes.c_int64 * len(layout.slots))()
+        table = dealt.table.data_ptr()
+        values: dict[object, int] = {
+            "parts": table,
+            "tokens": table + 8 * dealt.places[0],
+            "lengths": table + 8 * dealt.places[1],
+            "ids": table + 8 * dealt.places[2],
+            "direction": dealt.direction,
+            "scratch": (scratch.data_ptr() + 63) // 64 * 64,
+            "most": dealt.most,
+            "totals": totals.data_ptr(),
+        }
+        for i, tensor in enumerate(initial):
+            values[f"initial{i}"] = tensor.data_ptr()
+        for i, tensor in enumerate(final):
+            values[f"final{i}"] = tensor.data_ptr()
+        for node, place in self.weights.items():
+            packed = pack(weights[node], blocks)
+            kept.append(packed)
+            values[place] = packed.data_ptr()
+        for place, tensor in tensors.items():
+            values[place] = tensor.data_ptr()
+        for name, slot in layout.slots.items():
+            words[slot] = values[name]
+        threads.run(self.code.address("loop"), ctypes.addressof(words), dealt.parts)
+        return totals.sum(0) if dealt.parts > 1 else totals[0]
+
+
+def pack(weight: Tensor, blocks: Blocking) -> Tensor:
+    """A weight (k, columns) of any strides in the order in which products read it."""
+    k, columns = weight.shape
+    panels = -(-columns // blocks.width)
+    packed = torch.empty(panels * k * blocks.width, dtype=weight.dtype)
+    words = (ctypes.c_int64 * 6)(weight.data_ptr(), *weight.stride(), k, columns, packed.data_ptr())
+    parts = panels if packed.numel() > 1 << 15 else 1
+    code = _packing(blocks)
+    if parts == 1:
+        _direct(code.address("pack"))(0, panels, ctypes.addressof(words))
+    else:
+        threads.run(code.address("pack"), ctypes.addressof(words), panels)
+    return packed
+
+
+_PACKING: dict[Blocking, cache.Code] = {}
+
+
+def _packing(blocks: Blocking) -> cache.Code:
+    if blocks not in _PACKING:
+
+        def text() -> str:
+            module = Module(blocks.element)
+            define_packing(module, blocks)
+            return module.text()
+
+        _PACKING[blocks] = cache.kernel(f"pack {blocks}", text, ["pack"])
+    return _PACKING[blocks]
+
+
+def _direct(address: int) -> object:
+    return ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)(address)

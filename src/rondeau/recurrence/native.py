@@ -1,0 +1,242 @@
+"""A scan on compiled loops: what torch does before and after them, and its place in autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rondeau.recurrence.ir import Node
+from rondeau.recurrence.loops import OUTPUT, Loop, Loops, kept_place
+from rondeau.recurrence.plan.program import Place
+from rondeau.recurrence.replay import Replay
+from rondeau.recurrence.rows import Dealt, deal, parts_for
+
+
+@dataclass
+class Call:
+    """One scan: its loops, rows, and the names of the tensors that come with it, in their order."""
+
+    loops: Loops
+    lengths: Tensor
+    reverse: bool
+    names: tuple[str, ...]
+
+    def dealt(self, loop: Loop) -> Dealt:
+        return deal(self.lengths, self.reverse, parts_for(len(self.lengths), loop.macs, loop.pointwise))
+
+    def node(self, name: str) -> Node | None:
+        """The input a name stands for; None where the step does not read it."""
+        kind, _, place = name.partition(".")
+        inputs = self.loops.inputs
+        if kind in ("state", "param"):
+            return inputs.get((kind, place))
+        key = "x" if name == "x" else place
+        return inputs.get(("step", key)) or inputs.get(("row", key))
+
+
+def forward(call: Call, tensors: Sequence[Tensor], train: bool) -> tuple[Tensor, list[Tensor], dict[Place, Tensor]]:
+    """Outputs `(tokens, size)`, final states `(batch, ...)`, and what was kept for the backward loop."""
+    loops = call.loops
+    loop = loops.training if train else loops.inference
+    given = dict(zip(call.names, tensors, strict=True))
+    tokens, batch = int(call.lengths.sum()), len(call.lengths)
+    values = _values(call, given, tokens)
+    step = loops.step
+    output = torch.empty(tokens, step.output.size, dtype=loops.dtype)
+    final = [torch.empty(batch, *s.shape, dtype=loops.dtype) for s in step.states]
+    kept = {
+        kept_place(n): torch.empty(tokens, n.size, dtype=loops.dtype) for n in loops.split.kept if train and n is not step.output
+    }
+    places = {OUTPUT: output, **kept, **_read(loop, values)}
+    weights = {w: values.whole(w) for w in loop.weights}
+    initial = [_plain(given[f"state.{i}"]) for i in range(len(step.states))]
+    loop.run(call.dealt(loop), places, weights, initial, final)
+    return output, final, kept
+
+
+def backward(
+    call: Call,
+    tensors: Sequence[Tensor],
+    output: Tensor,
+    kept: Mapping[Place, Tensor],
+    grad_output: Tensor | None,
+    grad_final: Sequence[Tensor | None],
+    needed: Sequence[bool],
+) -> list[Tensor | None]:
+    """The gradient of each of the tensors that is needed."""
+    loops, step = call.loops, call.loops.step
+    loop, found = loops.backward, loops.split
+    given = dict(zip(call.names, tensors, strict=True))
+    tokens, batch = len(output), len(call.lengths)
+    values = _values(call, given, tokens)
+    for node in found.kept:
+        values.per_step[node] = (output if node is step.output else kept[kept_place(node)]).view(tokens, *node.shape)
+    cotangent = loops.inputs.get(("output_cotangent", "0"))
+    if cotangent is not None:
+        zero = torch.zeros(tokens, cotangent.size, dtype=loops.dtype) if grad_output is None else grad_output
+        values.per_step[cotangent] = _plain(zero)
+    places = _read(loop, values)
+    inside = {n: torch.empty(tokens, n.size, dtype=loops.dtype) for n in found.inside}
+    direct = {k: torch.empty(tokens, n.size, dtype=loops.dtype) for k, n in found.direct.items()}
+    row_totals = {k: torch.zeros(batch, n.size, dtype=loops.dtype) for k, n in found.row_totals.items()}
+    places |= {kept_place(n): t for n, t in inside.items()}
+    places |= {Place("token", f"direct.{k}"): t for k, t in direct.items()}
+    places |= {Place("row_total", k): t for k, t in row_totals.items()}
+    initial = [
+        torch.zeros(batch, *s.shape, dtype=loops.dtype) if g is None else _plain(g)
+        for s, g in zip(step.states, grad_final, strict=True)
+    ]
+    final = [torch.empty_like(t) for t in initial]
+    weights = {w: values.whole(w) for w in loop.weights}
+    sums = loop.run(call.dealt(loop), places, weights, initial, final)
+    for n, t in inside.items():
+        values.per_step[n] = t.view(tokens, *n.shape)
+    for total in found.totals:
+        start = loop.layout.totals[Place("total", f"t{total.index}")]
+        values.alone[total] = sums[start : start + total.size].view(total.shape)
+    results: list[Tensor | None] = []
+    for name, need in zip(call.names, needed, strict=True):
+        results.append(_gradient(call, name, values, final, direct, row_totals) if need else None)
+    return results
+
+
+def _gradient(
+    call: Call,
+    name: str,
+    values: Values,
+    final: list[Tensor],
+    direct: Mapping[str, Tensor],
+    row_totals: Mapping[str, Tensor],
+) -> Tensor | None:
+    found = call.loops.split
+    kind, _, place = name.partition(".")
+    if kind == "state":
+        node = found.state_gradients[int(place)]
+        return None if node is None else final[int(place)]
+    key = place if kind == "context" else name
+    if key in direct:
+        return direct[key].view(-1, *found.direct[key].shape)
+    if key in row_totals:
+        return row_totals[key].view(-1, *found.row_totals[key].shape)
+    after = found.after.get(key)
+    if after is None:
+        return None
+    if kind != "context":
+        return values.whole(after) if kind == "param" else values.steps(after)
+    each = values.steps(after)
+    source = call.node(name)
+    if source is not None and source.attrs[0] == "row":
+        sums = each.new_zeros(len(call.lengths), *each.shape[1:])
+        return sums.index_add_(0, values.owners, each)
+    return each
+
+
+class Values:
+    """Nodes that torch computes: for all steps, once per row, or without rows."""
+
+    def __init__(self, lengths: Tensor, tokens: int, dtype: torch.dtype) -> None:
+        self.lengths, self.tokens, self.dtype = lengths, tokens, dtype
+        self.per_step: dict[Node, Tensor] = {}
+        self.per_row: dict[Node, Tensor] = {}
+        self.alone: dict[Node, Tensor] = {}
+        self._owners: Tensor | None = None
+
+    @property
+    def owners(self) -> Tensor:
+        """For each step the row it belongs to."""
+        if self._owners is None:
+            self._owners = torch.repeat_interleave(torch.arange(len(self.lengths)), self.lengths)
+        return self._owners
+
+    def whole(self, node: Node) -> Tensor:
+        if node not in self.alone:
+            known = {**self.per_step, **self.alone}
+            for row, tensor in self.per_row.items():
+                if row not in known and _uses(node, row):
+                    known[row] = tensor[self.owners]
+            replay = Replay(known, self.tokens, self.dtype)
+            self.alone[node] = replay(node)
+            self.alone.update({n: t for n, t in replay.known.items() if not n.rows})
+        return self.alone[node]
+
+    def steps(self, node: Node) -> Tensor:
+        if node not in self.per_step:
+            known = {**self.per_step, **self.alone}
+            for row, tensor in self.per_row.items():
+                if row not in known and _uses(node, row):
+                    known[row] = tensor[self.owners]
+            replay = Replay(known, self.tokens, self.dtype)
+            self.per_step[node] = replay(node)
+        return self.per_step[node]
+
+    def rows(self, node: Node) -> Tensor:
+        if node not in self.per_row:
+            self.per_row[node] = Replay({**self.per_row, **self.alone}, len(self.lengths), self.dtype)(node)
+        return self.per_row[node]
+
+
+def _uses(node: Node, row: Node) -> bool:
+    from rondeau.recurrence.ir import ancestors
+
+    return row in ancestors([node])
+
+
+def _values(call: Call, given: Mapping[str, Tensor], tokens: int) -> Values:
+    values = Values(call.lengths, tokens, call.loops.dtype)
+    for name, tensor in given.items():
+        node = call.node(name)
+        if node is None:
+            continue
+        kind = node.attrs[0]
+        if kind == "param":
+            values.alone[node] = tensor
+        elif kind == "step":
+            values.per_step[node] = _plain(tensor)
+        elif kind == "row":
+            values.per_row[node] = _plain(tensor)
+    return values
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.detach().contiguous()
+
+
+def _read(loop: Loop, values: Values) -> dict[Place, Tensor]:
+    """What the loop reads and does not carry: computed now, contiguous."""
+    found: dict[Place, Tensor] = {}
+    for node, place in loop.program.leaves.items():
+        if place.kind == "token":
+            found[place] = _plain(values.steps(node))
+        elif place.kind == "row":
+            found[place] = _plain(values.rows(node))
+        elif place.kind == "param":
+            found[place] = _plain(values.whole(node))
+    return found
+
+
+class Scan(torch.autograd.Function):
+    """The scan in autograd."""
+
+    @staticmethod
+    def forward(ctx: Any, call: Call, *tensors: Tensor) -> tuple[Tensor, ...]:
+        output, final, kept = forward(call, tensors, train=True)
+        ctx.call, ctx.places = call, list(kept)
+        ctx.save_for_backward(*tensors, output, *kept.values())
+        ctx.set_materialize_grads(False)
+        return (output, *final)
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor | None, *grad_final: Tensor | None) -> tuple[Any, ...]:
+        call = ctx.call
+        count = len(call.names)
+        saved = ctx.saved_tensors
+        kept = dict(zip(ctx.places, saved[count + 1 :], strict=True))
+        with torch.no_grad():
+            gradients = backward(
+                call, saved[:count], saved[count], kept, grad_output, grad_final, ctx.needs_input_grad[1:]
+            )
+        return (None, *gradients)

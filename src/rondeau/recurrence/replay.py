@@ -1,0 +1,126 @@
+"""What a graph means, in PyTorch: nodes evaluated for many rows or steps at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rondeau.recurrence.ir import Node, strides_of, value_of
+
+F = torch.nn.functional
+POINTWISE: dict[str, Callable[..., Any]] = {
+    "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "neg": torch.neg, "abs": torch.abs,
+    "sign": torch.sign, "reciprocal": torch.reciprocal, "maximum": torch.maximum, "minimum": torch.minimum,
+    "floor": torch.floor, "ceil": torch.ceil, "round": torch.round, "trunc": torch.trunc, "fmod": torch.fmod,
+    "remainder": torch.remainder, "exp": torch.exp, "expm1": torch.expm1, "log": torch.log, "log1p": torch.log1p,
+    "sqrt": torch.sqrt, "rsqrt": torch.rsqrt, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "softplus": F.softplus,
+    "log_sigmoid": F.logsigmoid, "erf": torch.erf, "sin": torch.sin, "cos": torch.cos, "pow": torch.pow,
+    "lt": torch.lt, "le": torch.le, "gt": torch.gt, "ge": torch.ge, "eq": torch.eq, "ne": torch.ne,
+    "and": torch.logical_and, "or": torch.logical_or, "not": torch.logical_not, "xor": torch.logical_xor,
+    "where": torch.where,
+}  # fmt: skip
+_REDUCE: dict[str, Callable[..., Tensor]] = {"sum": torch.sum, "max": torch.amax, "min": torch.amin}
+
+
+class Replay:
+    """Values of nodes, each computed once when first asked for.
+
+    `known`: tensors of inputs and of what was computed elsewhere: `(rows, *shape)`, or `(*shape)` for what has no rows.
+    `rows`: how many rows (or steps) there are.
+    """
+
+    def __init__(self, known: Mapping[Node, Tensor], rows: int, dtype: torch.dtype) -> None:
+        self.known, self.rows, self.dtype = dict(known), rows, dtype
+
+    def __call__(self, node: Node) -> Tensor:
+        if node not in self.known:
+            self.known[node] = self._compute(node)
+        return self.known[node]
+
+    def _compute(self, node: Node) -> Any:
+        op, args = node.op, node.args
+        if op == "const":
+            return torch.full(node.shape, value_of(node), dtype=self._type(node))
+        if op in POINTWISE:
+            return POINTWISE[op](*(self(a) for a in args))
+        if op.startswith("to_"):
+            return self(args[0]).to(self._type(node))
+        if op in ("view", "reshape"):
+            return self._view(node)
+        if op == "copy":
+            return self(args[0]).contiguous()
+        if op == "cat":
+            return torch.cat([self._whole(a, node.rows) for a in args], node.attrs[0] + node.rows)
+        if op == "reduce":
+            kind, axes = node.attrs
+            return _REDUCE[kind](self(args[0]), dim=[a + node.rows for a in axes])
+        if op == "product":
+            return torch.matmul(self(args[0]), self(args[1]))
+        if op == "total":
+            return self(args[0]).sum(0)
+        if op == "outer":
+            a, b = (self._whole(x, True).flatten(0, -2) for x in args)
+            return a.t() @ b
+        if op == "item":
+            return self(args[0])[node.attrs[0]]
+        if op == "aten":
+            return self._aten(node)
+        raise ValueError(f"the value of {node} was not given")
+
+    def _type(self, node: Node) -> torch.dtype:
+        return {"bool": torch.bool, "int": torch.int64}.get(node.dtype, self.dtype)
+
+    def _whole(self, node: Node, rows: bool) -> Tensor:
+        """The value with its row axis, also where it is the same in all rows."""
+        value = self(node)
+        return value.expand(self.rows, *node.shape) if rows and not node.rows else value
+
+    def _view(self, node: Node) -> Tensor:
+        base = self(node.args[0]).contiguous()
+        own = strides_of(node.args[0].shape)
+        if node.op == "reshape":
+            offset, strides = node.attrs
+        else:
+            offset = sum(start * s for (start, _), s in zip(node.attrs, own, strict=True))
+            strides = [0] * len(node.shape)
+            for (_, terms), s in zip(node.attrs, own, strict=True):
+                for axis, factor in terms:
+                    strides[axis] += factor * s
+        if any(s < 0 for s in strides):
+            return self._turned(base, node, offset, strides)
+        if node.rows:
+            size = math.prod(node.args[0].shape)
+            return base.as_strided((len(base), *node.shape), (size, *strides), base.storage_offset() + offset)
+        return base.as_strided(node.shape, tuple(strides), base.storage_offset() + offset)
+
+    def _turned(self, base: Tensor, node: Node, offset: int, strides: list[int]) -> Tensor:
+        """torch has no negative strides: by index."""
+        where = torch.full(node.shape, offset)
+        for axis, (size, stride) in enumerate(zip(node.shape, strides, strict=True)):
+            along = [1] * len(node.shape)
+            along[axis] = size
+            where = where + (torch.arange(size) * stride).view(along)
+        return base.flatten(1)[:, where] if node.rows else base.flatten()[where]
+
+    def _aten(self, node: Node) -> Any:
+        name, (args, kwargs) = node.attrs
+        function: Any = torch.ops
+        for part in name.split("."):
+            function = getattr(function, part)
+        values = [self(a) for a in node.args]
+        return function(*_fill(args, values), **dict(_fill(kwargs, values)))
+
+
+def _fill(template: Any, values: list[Tensor]) -> Any:
+    kind = template[0]
+    if kind == "list":
+        return [_fill(t, values) for t in template[1:]]
+    if kind == "node":
+        return values[template[1]]
+    if kind == "value":
+        return template[1]
+    return torch.device(template[1]) if kind == "device" else getattr(torch, template[1])
