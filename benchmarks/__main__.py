@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         options.json.write_text(json.dumps(as_json(report), indent=1) + "\n")
     if options.svg:
-        options.svg.write_text(chart.draw(report.outcomes))
+        options.svg.write_bytes(chart.draw(report.outcomes))
     return 1 if report.faults else 0
 
 

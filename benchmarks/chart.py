@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.cases import TRAINING
+from benchmarks.formulas import CUSTOM, STANDARD
 from benchmarks.measure import Outcome
 from benchmarks.peers import OURS
 from benchmarks.report import title
@@ -31,32 +32,39 @@ def shares(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float]]:
     return {cell: values for cell, values in found.items() if values}
 
 
-def draw(outcomes: Sequence[Outcome]) -> str:
-    """An SVG document: a panel a cell, a bar for Rondeau and each peer."""
+def draw(outcomes: Sequence[Outcome], format: str = "svg") -> bytes:
+    """A picture: a panel a cell, a bar for Rondeau and each peer."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     cells = shares(outcomes)
-    heights = [len(values) for values in cells.values()] or [1]
+    columns = [c for c in ([c for c in cells if c in STANDARD], [c for c in cells if c in CUSTOM]) if c]
+    rows, bars = max(map(len, columns), default=1), max(map(len, cells.values()), default=1)
+    widest = max([1.0, *(share for values in cells.values() for share in values.values())])
+    file = io.BytesIO()
     with rc_context({"svg.hashsalt": "rondeau", "font.size": 9, "font.family": "sans-serif"}):
-        figure = Figure(figsize=(7.2, 0.5 + 0.25 * sum(heights) + 0.42 * len(heights)), layout="constrained")
-        panels = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
-        for axes, (cell, values) in zip(panels, cells.items(), strict=False):
-            _panel(axes, cell, values)
-        panels[-1].set_xlabel("training speed, share of the machine's own matrix product (geometric mean)", color=INK)
-        file = io.StringIO()
-        figure.savefig(file, format="svg", metadata={"Date": None})
+        size = (4.9 * max(len(columns), 1), rows * (0.36 + 0.21 * bars) + 0.4)
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(rows, max(len(columns), 1), squeeze=False)
+        for panel in grid.flat:
+            panel.set_axis_off()
+        for column, chosen in enumerate(columns):
+            for row, cell in enumerate(chosen):
+                _panel(grid[row, column], cell, cells[cell], bars, widest)
+        figure.supxlabel("speed of training, share of a plain matrix product's on this machine", fontsize=9, color=INK)
+        figure.savefig(file, format=format, metadata={"Date": None} if format == "svg" else None, dpi=150)
     return file.getvalue()
 
 
-def _panel(axes: Any, cell: str, values: dict[str, float]) -> None:
-    ordered = sorted(values.items(), key=lambda item: item[1])
+def _panel(axes: Any, cell: str, values: dict[str, float], room: int, widest: float) -> None:
+    """Bars of one thickness in every panel: `room` of them fit, and `widest` is the longest of all."""
+    ordered = sorted(values.items(), key=lambda item: -item[1])
+    names = [title(name) for name, _ in ordered]
     colours = [OWN if name == OURS.name else OTHERS for name, _ in ordered]
-    bars = axes.barh([title(name) for name, _ in ordered], [v * 100 for _, v in ordered], color=colours, height=0.72)
-    axes.bar_label(bars, [f"{value:.0%}" for _, value in ordered], padding=3, color=INK)
-    axes.set_title(cell, loc="left", fontsize=9.5, fontweight="bold", color=INK, pad=3)
-    axes.set_xlim(0, 112)
-    axes.set_xticks([])
+    axes.set_axis_on()
+    bars = axes.barh(names, [share for _, share in ordered], color=colours, height=0.74)
+    axes.bar_label(bars, [f"{share:.0%}" for _, share in ordered], padding=3, color=INK)
+    axes.set_title(cell, loc="left", fontweight="bold", fontsize=9.5, color=INK, pad=3)
+    axes.set(xlim=(0, widest * 1.14), ylim=(room - 0.5, -0.5), xticks=[])
     axes.tick_params(length=0, colors=INK)
-    axes.spines[["top", "right", "bottom"]].set_visible(False)
-    axes.spines["left"].set_color(OTHERS)
+    axes.spines[["top", "right", "bottom", "left"]].set_visible(False)

@@ -14,6 +14,7 @@ from benchmarks.peers.sgemm import outside_operations, square_operations
 from benchmarks.pool import PeerError, PeerTimeout, Pool
 from benchmarks.stats import median, spread
 
+WAKING = 180.0  # seconds for a framework to be imported
 SPINNING = 0.1  # processor seconds per second of somebody else's turn, above which a peer is named
 GREEN, RED, FAILED, LEFT_OUT = "green", "red", "failed", "left out"
 
@@ -138,6 +139,7 @@ def measure(pool: Pool, problem: Problem, peers: list[Peer], rounds: int, refuse
 def prepare(pool: Pool, peer: Peer, problem: Problem, truth: Any) -> Entry:
     """Make a peer ready and hold its results to the truth."""
     try:
+        pool[peer].ask("wake", patience=WAKING)
         ready: Prepared = pool[peer].ask("prepare", problem.name, problem, patience=peer.patience)
     except PeerTimeout as error:
         return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,8 +18,8 @@ from benchmarks.messages import Failure
 from benchmarks.peers import Peer
 
 THREADS = 2
-# Workers sleep on a pipe between turns. libgomp's threads spin for about a millisecond after a region and then sleep;
-# OMP_WAIT_POLICY=passive would make them sleep within a step too, between its regions, and slow torch down: not set.
+# Between turns a worker sleeps on a pipe, and answers only when its libraries' threads no longer spin (`settle`).
+# OMP_WAIT_POLICY=passive would also make them sleep within a step, between its regions, and slow torch down: not set.
 ENVIRONMENT = {
     "OMP_NUM_THREADS": str(THREADS),
     "MKL_NUM_THREADS": str(THREADS),
@@ -57,7 +58,7 @@ class Worker:
 
         def give_up() -> None:
             late.set()
-            process.kill()
+            _kill(process)
 
         alarm = threading.Timer(patience, give_up)
         alarm.start()
@@ -81,7 +82,7 @@ class Worker:
         """End the process, if there is one."""
         if self.process is None:
             return
-        self.process.kill()
+        _kill(self.process)
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout, self.errors):
             if stream is not None:
@@ -99,6 +100,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self.errors,
             env=environment,
+            start_new_session=True,  # so that compilers it has started end with it
         )
         return self.process
 
@@ -106,6 +108,15 @@ class Worker:
         """The last of what the process wrote to standard error."""
         self.errors.seek(0)
         return self.errors.read().decode(errors="replace")[-2000:]
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a worker and what it has started."""
+    if not hasattr(os, "killpg"):
+        process.kill()
+        return
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 class Pool:

@@ -14,8 +14,7 @@ import sys
 import time
 import traceback
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from benchmarks.cases import Problem
 from benchmarks.memory import peak_above
@@ -24,6 +23,7 @@ from benchmarks.peers import EVERYBODY
 from benchmarks.peers.base import Runner
 from benchmarks.stats import median
 
+QUIET, SETTLING = 0.005, 100  # seconds in which a process must stay quiet, and how often that is tried
 TURN = 0.08  # seconds a turn should last at least, so that one wake-up does not show
 
 
@@ -36,11 +36,17 @@ class Desk:
     cpu: float = field(default_factory=time.process_time)
     wall: float = field(default_factory=time.perf_counter)
 
+    def wake(self) -> None:
+        """Import what the peer stands on, which is not counted as preparing."""
+        self._module()
+
+    def _module(self) -> Any:
+        return importlib.import_module(f"benchmarks.peers.{EVERYBODY[self.peer].module}")
+
     def prepare(self, key: str, problem: Problem, factory: str = "make") -> Prepared:
         """Build, compile, compute once for the gate and warm up."""
         begun = time.perf_counter()
-        module = importlib.import_module(f"benchmarks.peers.{EVERYBODY[self.peer].module}")
-        runner: Runner = getattr(module, factory)(problem)
+        runner: Runner = getattr(self._module(), factory)(problem)
         results = runner.results()
         times = [timed(runner) for _ in range(3)]
         repeats = max(1, min(5000, round(TURN / min(times))))
@@ -56,11 +62,12 @@ class Desk:
         timed(runner)
         seconds = median([timed(runner) for _ in range(repeats)])
         gc.enable()
+        settle()
         return Turn(seconds, idle_cpu, idle)
 
     def memory(self, problem: Problem) -> int:
         """Bytes by which a training step raises the process's memory at its peak, above data and weights."""
-        module = importlib.import_module(f"benchmarks.peers.{EVERYBODY[self.peer].module}")
+        module = self._module()
         short = replace(problem, case=replace(problem.case, time=min(3, problem.case.time)))
         timed(module.make(short))  # what is allocated once and for all is no part of a step
         return peak_above(module.make(problem))
@@ -70,9 +77,14 @@ class Desk:
         self.runners.clear()
         gc.collect()
 
-    def versions(self) -> dict[str, str]:
-        """Of the distributions a reader will ask for."""
-        return {name: version(name) for name in EVERYBODY[self.peer].versions}
+
+def settle() -> None:
+    """Wait until the libraries' threads have stopped spinning, so that nobody pays for the turn before."""
+    for _ in range(SETTLING):
+        begun = time.process_time()
+        time.sleep(QUIET)
+        if time.process_time() - begun < QUIET / 10:
+            return
 
 
 def timed(runner: Runner) -> float:

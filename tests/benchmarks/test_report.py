@@ -129,5 +129,5 @@ def test_the_drawing_shows_each_cell_and_peer() -> None:
     half = [*drawn, outcome("gru", DENSE[2], ours=1.0)]
     assert list(chart.shares(half)["lstm"]) == ["rondeau", "torch.nn"]
     assert list(chart.shares(half)["gru"]) == ["rondeau"]  # an average over fewer cases is no comparison
-    assert chart.draw(half).count("<svg") == 1
+    assert chart.draw(half).count(b"<svg") == 1
     assert chart.draw(half) == chart.draw(half)
