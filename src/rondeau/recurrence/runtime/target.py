@@ -105,7 +105,12 @@ def optimised(text: str, target: Target, machine: binding.TargetMachine) -> bind
     module.data_layout = str(machine.target_data)
     module.verify()
     builder = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=3))
-    builder.getModulePassManager().run(module, builder)
+    passes = builder.getModulePassManager()
+    passes.run(module, builder)
+    if type(passes)._dispose is binding.ffi.ObjectRef._dispose:
+        # llvmlite 0.45 to 0.50 inherits this empty method before its own, and would keep 50 kB of every compilation.
+        binding.newpassmanagers.NewPassManager._dispose(passes)
+        passes.detach()
     return module
 
 
