@@ -8,7 +8,7 @@ import enum
 import functools
 import sys
 import typing
-from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -23,15 +23,23 @@ _NEUTRAL = {
     *(torch.nn.Parameter, torch.nn.Buffer, *_CONTAINERS, *LEAVES),
 }
 # Modules whose classes, written in Python, keep what they know in attributes.
-_OPEN = ("abc", "collections", "contextlib", "enum", "numbers", "typing", "typing_extensions", "types", "torch.nn")
-_OPEN += ("torch.autograd", "torch.overrides", "torch.utils", "jaxtyping", "functools", "argparse", "_collections_abc")
+_OPEN = (
+    *("_collections_abc", "abc", "argparse", "collections", "contextlib", "enum", "functools", "jaxtyping", "numbers"),
+    *("torch.autograd", "torch.nn", "torch.overrides", "torch.utils", "types", "typing", "typing_extensions"),
+)
 _HEAP = 1 << 9  # a flag of types made while Python runs, by a class statement for one
 
 
-@lru_cache(maxsize=1024)
+_users: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
+_hiding: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
+
+
 def is_user_class(kind: type) -> bool:
     """Whether code of the user's may be in the class or one of its bases."""
-    return any(origin_of(c.__module__) == "user" for c in kind.__mro__)
+    known = _users.get(kind)
+    if known is None:
+        known = _users[kind] = any(origin_of(c.__module__) == "user" for c in kind.__mro__)
+    return known
 
 
 def is_neutral(kind: type) -> bool:
@@ -39,10 +47,12 @@ def is_neutral(kind: type) -> bool:
     return kind in _NEUTRAL or origin_of(kind.__module__) in ("user", "foundation")
 
 
-@lru_cache(maxsize=1024)
 def hides_state(kind: type) -> bool:
     """Whether objects of the class, or of a base, may keep what no attribute shows, as those written in C do."""
-    return any(map(_hides, kind.__mro__))
+    known = _hiding.get(kind)
+    if known is None:
+        known = _hiding[kind] = any(map(_hides, kind.__mro__))
+    return known
 
 
 def _hides(kind: type) -> bool:

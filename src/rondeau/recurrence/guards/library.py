@@ -72,7 +72,7 @@ LEAVES: frozenset[type] = frozenset(
         *(datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.timezone),
         *(decimal.Decimal, fractions.Fraction, pathlib.PosixPath, pathlib.WindowsPath, pathlib.PurePosixPath),
         *(re.Pattern, inspect.Signature, np.ufunc, typing.TypeVar, type(typing.Any), type(int | str)),
-        *(type(typing.Optional[int]), type(typing.List[int]), type(typing.Callable[[int], int])),  # noqa: UP006, UP007
+        *(type(typing.List[int]), type(typing.Callable[[int], int])),  # noqa: UP006
         type(NamedTuple("_", [("a", int)]).a),  # type: ignore[attr-defined]
         logging.Logger,  # what it says is no part of a kernel
     }

@@ -29,6 +29,8 @@ _ATTRIBUTE = {"LOAD_ATTR", "LOAD_METHOD"}
 _NOTHING = {"PUSH_NULL", "CACHE", "EXTENDED_ARG", "NOP"}
 _BY_NAME = {"getattr", "hasattr", "setattr", "delattr"}
 _WHOLE = {"vars", "dir"}
+_LOADS = ("LOAD_FAST", "LOAD_DEREF", "LOAD_GLOBAL")
+_CALLS = ("PRECALL", "CALL")
 _REFLECTION = {"__dict__", "__getattribute__", "__getattr__", "__slots__"}
 
 
@@ -80,23 +82,31 @@ def _reads_unknown(function: str, following: list[dis.Instruction], context: str
 
     Understood are `getattr(a.b, "name")` and anything asked of the context; all else counts as unknown.
     """
+    if function not in _BY_NAME | _WHOLE or _is_variable(following, context):
+        return False
     if function in _WHOLE:
-        return not _is_variable(following, context)
-    if function not in _BY_NAME:
-        return False
-    if _is_variable(following, context):
-        return False
-    for i in following:
-        if i.opname in _ATTRIBUTE or i.opname.startswith(("LOAD_FAST", "LOAD_DEREF", "LOAD_GLOBAL")):
-            if isinstance(i.argval, tuple):  # two variables at once: the second is the name
-                return True
+        return True
+    for place, i in enumerate(following):
+        if isinstance(i.argval, tuple):  # two variables at once: the second is the name
+            return True
+        if i.opname in _ATTRIBUTE or i.opname.startswith(_LOADS):
             continue
-        return not (i.opname == "LOAD_CONST" and isinstance(i.argval, str))
+        return not (i.opname.startswith("LOAD_CONST") and isinstance(i.argval, str) and _ends(following[place + 1 :]))
     return True
+
+
+def _ends(following: list[dis.Instruction]) -> bool:
+    """Whether the arguments end here, or after one more that is a plain value: getattr(x, "name", None)."""
+    if following and following[0].opname.startswith((*_LOADS, "LOAD_CONST", "LOAD_SMALL_INT")):
+        following = following[1:]
+    return bool(following) and following[0].opname.startswith(_CALLS)
 
 
 def _is_variable(following: list[dis.Instruction], name: str | None) -> bool:
     if not following or name is None or not following[0].opname.startswith(("LOAD_FAST", "LOAD_DEREF")):
         return False
     loaded = following[0].argval
-    return bool((loaded[0] if isinstance(loaded, tuple) else loaded) == name)
+    if isinstance(loaded, tuple):  # two variables at once
+        return bool(loaded[0] == name)
+    after = following[1].opname if len(following) > 1 else ""  # not `context or self`, nor `context.attribute`
+    return bool(loaded == name) and after.startswith(("LOAD", *_CALLS)) and after not in _ATTRIBUTE

@@ -7,10 +7,10 @@ import sys
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-from rondeau.recurrence.guards import objects
+from rondeau.recurrence.guards import instances, objects
 from rondeau.recurrence.guards.library import LEAVES, changes, changing_names, origin, origin_of, reads_all
 from rondeau.recurrence.guards.names import names_of
-from rondeau.recurrence.guards.watched import ByName, Opaque, Path, Watched
+from rondeau.recurrence.guards.watched import ByName, Opaque, Path, Watched, spell
 
 _LIMIT = 20_000  # values; comparing more at every call costs as much as tracing again
 
@@ -37,7 +37,7 @@ class Walk:
         self.root: Any = None
         self.classes: dict[type, ByName] = {}
         self.steps: set[CodeType] = set()
-        self.slots: list[objects.Slot] = []
+        self.slots: list[instances.Slot] = []
         self._seen: dict[int, tuple[Any, str | None]] = {}
         self._todo: list[tuple[Any, Path, str | None]] = []
         self._globals: dict[int, tuple[dict[str, Any], set[str], set[str]]] = {}
@@ -74,7 +74,7 @@ class Walk:
         """Take `size` more values into account. Raises `Opaque` beyond the limit."""
         self._size += size
         if self._size > _LIMIT:
-            raise Opaque(f"{objects.spell(path)}, among more than {_LIMIT} values")
+            raise Opaque(f"{spell(path)}, among more than {_LIMIT} values")
 
     def function(self, function: FunctionType, path: Path, library: str | None) -> None:
         """What a Python function can read. A library's is constant, but it may wrap a user's."""
@@ -193,7 +193,7 @@ class Walk:
 
     def _more_names(self) -> bool:
         """Walk what the names read by now lead to; whether there was anything."""
-        objects.imply(self)
+        instances.imply(self)
         found = False
         for watched in self.watched.named:
             watched.whole = watched.whole or self.dynamic
@@ -205,8 +205,8 @@ class Walk:
         for slot in self.slots:
             if not slot.done and (slot.whole or self.dynamic or slot.name in self.read):
                 slot.done = found = True
-                value = objects.read_slot(slot.member, slot.owner)
-                self.watched.calls.append((objects.read_slot, (slot.member, slot.owner), value))
+                value = instances.read_slot(slot.member, slot.owner)
+                self.watched.calls.append((instances.read_slot, (slot.member, slot.owner), value))
                 self.visit(value, (slot.path, f".{slot.name}"))
         return found
 

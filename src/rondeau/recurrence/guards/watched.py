@@ -15,6 +15,22 @@ TRACES = "_rondeau_traces"  # where a cell keeps its traces, and with them its g
 class Opaque(Exception):
     """Something a step can read that nobody can watch; the message names it."""
 
+    @classmethod
+    def object(cls, value: Any, path: Path) -> Opaque:
+        """An object whose state cannot be seen."""
+        kind = type(value)
+        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        return cls(f"{spell(path)}, {'an' if name[0] in 'aeiou' else 'a'} {name}")
+
+
+def spell(path: Path) -> str:
+    """A path as Python writes it: `self.cells[0].rate`."""
+    parts: list[str] = []
+    while isinstance(path, tuple):
+        path, last = path
+        parts.append(last)
+    return str(path) + "".join(reversed(parts))
+
 
 # What a class's dict holds that no step reads unless it says the name.
 CLASS_DATA = {
