@@ -61,6 +61,10 @@ class StateError(RondeauError, ValueError):
     """A recurrent state of the wrong kind, names, sizes or batch."""
 
 
+class EngineError(RondeauError, RuntimeError):
+    """A cell's step that cannot be compiled, where nothing slower was allowed."""
+
+
 class NotBuiltError(RondeauError, RuntimeError):
     """A layer is used before its weights exist."""
 

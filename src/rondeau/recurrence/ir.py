@@ -129,8 +129,10 @@ class Graph:
         shape = tuple(shape)
         if base.op == "const":
             return base
-        if shape == base.shape and offset == 0 and all(
-            n == 1 or s == t for n, s, t in zip(shape, strides, strides_of(base.shape), strict=True)
+        if (
+            shape == base.shape
+            and offset == 0
+            and all(n == 1 or s == t for n, s, t in zip(shape, strides, strides_of(base.shape), strict=True))
         ):
             return base
         maps = decompose(offset, shape, strides, base.shape)
@@ -205,7 +207,9 @@ def decompose(offset: int, shape: Sequence[int], strides: Sequence[int], base: S
     if not base:
         return () if offset == 0 else None
     maps = []
-    remaining = [(axis, stride) for axis, (n, stride) in enumerate(zip(shape, strides, strict=True)) if n != 1 and stride]
+    remaining = [
+        (axis, stride) for axis, (n, stride) in enumerate(zip(shape, strides, strict=True)) if n != 1 and stride
+    ]
     for step, size in zip(strides_of(base), base, strict=True):
         start, offset = divmod(offset, step) if step else (0, offset)
         terms, rest = [], []

@@ -114,7 +114,7 @@ class Loop:
         read = {a for n in self.program.inner for a in (n.args[:1] if n.op == "product" else n.args)}
         read |= {r.node for r in self.program.results}
         self.program.leaves = {n: p for n, p in self.program.leaves.items() if n in read}
-        for node in read:
+        for node in sorted(read, key=lambda n: n.index):  # the order decides where the kernel looks for them
             if not node.rows and node.op != "const":
                 self.program.leaves[node] = Place("param", f"n{node.index}")
 
@@ -129,7 +129,14 @@ class Loop:
     def llvm(self) -> str:
         module = Module(self.loops.blocks.element)
         Kernel(
-            module, self.program, self.layout, self.sizes, self.loops.states, self.loops.blocks, self.is_backward, self.elements
+            module,
+            self.program,
+            self.layout,
+            self.sizes,
+            self.loops.states,
+            self.loops.blocks,
+            self.is_backward,
+            self.elements,
         )
         return module.text()
 

@@ -9,11 +9,49 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rondeau.recurrence.ir import Node
+from rondeau.cells.base import Cell, map_state, state_leaves
+from rondeau.recurrence import reference
+from rondeau.recurrence.ir import Node, ancestors
 from rondeau.recurrence.loops import OUTPUT, Loop, Loops, kept_place
 from rondeau.recurrence.plan.program import Place
 from rondeau.recurrence.replay import Replay
 from rondeau.recurrence.rows import Dealt, deal, parts_for
+from rondeau.sequence import Ragged
+
+
+@dataclass
+class Again:
+    """What it takes to run a scan once more on the reference loop: for gradients of gradients."""
+
+    cell: Cell
+    lengths: Tensor
+    state: Any
+    context: dict[str, tuple[bool, Tensor]]
+    reverse: bool
+
+    def gradients(
+        self,
+        tensors: Sequence[Tensor],
+        names: Sequence[str],
+        cotangents: Sequence[Tensor | None],
+        needed: Sequence[bool],
+    ) -> list[Tensor | None]:
+        """The gradients as a graph of their own. Parameters are the cell's own tensors, the others those given."""
+        given = dict(zip(names, tensors, strict=True))
+        leaves = iter([t for n, t in given.items() if n.startswith("state.")])
+        context = {n: (per_step, given[f"context.{n}"]) for n, (per_step, _) in self.context.items()}
+        state = map_state(lambda _: next(leaves), self.state)
+        with torch.enable_grad():
+            outputs, final = reference.run(self.cell, Ragged(given["x"], self.lengths), state, context, self.reverse)
+        results = [outputs.values, *(t for _, t in state_leaves(final))]
+        pairs = [(r, c) for r, c in zip(results, cotangents, strict=True) if c is not None and r.requires_grad]
+        sources = [t for t, need in zip(tensors, needed, strict=True) if need]
+        found = iter(
+            torch.autograd.grad(
+                [r for r, _ in pairs], sources, [c for _, c in pairs], create_graph=True, allow_unused=True
+            )
+        )
+        return [next(found) if need else None for need in needed]
 
 
 @dataclass
@@ -24,6 +62,7 @@ class Call:
     lengths: Tensor
     reverse: bool
     names: tuple[str, ...]
+    again: Again | None = None
 
     def dealt(self, loop: Loop) -> Dealt:
         return deal(self.lengths, self.reverse, parts_for(len(self.lengths), loop.macs, loop.pointwise))
@@ -49,7 +88,9 @@ def forward(call: Call, tensors: Sequence[Tensor], train: bool) -> tuple[Tensor,
     output = torch.empty(tokens, step.output.size, dtype=loops.dtype)
     final = [torch.empty(batch, *s.shape, dtype=loops.dtype) for s in step.states]
     kept = {
-        kept_place(n): torch.empty(tokens, n.size, dtype=loops.dtype) for n in loops.split.kept if train and n is not step.output
+        kept_place(n): torch.empty(tokens, n.size, dtype=loops.dtype)
+        for n in loops.split.kept
+        if train and n is not step.output
     }
     places = {OUTPUT: output, **kept, **_read(loop, values)}
     weights = {w: values.whole(w) for w in loop.weights}
@@ -180,8 +221,6 @@ class Values:
 
 
 def _uses(node: Node, row: Node) -> bool:
-    from rondeau.recurrence.ir import ancestors
-
     return row in ancestors([node])
 
 
@@ -234,6 +273,9 @@ class Scan(torch.autograd.Function):
         call = ctx.call
         count = len(call.names)
         saved = ctx.saved_tensors
+        if torch.is_grad_enabled() and call.again is not None:  # create_graph=True
+            cotangents = (grad_output, *grad_final)
+            return (None, *call.again.gradients(saved[:count], call.names, cotangents, ctx.needs_input_grad[1:]))
         kept = dict(zip(ctx.places, saved[count + 1 :], strict=True))
         with torch.no_grad():
             gradients = backward(

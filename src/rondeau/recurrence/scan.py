@@ -11,7 +11,7 @@ from torch import Tensor
 from rondeau.cells.base import Cell, begin
 from rondeau.errors import ArgumentError, ShapeError
 from rondeau.recurrence.context import gather_context
-from rondeau.recurrence.reference import run
+from rondeau.recurrence.engine import run
 from rondeau.sequence import Ragged
 
 
@@ -24,6 +24,7 @@ def scan(
     *,
     context: Mapping[str, Any] | None = None,
     generator: torch.Generator | None = None,
+    engine: str | None = None,
 ) -> tuple[Any, Any]:
     """Run `cell` over the steps of `inputs`, from `state` to the final state.
 
@@ -49,6 +50,8 @@ def scan(
             `per_step`. One given here replaces what the cell's `draw` says.
         generator: where `draw` takes its random numbers in training; default: the cell's own generator if it has a
             seed, else torch's global one.
+        engine: "native" for compiled loops or an error, "reference" for the plain PyTorch loop; default: compiled loops
+            where the step allows, else the reference loop, after one warning that says why.
 
     Returns:
         outputs: as the inputs came: `(batch, time, output_size)`, zero behind each row's length, or a `Ragged`.
@@ -56,7 +59,7 @@ def scan(
 
     Raises `ShapeError`, `StateError` or `DataError` for inputs, states or lengths that do not fit, `ArgumentError` for
     context the cell does not declare, `StateError` when `step` returns another state than it took or reads context
-    nobody gave.
+    nobody gave, `EngineError` for a step that cannot be compiled under `engine="native"`.
 
     >>> from rondeau.cells import LSTMCell
     >>> outputs, state = scan(LSTMCell(4), torch.zeros(2, 5, 3), lengths=[5, 0])
@@ -70,7 +73,7 @@ def scan(
     cell.build_for(ragged.values.shape[-1])
     state = begin(cell, state, ragged, where="the initial state")
     tensors = gather_context(cell, ragged, context or {}, generator)
-    outputs, state = run(cell, ragged, state, tensors, reverse)
+    outputs, state = run(cell, ragged, state, tensors, reverse, engine)
     return (outputs.pad(inputs.shape[1]) if isinstance(inputs, Tensor) else outputs), state
 
 

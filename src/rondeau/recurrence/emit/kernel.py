@@ -36,7 +36,12 @@ class Layout:
 def lay_out(program: Program, sizes: dict[Place, int], states: list[int], blocks: Blocking) -> Layout:
     """`sizes`: elements of an entry of each place; `states`: elements of each state."""
     layout = Layout()
-    for name in (*NUMBERS, "totals", *(f"initial{i}" for i in range(len(states))), *(f"final{i}" for i in range(len(states)))):
+    for name in (
+        *NUMBERS,
+        "totals",
+        *(f"initial{i}" for i in range(len(states))),
+        *(f"final{i}" for i in range(len(states))),
+    ):
         layout.slots[name] = len(layout.slots)
     for place, size in sizes.items():
         if place.kind in ("token", "row", "param", "weight", "row_total"):
@@ -123,7 +128,9 @@ class Kernel:
             length = f.load(I64, f.offset(self.lengths, r, I64))
             parity = f.binary("and", length, integer(1)) if start == self.backward else integer(0)
             for i, size in enumerate(self.states):
-                outside = f.offset(self._pointer(f"{'initial' if start else 'final'}{i}"), f.mul(identity, integer(size)), element)
+                outside = f.offset(
+                    self._pointer(f"{'initial' if start else 'final'}{i}"), f.mul(identity, integer(size)), element
+                )
                 inside = self._state(i, parity, r)
                 source, target = (outside, inside) if start else (inside, outside)
                 f.loop(integer(0), integer(size), lambda j, s=source, t=target: self._copy(s, t, j))

@@ -164,7 +164,9 @@ class Rows:
                     parts.append(f.emit(type, f"extractelement {vector.type} {vector}, i64 {start}"))
                 else:
                     parts.append(
-                        f.emit(type, f"shufflevector {vector.type} {vector}, {vector.type} poison, <{half} x i32> <{pick}>")
+                        f.emit(
+                            type, f"shufflevector {vector.type} {vector}, {vector.type} poison, <{half} x i32> <{pick}>"
+                        )
                     )
             vector = f.fadd(*parts) if kind == "sum" else f.intrinsic(f"{kind}imum", *parts)
             lanes = half
@@ -203,7 +205,9 @@ class Rows:
                     self._vectors(shape[axis], lambda i: outside({**position, axis: i}, rest))
                 else:
                     self.f.loop(
-                        integer(0), integer(shape[axis]), lambda i: outside({**position, axis: (0, ((i, 1),))}, rest) or None
+                        integer(0),
+                        integer(shape[axis]),
+                        lambda i: outside({**position, axis: (0, ((i, 1),))}, rest) or None,
                     )
                 return
             total = self._accumulator(kind)
@@ -233,7 +237,11 @@ class Rows:
             return self._constant(node)
         place = self.program.leaves.get(node)
         if place is not None:
-            return self._index_value() if place.kind == "index" else self._get(place, node, _flat(index, strides_of(node.shape), 0))
+            return (
+                self._index_value()
+                if place.kind == "index"
+                else self._get(place, node, _flat(index, strides_of(node.shape), 0))
+            )
         if node in self.scalars:
             return self.f.splat(self.scalars[node], self.lanes)
         if node in self.program.stored and (node.op == "product" or node in self.ready):

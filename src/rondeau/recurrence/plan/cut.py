@@ -99,5 +99,3 @@ class _Network:
                     found.add(a)
                     waiting.append(a)
         return found
-
-

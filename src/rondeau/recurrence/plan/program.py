@@ -46,9 +46,7 @@ class Program:
 
     def __init__(self, results: Iterable[Result], leaves: dict[Node, Place]) -> None:
         self.results, self.leaves = list(results), dict(leaves)
-        self.nodes = sorted(
-            ancestors_until((r.node for r in self.results), self.is_leaf), key=lambda n: n.index
-        )
+        self.nodes = sorted(ancestors_until((r.node for r in self.results), self.is_leaf), key=lambda n: n.index)
         self.inner = [n for n in self.nodes if not self.is_leaf(n)]
         self.stored: dict[Node, Place] = {}
         self.breaks: set[Node] = set()
@@ -110,7 +108,7 @@ class Program:
         """Values dear to compute that several loops read: store them once."""
         groups: dict[Node, set[tuple[int, int]]] = {}
         roots = {r.node for r in self.results} | set(self.stored) | {n for n in self.inner if n.op == "reduce"}
-        for root in roots:
+        for root in sorted(roots, key=lambda n: n.index):
             if self.is_leaf(root):
                 continue
             group = (self.phase[root], self.depth[root])
@@ -125,9 +123,13 @@ class Program:
                 if node not in self.stored and node.op != "reduce":
                     waiting.extend(node.args)
         cost = self._costs()
-        dear = [n for n, g in groups.items() if len(g) > 1 and n.op in POINTWISE and n not in self.stored and cost[n] >= 8]
+        dear = [
+            n for n, g in groups.items() if len(g) > 1 and n.op in POINTWISE and n not in self.stored and cost[n] >= 8
+        ]
         late = [
-            n for n, g in groups.items() if n.op == "reduce" and n not in self.stored and any(p > self.phase[n] for p, _ in g)
+            n
+            for n, g in groups.items()
+            if n.op == "reduce" and n not in self.stored and any(p > self.phase[n] for p, _ in g)
         ]
         if late:
             return late
@@ -153,7 +155,9 @@ class Program:
         phases = [Phase() for _ in range(last + 1)]
         for node in roots:
             # results that are leaves (a state handed on unchanged) are copied in the last phase
-            place = last if node not in self.phase or self.is_leaf(node) and node not in self.stored else self.phase[node]
+            place = (
+                last if node not in self.phase or (self.is_leaf(node) and node not in self.stored) else self.phase[node]
+            )
             if node.op == "product" and node in self.stored and not any(r.node is node for r in self.results):
                 continue
             phases[place].roots.append(node)

@@ -97,7 +97,7 @@ def _backward(found: Split, kinds: _Kinds) -> None:
         if node is None or name.startswith("state."):
             continue
         _result(found, name, node, late, kinds)
-    for node in ancestors(found.after.values()):
+    for node in sorted(ancestors(found.after.values()), key=lambda n: n.index):
         if node in late:
             boundary.update(a for a in node.args if a not in late and a.rows and kinds.bound(a))
             for a in node.args:
@@ -109,7 +109,7 @@ def _backward(found: Split, kinds: _Kinds) -> None:
     fixed = forced | {found.step.output}
     kept = to_keep(
         used,
-        free=lambda n: kinds.hoisted(n) and n not in found.before or _readable(n),
+        free=lambda n: (kinds.hoisted(n) and n not in found.before) or _readable(n),
         lost=lambda n: n.op in ("product", "reduce", "copy") or n.op == "input",
         kept=fixed,
     )

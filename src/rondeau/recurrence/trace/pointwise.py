@@ -34,9 +34,7 @@ class Elementwise:
         self.recorder, self.graph = recorder, recorder.graph
         forms = [recorder.form(x) for x in operands]
         rank = len(shape)
-        placed = [
-            (f.axis + rank - len(f.dims(recorder.batch)), f.merged) for f in forms if f.axis is not None
-        ]
+        placed = [(f.axis + rank - len(f.dims(recorder.batch)), f.merged) for f in forms if f.axis is not None]
         if len(set(placed)) > 1:
             raise Declined("it combines rows with each other")
         self.axis, self.merged = placed[0] if placed else (None, False)
@@ -259,7 +257,9 @@ def _softplus_backward(r: Recorder, out: Tensor, g: Any, x: Any, beta: float, th
 @rule("log_sigmoid_forward")
 def _log_sigmoid_forward(r: Recorder, out: Any, x: Any) -> tuple[Form | None, ...]:
     e = Elementwise(r, out[0].shape, x)
-    buffer = None if out[1].numel() == 0 else e.done(e.nodes[0])  # torch keeps exp(-|x|) there; only its backward reads it
+    buffer = (
+        None if out[1].numel() == 0 else e.done(e.nodes[0])
+    )  # torch keeps exp(-|x|) there; only its backward reads it
     return e.done(e("log_sigmoid", e.nodes[0])), buffer
 
 
@@ -401,4 +401,6 @@ def _to_copy(r: Recorder, out: Tensor, x: Any, *args: Any, **kwargs: Any) -> For
     if out.is_floating_point():
         _check_type(out, r)
     e = Elementwise(r, out.shape, x)
-    return e.done(e.to(e.nodes[0], "float" if out.is_floating_point() else "bool" if out.dtype == torch.bool else "int"))
+    return e.done(
+        e.to(e.nodes[0], "float" if out.is_floating_point() else "bool" if out.dtype == torch.bool else "int")
+    )

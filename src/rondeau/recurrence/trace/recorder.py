@@ -51,7 +51,9 @@ class Recorder(TorchDispatchMode):
         known = self._forms.get(id(value))
         if known is None:
             if self.batch in value.shape:
-                raise Declined(f"it uses a tensor of shape {tuple(value.shape)} that it made of other values than tensors")
+                raise Declined(
+                    f"it uses a tensor of shape {tuple(value.shape)} that it made of other values than tensors"
+                )
             node = self.graph.input("param", f"{len(self.captured)}", value.shape, _type_of(value))
             self.captured.append(value)
             self.declare(value, known := Form(node))
@@ -138,11 +140,15 @@ class Recorder(TorchDispatchMode):
             if undefined or (flat.numel() and bool(((flat == flat[0]) | (flat.isnan() & flat[0].isnan())).all())):
                 value = 0.0 if undefined else flat[0].item()
                 shape = tuple(n for a, n in enumerate(tensor.shape) if a != axis)
-                forms.append(Form(self.graph.make("const", (), shape, _type_of(tensor), (repr(value),), rows=False), axis))
+                forms.append(
+                    Form(self.graph.make("const", (), shape, _type_of(tensor), (repr(value),), rows=False), axis)
+                )
             elif any(n % self.batch == 0 for n in tensor.shape):
                 raise Declined(f"{name} makes a tensor whose values differ between rows")
             else:
-                node = self.outside(str(func), self._nodes(args), self._nodes(kwargs), tuple(tensor.shape), _type_of(tensor))
+                node = self.outside(
+                    str(func), self._nodes(args), self._nodes(kwargs), tuple(tensor.shape), _type_of(tensor)
+                )
                 forms.append(Form(node))
         return forms
 
@@ -171,7 +177,8 @@ class Recorder(TorchDispatchMode):
         if whole:
             return [Form(node)]
         return [
-            Form(self.graph.make("item", (node,), tuple(t.shape), _type_of(t), (i,), rows=False)) for i, t in enumerate(outs)
+            Form(self.graph.make("item", (node,), tuple(t.shape), _type_of(t), (i,), rows=False))
+            for i, t in enumerate(outs)
         ]
 
     def _repeated(self, func: Any, args: Any, kwargs: Any) -> list[Form]:

@@ -135,7 +135,9 @@ for _name in ("var", "var_mean", "std"):
 
 
 @rule("linalg_vector_norm", "norm")
-def _norm(r: Recorder, out: Tensor, x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, **kwargs: Any) -> Form:
+def _norm(
+    r: Recorder, out: Tensor, x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, **kwargs: Any
+) -> Form:
     form, dims, graph = r.form(x), _dims(dim), r.graph
     ord = 2 if ord is None else ord
     if ord == 2:
@@ -241,7 +243,9 @@ def _layer_norm_backward(
     def average(node: Node) -> Node:
         return graph.expand(_scaled(r, reduce(r, "sum", e.done(node), dims, True), 1 / count).node, node.shape)
 
-    dx = e("mul", rstd_node, e("sub", e("sub", inner, average(inner)), e("mul", normal, average(e("mul", inner, normal)))))
+    dx = e(
+        "mul", rstd_node, e("sub", e("sub", inner, average(inner)), e("mul", normal, average(e("mul", inner, normal))))
+    )
     leading = list(range(x.ndim - len(shape)))
     results: list[Form | None] = [e.done(dx) if mask[0] else None]
     results.append(reduce(r, "sum", e.done(e("mul", grad, normal)), leading, False) if mask[1] else None)

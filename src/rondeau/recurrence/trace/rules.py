@@ -111,4 +111,9 @@ def _select_backward(r: Recorder, out: Tensor, g: Any, sizes: Any, dim: int, ind
 def copy_into(r: Recorder, target: Tensor, source: Any, non_blocking: bool = False) -> Form:
     """The form of `target` after `target.copy_(source)`."""
     e = Elementwise(r, target.shape, source, target.detach())
-    return e.done(e.to(e.nodes[0], "bool" if target.dtype == torch.bool else "float" if target.is_floating_point() else "int"))
+    return e.done(
+        e.to(e.nodes[0], "bool" if target.dtype == torch.bool else "float" if target.is_floating_point() else "int")
+    )
+
+
+__all__ = ["FACTORIES", "RULES", "SAME", "VIEWS", "copy_into", "decomposition"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,8 +64,7 @@ def _trace_at(cell: Cell, inputs: Inputs, batch: int) -> Step:
     with torch.autocast("cpu", enabled=False), torch.inference_mode(False), torch.set_grad_enabled(train):
         x = _stand_in(r, "step", "x", batch, *inputs.x, train and "x" in (inputs.wanted or ()))
         leaves = [
-            _stand_in(r, "state", str(i), batch, shape, dtype, train)
-            for i, (shape, dtype) in enumerate(inputs.states)
+            _stand_in(r, "state", str(i), batch, shape, dtype, train) for i, (shape, dtype) in enumerate(inputs.states)
         ]
         tensors = {
             name: _stand_in(r, "step" if per_step else "row", name, batch, shape, dtype, name in (inputs.wanted or ()))

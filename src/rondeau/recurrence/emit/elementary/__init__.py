@@ -1,6 +1,7 @@
 """Elementary functions as straight-line vector code, each within 4 ulp over its whole range, in float and in double.
 
-Every function is written once per module and type as an internal `alwaysinline` function, without a branch. Infinities,
+Every function is written once per module and type as an internal `alwaysinline` function, without a branch but
+for huge arguments of sin, cos and tan. Infinities,
 NaN, subnormal numbers and the sign of zero are right, as nothing assumes fast-math. Lanes agree bit for bit whatever
 their number.
 
@@ -13,13 +14,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rondeau.recurrence.emit.elementary import error, exponential, logarithm
+from rondeau.recurrence.emit.elementary import arc, error, exponential, logarithm, power, trigonometric
 from rondeau.recurrence.emit.elementary.terms import Term
 from rondeau.recurrence.emit.llvm import Function, Value
 
 Formula = Callable[..., Term]
 
-FORMULAS: dict[str, Formula] = {**exponential.FORMULAS, **logarithm.FORMULAS, **error.FORMULAS}
+FORMULAS: dict[str, Formula] = {
+    **exponential.FORMULAS,
+    **logarithm.FORMULAS,
+    **error.FORMULAS,
+    **trigonometric.FORMULAS,
+    **power.FORMULAS,
+    **arc.FORMULAS,
+}
 
 
 def elementary(f: Function, name: str, *arguments: Value) -> Value:

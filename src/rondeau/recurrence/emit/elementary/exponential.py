@@ -11,6 +11,7 @@ from rondeau.recurrence.emit.elementary.terms import (
     at_least,
     at_most,
     choose,
+    copy_sign,
     fma,
     fms,
     magnitude,
@@ -47,6 +48,9 @@ _LN2 = {"float": (0.693147182464599609375, -1.904654299957767e-09), "double": (m
 # exp(x) is 0 below the first and infinite above the second, and 2**n of the latter is the format's last power.
 _RANGE = {"float": (-104.0, 88.9), "double": (-745.2, 709.9)}
 
+# By so much more may sinh and cosh go: it is more than log(2) and adds no more than 1 to n.
+_BEYOND = 0.8
+
 
 def _reduce(x: Term, factor: float = 1.0, *, fine: bool = True) -> tuple[Term, Term]:
     """n + magic, and r with factor * x = n log(2) + factor * r and |factor * r| <= log(2) / 2.
@@ -71,6 +75,14 @@ def _power_of_two(biased: Term, real: Real, scale: int = 0) -> Term:
     return ((biased.as_integer() << real.mantissa) + real.power_bits(scale)).as_real()
 
 
+def _times_power_of_two(x: Term, n: Term) -> Term:
+    """x 2**n over the whole range, in two steps of which only the last may round."""
+    real = x.real
+    biased = fma(n, 0.5, real.magic)
+    rest = n - (biased - real.magic)
+    return x * _power_of_two(biased, real) * _power_of_two(rest + real.magic, real)
+
+
 def _scaled_exp(x: Term, factor: float, scale: int) -> Term:
     """exp(factor * x) * 2**scale, where that is a normal number."""
     biased, r = _reduce(x, factor)
@@ -82,6 +94,24 @@ def exp(x: Term) -> Term:
     low, high = _RANGE[x.real.element]
     root = _scaled_exp(at_least(low, at_most(high, x)), 0.5, 0)
     return root * root
+
+
+def exp_of_sum(x: Term, low: Term) -> Term:
+    """exp(x + low), |low| far smaller than |x|; it does not matter what it is where x is beyond exp's range."""
+    least, most = _RANGE[x.real.element]
+    within = at_least(least, at_most(most, x))
+    biased, r = _reduce(within)
+    r = r + choose(within.equals(x), low, 0.0)
+    return _times_power_of_two(fma(r, _expm1_over(r), 1.0), biased - x.real.magic)
+
+
+def exp2(x: Term) -> Term:
+    """Exact at integers: x = n + r."""
+    real = x.real
+    y = at_least(-float(real.bias + real.mantissa + 2), at_most(real.bias + 1.0, x))
+    n = (y + real.magic) - real.magic
+    r = (y - n) * math.log(2.0)
+    return _times_power_of_two(fma(r, _expm1_over(r), 1.0), n)
 
 
 def decay(x: Term) -> Term:
@@ -138,10 +168,29 @@ def tanh(x: Term) -> Term:
     return m / (m + 2.0)
 
 
+def sinh(x: Term) -> Term:
+    """m + m / (m + 1) over 2, m = expm1(|x|): from a quarter of m, lest its power of two overflow."""
+    real = x.real
+    size = magnitude(x)
+    quarter = _expm1(at_most(_RANGE[real.element][1] + _BEYOND, size), scale=-2)
+    result = quarter + quarter / fma(quarter, 4.0, 1.0)
+    return choose(size < real.tiny * 8, x, copy_sign(result + result, x))
+
+
+def cosh(x: Term) -> Term:
+    """h + 1 / (4 h), h = exp(|x|) / 2."""
+    root = _scaled_exp(at_most(_RANGE[x.real.element][1] + _BEYOND, magnitude(x)), 0.5, 0)
+    half = root * 0.5 * root
+    return half + 0.25 / half
+
+
 FORMULAS = {
+    "cosh": cosh,
     "exp": exp,
+    "exp2": exp2,
     "expm1": expm1,
     "sigmoid": sigmoid,
+    "sinh": sinh,
     "softplus": softplus,
     "log_sigmoid": log_sigmoid,
     "tanh": tanh,

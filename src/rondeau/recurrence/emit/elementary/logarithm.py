@@ -15,6 +15,15 @@ _LOG = {
     ),
 }  # fmt: skip
 
+# For pow: the series without its first term, which is 1/12 as a sum of two; and log(2) in a part of 42 bits, whose
+# product with an exponent is exact, and the rest.
+_LOG_TAIL = (
+    0.012500000000000736, 0.0022321428570352166, 0.0004340277837697006, 8.877823993701115e-05, 1.8782711119721164e-05,
+    4.045368218931069e-06, 1.0074980294352867e-06,
+)  # fmt: skip
+_TWELFTH = (0.08333333333333333, 4.625929269271485e-18)
+_LN2_SHORT = (0.6931471805598903, 5.497923018708371e-14)
+
 _LN2 = math.log(2.0)
 _ROOT_HALF_BITS = {"float": 0x3F3504F3, "double": 0x3FE6A09E667F3BCD}
 _INFINITY = float("inf")
@@ -54,16 +63,38 @@ def _ends(x: Term, result: Term, pole: float) -> Term:
     return choose(x > pole, result, choose(x.equals(pole), x.constant(-_INFINITY), nan))
 
 
-def log(x: Term) -> Term:
-    """Subnormal numbers are scaled up first."""
+def _parts(x: Term) -> tuple[Term, Term]:
+    """-e and m - 1 of a positive x; subnormal numbers are scaled up first."""
     real = x.real
     small = x < real.tiny
     steps = real.mantissa + 1
     y = choose(small, x * 2.0**steps, x)
     negated = _split(y)
     f = (y.as_integer() + negated).as_real() - 1.0
-    n = _exponent(negated) + choose(small, x.constant(float(steps)), 0.0)
-    return _ends(x, fma(n, -_LN2, _log_near_one(f)), 0.0)
+    return _exponent(negated) + choose(small, x.constant(float(steps)), 0.0), f
+
+
+def log_positive(x: Term) -> Term:
+    """log of what is positive and finite."""
+    n, f = _parts(x)
+    return fma(n, -_LN2, _log_near_one(f))
+
+
+def log(x: Term) -> Term:
+    """log_positive, and its ends."""
+    return _ends(x, log_positive(x), 0.0)
+
+
+def log2(x: Term) -> Term:
+    """Exact at powers of two."""
+    n, f = _parts(x)
+    return _ends(x, fma(_log_near_one(f), 1.0 / _LN2, -n), 0.0)
+
+
+def log10(x: Term) -> Term:
+    """The two parts of log times 1 / log(10)."""
+    n, f = _parts(x)
+    return _ends(x, fma(n, -math.log10(2.0), _log_near_one(f) * (1.0 / math.log(10.0))), 0.0)
 
 
 def log1p(x: Term) -> Term:
@@ -79,4 +110,30 @@ def log1p(x: Term) -> Term:
     return choose(magnitude(x) < real.tiny * 4, x, _ends(x, result, -1.0))
 
 
-FORMULAS = {"log": log, "log1p": log1p}
+def log_as_sum(x: Term) -> tuple[Term, Term]:
+    """log of a positive finite double as a sum of two, with an error of about 2**-64 of it.
+
+    s, its square and the first term of the series are sums of two; what follows is less than 2**-12 of them.
+    """
+    n, f = _parts(x)
+    d = fma(f, 0.5, 1.0)
+    inverse = 1.0 / d
+    s = f * inverse
+    s_low = (fma(s, -d, f) - s * fma(f, 0.5, 1.0 - d)) * inverse
+    z = s * s
+    z_low = fma(s, s, -z) + 2.0 * s * s_low
+    tail = z * polynomial(z, _LOG_TAIL)
+    k = tail + _TWELFTH[0]
+    k_low = (_TWELFTH[0] - k) + tail + _TWELFTH[1]
+    t = z * k
+    t_low = fma(z, k, -t) + fma(z, k_low, z_low * k)
+    v = s * t
+    v_low = fma(s, t, -v) + fma(s, t_low, s_low * t)
+    near = s + v
+    near_low = (s - near) + v + (s_low + v_low)
+    exponent = n * -_LN2_SHORT[0]
+    high = exponent + near
+    return high, (exponent - high) + near + fma(n, -_LN2_SHORT[1], near_low)
+
+
+FORMULAS = {"log": log, "log10": log10, "log1p": log1p, "log2": log2}

@@ -163,6 +163,11 @@ def choose(condition: Term, a: Term | float, b: Term | float) -> Term:
     return Term(term.function, term.function.select(condition.value, term._lift(a), term._lift(b)))
 
 
+def both(a: Term, b: Term) -> Term:
+    """Where both conditions hold."""
+    return Term(a.function, a.function.binary("and", a.value, b.value))
+
+
 def at_least(low: float, x: Term) -> Term:
     """max(low, x), NaN where x is NaN; in this order of operands it is one instruction on x86."""
     bound = x.constant(low)
