@@ -18,7 +18,7 @@ llvm = pytest.importorskip("llvmlite.binding")
 Array = np.ndarray[Any, Any]
 WIDE = np.longdouble
 LIMIT = 4.0
-TYPES = {"float": np.float32, "double": np.float64}
+TYPES: dict[str, Any] = {"float": np.float32, "double": np.float64}
 LANES = {"float": 16, "double": 8}
 ONE_ARGUMENT = sorted(set(FORMULAS) - {"pow"})
 
@@ -184,6 +184,17 @@ SPECIALS: dict[str, dict[float, float]] = {
     "softplus": {INF: INF, -INF: 0.0, 1e4: 1e4, -1e4: 0.0},
     "log_sigmoid": {INF: 0.0, -INF: -INF, 1e4: 0.0, -1e4: -1e4},
     "erf": {0.0: 0.0, INF: 1.0, -INF: -1.0, 30.0: 1.0, -30.0: -1.0},
+    "sin": {0.0: 0.0, INF: NAN, -INF: NAN},
+    "cos": {0.0: 1.0, INF: NAN, -INF: NAN},
+    "tan": {0.0: 0.0, INF: NAN, -INF: NAN},
+    "asin": {0.0: 0.0, 1.5: NAN, -1.5: NAN, INF: NAN, -INF: NAN},
+    "acos": {1.0: 0.0, 1.5: NAN, -1.5: NAN, INF: NAN, -INF: NAN},
+    "atan": {0.0: 0.0},
+    "sinh": {0.0: 0.0, INF: INF, -INF: -INF, 1e4: INF, -1e4: -INF},
+    "cosh": {0.0: 1.0, INF: INF, -INF: INF, 1e4: INF, -1e4: INF},
+    "exp2": {0.0: 1.0, 5.0: 32.0, -3.0: 0.125, INF: INF, -INF: 0.0, 1e4: INF, -1e4: 0.0},
+    "log2": {0.0: -INF, 1.0: 0.0, 32.0: 5.0, 0.125: -3.0, INF: INF, -1.0: NAN},
+    "log10": {0.0: -INF, 1.0: 0.0, INF: INF, -1.0: NAN},
 }
 ODD = ("asin", "atan", "erf", "expm1", "log1p", "sin", "sinh", "tan", "tanh")
 
@@ -218,8 +229,77 @@ def test_zero_keeps_its_sign(name: str, element: str) -> None:
     assert (np.signbit(result) == np.signbit(zeros)).all()
 
 
+@pytest.mark.parametrize("name", ["sin", "cos", "tan"])
+@pytest.mark.parametrize("element", ["float", pytest.param("double", marks=needs_wide)])
+def test_a_number_next_to_a_multiple_of_a_right_angle_keeps_its_digits(name: str, element: str) -> None:
+    turns = np.concatenate([np.arange(1, 4000), 2.0 ** np.arange(12, 100) + 1, 3.0 ** np.arange(8, 64)])
+    x = np.concatenate([turns * (np.pi / 2), [6381956970095103 * 2.0**797]])
+    x = np.resize(x[x < np.finfo(TYPES[element]).max], 4160).astype(TYPES[element])
+    error, where = worst(name, element, np.concatenate([x, -x]))
+    assert error <= LIMIT, where
+
+
+def powers(element: str, count: int) -> list[tuple[Array, Array]]:
+    """Bases and exponents: over the range of results, next to one, moderate, negative to whole powers, any bits."""
+    type = TYPES[element]
+    info, rng = np.finfo(type), np.random.default_rng(0)
+    unsigned, bits = (np.uint32, 32) if element == "float" else (np.uint64, 64)
+
+    def spread(x: Array) -> Array:
+        logs = np.log(x.astype(WIDE))
+        results = rng.uniform(-1.08, 1.02, count) * np.log(WIDE(info.max))
+        return np.where(logs == 0, 1, results / np.where(logs == 0, 1, logs)).astype(type)
+
+    def any_bits(top: int) -> Array:
+        values: Array = rng.integers(1, top, count, dtype=np.uint64).astype(unsigned).view(type)
+        return values
+
+    anywhere = any_bits((1 << (bits - 1)) - (1 << info.nmant))
+    near_one = (1 + rng.uniform(-0.9, 0.9, count) * 10.0 ** rng.uniform(-info.precision, 0, count)).astype(type)
+    moderate = rng.uniform(0, 10, count).astype(type)
+    return [
+        (anywhere, spread(anywhere)),
+        (near_one, spread(near_one)),
+        (moderate, rng.uniform(-20, 20, count).astype(type)),
+        (-moderate, rng.integers(-40, 40, count).astype(type)),
+        (any_bits(2**bits - 1), any_bits(2**bits - 1)),
+    ]
+
+
+@pytest.mark.parametrize("case", range(5))
+@pytest.mark.parametrize("element", ["float", pytest.param("double", marks=needs_wide)])
+def test_pow_is_within_four_ulp(element: str, case: int) -> None:
+    error, where = worst("pow", element, *powers(element, 2**15)[case])
+    assert error <= LIMIT, where
+
+
 @pytest.mark.parametrize("element", ["float", "double"])
-@pytest.mark.parametrize("name", ["erf", "sigmoid", "tanh"])
+def test_pow_has_the_special_values_of_the_standard(element: str) -> None:
+    type = TYPES[element]
+    info = np.finfo(type)
+    sizes = [0, 1, 2, 0.5, 3, 1.5, INF, NAN, 1e30, info.smallest_subnormal, 2.0**23 + 1, 2.0**24, 2.0**52 + 1, info.max]
+    points = np.array([*sizes, *(-s for s in sizes), 4, -4, 0.25, -0.25], type)
+    x, y = (np.ascontiguousarray(a.ravel()) for a in np.meshgrid(points, points))
+    with np.errstate(all="ignore"):
+        want = np.power(x, y)
+    got = apply("pow", element, x, y)
+    np.testing.assert_allclose(got, want, rtol=LIMIT * info.eps, atol=0)
+    exact_ones = np.isfinite(want)
+    assert (np.signbit(got) == np.signbit(want))[exact_ones].all()
+
+
+@pytest.mark.parametrize("element", ["float", "double"])
+def test_pow_agrees_bit_for_bit_whatever_the_lanes(element: str) -> None:
+    bits = np.uint32 if element == "float" else np.uint64
+    for x, y in powers(element, 2**10):
+        results = [compiled("pow", element, lanes, 2)(x, y) for lanes in (1, 4, 8, 16)]
+        for result in results[1:]:
+            same = (result.view(bits) == results[0].view(bits)) | (np.isnan(result) & np.isnan(results[0]))
+            assert same.all()
+
+
+@pytest.mark.parametrize("element", ["float", "double"])
+@pytest.mark.parametrize("name", ["cos", "erf", "sigmoid", "sin", "tanh"])
 def test_what_is_bounded_by_one_stays_so(name: str, element: str) -> None:
     assert (np.abs(apply(name, element, sweep(element, 2**17))) <= 1).all()
 

@@ -1,4 +1,4 @@
-"""The remainder of a huge number by π/2: M. Payne and R. Hanek, *Radian reduction for trigonometric functions*, 1983."""
+"""A huge number modulo π/2: M. Payne and R. Hanek, *Radian reduction for trigonometric functions*, 1983."""
 
 from __future__ import annotations
 

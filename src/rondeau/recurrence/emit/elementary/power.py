@@ -11,7 +11,7 @@ _INFINITY = float("inf")
 
 
 def pow(x: Term, y: Term) -> Term:
-    """x**y with the special cases of IEEE 754: 1 for y = 0 or x = 1 whatever the other, NaN for x < 0 and y no integer."""
+    """x**y as in IEEE 754: 1 for y = 0 or x = 1 whatever the other, NaN for finite x < 0 and y no integer."""
     size = magnitude(x)
     result = _size_float(size, y) if x.real is FLOAT else _size_double(size, y)
     # (-1) to an infinite power, where the product with the logarithm is NaN; not for a NaN.
