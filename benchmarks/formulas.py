@@ -19,6 +19,9 @@ Array = NDArray[np.float32]
 Weights = dict[str, Any]
 State = tuple[Any, ...]
 EPSILON = 1e-5  # of layer normalisation
+# With a recurrent gain of one a normalised LSTM that has not learnt anything is chaotic: after some hundred steps its
+# outputs depend on the rounding, and nothing can be held to float64. A tenth is customary (Cooijmans et al. 2016, arXiv 1603.09025).
+GAINS = {"input_gain": 1.0, "recurrent_gain": 0.1, "cell_gain": 1.0}
 
 
 class Ops(Protocol):
@@ -157,15 +160,14 @@ def operations(problem: Problem) -> int:
 
 
 def weights(problem: Problem) -> dict[str, Array]:
-    """The weights everybody starts from: uniform within 1/sqrt(units), as torch's; gains near one."""
+    """The weights everybody starts from: uniform within 1/sqrt(units), as torch's; gains around `GAINS`."""
     case = problem.case
     random = np.random.default_rng(problem.seed)
     bound = case.units**-0.5
-    drawn = {
-        name: random.uniform(-bound, bound, shape)
+    return {
+        name: (GAINS.get(name, 0) + random.uniform(-bound, bound, shape)).astype(np.float32)
         for name, shape in FORMULAS[problem.cell].shapes(case.features, case.units).items()
     }
-    return {name: (array + 1 if name.endswith("gain") else array).astype(np.float32) for name, array in drawn.items()}
 
 
 def data(problem: Problem) -> tuple[Array, Array]:

@@ -37,7 +37,7 @@ class Peer:
     needs: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
     versions: tuple[str, ...] = ()
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict, hash=False)
     modes: tuple[str, ...] = WHOLE
     cells: tuple[str, ...] = ()
     ragged: bool = True

@@ -53,7 +53,7 @@ def test_everybody_starts_from_the_same_numbers() -> None:
     first, second = weights(problem), weights(problem)
     assert all(np.array_equal(first[name], second[name]) for name in first)
     assert {array.dtype for array in first.values()} == {np.dtype(np.float32)}
-    assert abs(first["recurrent_gain"].mean() - 1) < 0.3 > abs(first["bias"].mean())
+    assert abs(first["cell_gain"].mean() - 1) < 0.3 > abs(first["bias"].mean())
     x, cotangent = data(problem)
     behind = np.arange(problem.case.time)[:, None] >= problem.case.lengths
     assert behind.any()

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import main
+from benchmarks.__main__ import known_too_long, main, remember_too_long
 from benchmarks.cases import Case, Problem
-from benchmarks.measure import FAILED, GREEN, RED, measure
+from benchmarks.measure import FAILED, GREEN, LEFT_OUT, RED, Entry, Outcome, Seat, alternate, prepare
+from benchmarks.messages import Turn
 from benchmarks.peers import EVERYBODY, Peer
-from benchmarks.pool import PeerError, PeerTimeout, Pool, Worker
+from benchmarks.pool import PeerError, Pool
 
 TINY = Case(3, 2, 3, 4)
+LOOP = EVERYBODY["loop"]
 pytestmark = pytest.mark.timeout(120)
 
 
@@ -35,36 +39,60 @@ def test_one_tiny_case_from_end_to_end(capsys: pytest.CaptureFixture[str], tmp_p
     assert drawn.read_text().startswith("<?xml")
 
 
-def test_a_red_gate_and_a_broken_peer_fail_their_case() -> None:
-    wrong = Peer("wrong", "Wrong", "wrong")
-    broken = Peer("loop", "Nobody", "nobody")
-    EVERYBODY.update(wrong=wrong)
-    try:
-        with Pool() as pool:
-            found = measure(pool, Problem("lstm", TINY), [EVERYBODY["loop"]], 1, {})
-            assert found.entries["loop"].status == GREEN
-            truth = pool[EVERYBODY["loop"]].ask("prepare", "again", Problem("gru", TINY), patience=60).results
-            from benchmarks.measure import prepare
-
-            assert prepare(pool, EVERYBODY["loop"], Problem("lstm", TINY), truth).status == RED
-            assert prepare(pool, wrong, Problem("lstm", TINY), truth).status == FAILED
-            assert broken.missing == []
-    finally:
-        del EVERYBODY["wrong"]
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    with Pool() as started:
+        yield started
 
 
-def test_a_worker_that_takes_too_long_is_ended_and_started_anew() -> None:
-    worker = Worker(EVERYBODY["loop"])
-    try:
-        with pytest.raises(PeerTimeout, match="took more than 0 s"):
-            worker.ask("prepare", "a", Problem("lstm", Case(2000, 8, 64, 64)), patience=0.05)
-        assert worker.process is None
-        assert worker.ask("wake", patience=60) is None
-        with pytest.raises(PeerError, match="KeyError"):
-            worker.ask("turn", "a", patience=60)
-    finally:
-        worker.close()
-    worker.close()
+def test_wrong_results_are_red_and_a_broken_peer_fails(pool: Pool) -> None:
+    problem, other = Problem("lstm", TINY), Problem("lstm", TINY, seed=5)
+    ready = pool[LOOP].ask("prepare", "other", other, patience=60)
+    assert prepare(pool, LOOP, other, ready.results).status == GREEN
+    entry = prepare(pool, LOOP, problem, ready.results)
+    assert entry.status == RED
+    assert "epsilon" in entry.note
+    nobody = Peer("nobody", "Nobody", "nobody")
+    entry = prepare(pool, nobody, problem, ready.results)
+    assert entry.status == FAILED
+    assert "nobody" in pool.workers  # it was tried
+
+
+def test_what_is_slow_is_left_out_only_if_it_compiles(pool: Pool) -> None:
+    long = Problem("lstm", Case(3000, 8, 64, 64))
+    assert prepare(pool, replace(LOOP, patience=0.2), long, {}).status == FAILED
+    entry = prepare(pool, replace(LOOP, patience=0.2, compiles=True), long, {})
+    assert (entry.status, entry.note) == (LEFT_OUT, "compiling took more than 0 s")
+    assert pool[LOOP].process is None  # it is not computing on
+    with pytest.raises(PeerError, match="KeyError"):  # and a new one has no runners
+        pool[LOOP].ask("turn", "other", patience=60)
+
+
+def test_everybody_has_a_turn_each_round_and_goes_second_in_the_next() -> None:
+    asked = []
+
+    class Fake:
+        def ask(self, what: str, key: str, patience: float) -> Turn:
+            asked.append(key)
+            if key == "c" and len(asked) > 3:
+                raise PeerError("gone")
+            return Turn(float(len(asked)), idle_cpu=0.5, idle=2.0)
+
+    seats = [Seat(LOOP, key, Entry(key)) for key in "abc"]
+    alternate({LOOP: Fake()}, seats, 3)  # type: ignore[arg-type]
+    assert "".join(asked) == "abc" + "cba" + "ab"
+    assert seats[0].entry.rounds == [1.0, 6.0, 7.0]
+    assert seats[0].entry.idle_cpu == 0.25
+    assert (seats[2].entry.status, seats[2].entry.note, seats[2].entry.seconds) == (FAILED, "gone", None)
+
+
+def test_a_compiler_that_took_too_long_is_not_asked_again_for_as_many_steps() -> None:
+    refused: dict[tuple[str, str, str], tuple[int, str]] = {}
+    entries = {"torch.compile": Entry("", LEFT_OUT, "compiling took more than 60 s"), "loop": Entry("")}
+    remember_too_long(Outcome(Problem("lstm", Case(100, 32, 64, 128)), entries), refused)
+    longer, shorter = Problem("lstm", Case(159, 64, 64, 128, ragged=True)), Problem("lstm", Case(64, 64, 128, 256))
+    assert known_too_long(longer, refused) == {"torch.compile": "compiling took more than 60 s at 100 steps"}
+    assert known_too_long(shorter, refused) == known_too_long(replace(longer, cell="gru"), refused) == {}
 
 
 @pytest.mark.parametrize(
