@@ -77,7 +77,7 @@ class Loop:
         self.elements: dict[Place, str] = {}
         for node, place in (*self.program.leaves.items(), *self.program.stored.items()):
             self.sizes[place] = node.size
-            if node.op == "input" and node.dtype != "float":
+            if place.given and node.dtype != "float":
                 self.elements[place] = "i8" if node.dtype == "bool" else "i64"
         for result in results:
             self.sizes[result.place] = result.node.size

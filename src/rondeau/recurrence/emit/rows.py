@@ -276,7 +276,7 @@ class Rows:
         key = (place, flat)
         if key in self._memo:
             return self._memo[key]
-        raw = place.kind in ("token", "row", "param") and node in self.program.leaves and node.op == "input"
+        raw = place.given
         element = {"bool": "i8", "int": I64}.get(node.dtype, self.element) if raw else self.element
         base = self.pointer(place, False)
         vector = self._read(base, flat, element)

@@ -21,9 +21,16 @@ class Place:
     kind: str
     name: str
 
+    @property
+    def given(self) -> bool:
+        """Whether torch made what lies there, so that truth values and whole numbers have torch's own types."""
+        return self.kind in ("token", "row", "param") and self.name.startswith("n")
+
 
 @dataclass(frozen=True)
 class Result:
+    """A node, and where its value is wanted."""
+
     node: Node
     place: Place
 

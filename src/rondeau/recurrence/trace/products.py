@@ -19,15 +19,14 @@ def _mm(r: Recorder, out: Tensor, a: Any, b: Any) -> Form:
 
 def _product(r: Recorder, a: Form, b: Form) -> Form:
     if a.axis == 0 and b.outside:
-        node = _weighed(r, a.node, b.node)
+        node = _spread(r, a.node, b.node) if a.merged else _weighed(r, a.node, b.node)
         return Form(node, 0, a.merged)
     if a.outside and b.axis == 1 and not b.merged:  # W h^T: the transpose of h W^T
         return Form(_weighed(r, b.node, _transposed(r, a.node)), 1)
     if a.axis == 1 and b.axis == 0:  # both by rows: the rows are summed away
-        left = _flip(r, a.node) if a.merged else a.node
         if a.merged != b.merged:
             raise Declined("it multiplies rows with each other")
-        return Form(r.graph.make("outer", (left, b.node), (left.shape[-1], b.node.shape[-1]), rows=False))
+        return Form(_summed(r, _flip(r, a.node), b.node) if a.merged else _outer(r, a.node, b.node))
     raise Declined("it multiplies rows with each other")
 
 
@@ -35,6 +34,31 @@ def _weighed(r: Recorder, x: Node, weight: Node) -> Node:
     if x.op == "const":
         raise Declined("it multiplies a constant by a weight at every step; compute that outside")
     return r.graph.make("product", (x, weight), (*x.shape[:-1], weight.shape[-1]))
+
+
+def _spread(r: Recorder, x: Node, weight: Node) -> Node:
+    """(M, K) of every row by a weight (K, N), as a sum over K of elementwise products."""
+    (m, k), n = x.shape, weight.shape[1]
+    if n == 1:
+        column = r.outside("aten.squeeze.dim", (weight, 1), {}, (k,))
+        both = r.graph.pointwise("mul", x, r.graph.expand(column, (m, k)))
+        return r.graph.view(r.graph.reduce("sum", both, (1,)), 0, (m, 1), (1, 0))
+    shape = (m, k, n)
+    left = r.graph.view(x, 0, shape, (k, 1, 0))
+    return r.graph.reduce("sum", r.graph.pointwise("mul", left, r.graph.expand(weight, shape)), (1,))
+
+
+def _outer(r: Recorder, a: Node, b: Node) -> Node:
+    return r.graph.make("outer", (a, b), (a.shape[-1], b.shape[-1]), rows=False)
+
+
+def _summed(r: Recorder, a: Node, b: Node) -> Node:
+    """The sum over rows and M of the outer products of (M, K) and (M, N), added up inside the loop."""
+    (m, k), n = a.shape, b.shape[1]
+    shape = (m, k, n)
+    both = r.graph.pointwise("mul", r.graph.view(a, 0, shape, (k, 1, 0)), r.graph.view(b, 0, shape, (n, 0, 1)))
+    one = r.graph.reduce("sum", both, (0,))
+    return r.graph.make("total", (one,), (k, n), rows=False)
 
 
 def _transposed(r: Recorder, weight: Node) -> Node:
@@ -72,13 +96,12 @@ def _addmv(r: Recorder, out: Tensor, bias: Any, a: Any, v: Any, *, beta: float =
 def _by_vector(r: Recorder, a: Form, v: Form) -> Form:
     if a.axis == 0 and v.outside:
         column = r.outside("aten.unsqueeze.default", (v.node, 1), {}, (*v.node.shape, 1))
-        node = _weighed(r, a.node, column)
+        node = _spread(r, a.node, column) if a.merged else _weighed(r, a.node, column)
         return Form(r.graph.view(node, 0, node.shape[:-1], (1,) * (len(node.shape) - 1)), 0, a.merged)
     if a.axis == 1 and v.axis == 0 and a.merged == v.merged:
-        left = _flip(r, a.node) if a.merged else a.node
         right = r.graph.view(v.node, 0, (*v.node.shape, 1), (*([1] * len(v.node.shape)), 1))
-        outer = r.graph.make("outer", (left, right), (left.shape[-1], 1), rows=False)
-        return Form(r.outside("aten.squeeze.dim", (outer, 1), {}, (left.shape[-1],)))
+        outer = _summed(r, _flip(r, a.node), right) if a.merged else _outer(r, a.node, right)
+        return Form(r.outside("aten.squeeze.dim", (outer, 1), {}, (outer.shape[0],)))
     raise Declined("it multiplies rows with each other")
 
 
