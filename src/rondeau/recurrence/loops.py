@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rondeau.recurrence.emit.kernel import Kernel, Layout, lay_out
 from rondeau.recurrence.emit.llvm import Module
-from rondeau.recurrence.emit.product import Blocking, blocking, define_packing
+from rondeau.recurrence.emit.product import Blocking, blocking, define_packing, define_product
 from rondeau.recurrence.ir import Node
 from rondeau.recurrence.plan.program import Place, Program, Result
 from rondeau.recurrence.plan.split import Split, split
@@ -169,6 +169,7 @@ class Loop:
             "scratch": (scratch.data_ptr() + 63) // 64 * 64,
             "most": dealt.most,
             "totals": totals.data_ptr(),
+            "product": shared(blocks).address("product"),
         }
         for i, tensor in enumerate(initial):
             values[f"initial{i}"] = tensor.data_ptr()
@@ -193,7 +194,7 @@ def pack(weight: Tensor, blocks: Blocking) -> Tensor:
     packed = torch.empty(panels * k * blocks.width, dtype=weight.dtype)
     words = (ctypes.c_int64 * 6)(weight.data_ptr(), *weight.stride(), k, columns, packed.data_ptr())
     parts = panels if packed.numel() > 1 << 15 else 1
-    code = _packing(blocks)
+    code = shared(blocks)
     if parts == 1:
         _direct(code.address("pack"))(0, panels, ctypes.addressof(words))
     else:
@@ -201,19 +202,21 @@ def pack(weight: Tensor, blocks: Blocking) -> Tensor:
     return packed
 
 
-_PACKING: dict[Blocking, cache.Code] = {}
+_SHARED: dict[Blocking, cache.Code] = {}
 
 
-def _packing(blocks: Blocking) -> cache.Code:
-    if blocks not in _PACKING:
+def shared(blocks: Blocking) -> cache.Code:
+    """Products and packing, which all loops of one type of number use."""
+    if blocks not in _SHARED:
 
         def text() -> str:
             module = Module(blocks.element)
+            define_product(module, blocks)
             define_packing(module, blocks)
             return module.text()
 
-        _PACKING[blocks] = cache.kernel(f"pack {blocks}", text, ["pack"])
-    return _PACKING[blocks]
+        _SHARED[blocks] = cache.kernel(f"shared {blocks}", text, ["product", "pack"])
+    return _SHARED[blocks]
 
 
 def _direct(address: int) -> object:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rondeau.recurrence.emit.llvm import I64, PTR, Function, Module, Value, integer
-from rondeau.recurrence.emit.product import Blocking, define_product
+from rondeau.recurrence.emit.product import Blocking
 from rondeau.recurrence.emit.rows import Rows
 from rondeau.recurrence.ir import Node
 from rondeau.recurrence.plan.program import Place, Program
 
-NUMBERS = ("parts", "tokens", "lengths", "ids", "direction", "scratch", "most")
+NUMBERS = ("parts", "tokens", "lengths", "ids", "direction", "scratch", "most", "product")
 
 
 @dataclass
@@ -84,7 +84,6 @@ class Kernel:
         self.elements = elements
         self.program, self.layout, self.sizes, self.states = program, layout, sizes, states
         self.blocks, self.backward, self.module = blocks, backward, module
-        self.product = define_product(module, blocks) if any(p.products for p in program.phases) else ""
         self._part()
         f = Function(module, "loop", [("begin", I64), ("end", I64), ("arguments", PTR)], exported=True)
         begin, end, arguments = f.arguments
@@ -251,8 +250,8 @@ class Kernel:
         if times != 1:
             raise ValueError("a product with several rows of its own per row")
         panels = -(-columns // self.blocks.width)
-        f.call(
-            self.product, "void", n, integer(k), a, integer(lda), self._pointer(self.weight_place(weight)), integer(panels),
+        f.call_at(
+            self.words["product"], n, integer(k), a, integer(lda), self._pointer(self.weight_place(weight)), integer(panels),
             self._scratch(target, integer(0)), integer(ldc), Value("false", "i1"),
         )  # fmt: skip
 

@@ -243,6 +243,11 @@ class Function:
             return Value("", VOID)
         return self.emit(result, text)
 
+    def call_at(self, address: Value, *arguments: Value) -> None:
+        """A call of the function, without result, that begins at a number."""
+        function = self.emit(PTR, f"inttoptr i64 {address} to ptr")
+        self.write(f"call void {function}({', '.join(f'{a.type} {a}' for a in arguments)})")
+
     def ret(self, value: Value | None = None) -> None:
         self.write("ret void" if value is None else f"ret {value.type} {value}")
 

@@ -3,6 +3,8 @@
 Weights lie packed in panels of `width` columns: panel by panel, each row of a panel next to the one before it, missing
 columns zero. The result's rows have room for whole panels. What one row computes does not depend on which rows stand
 beside it: every element is the same chain of fused multiply-adds over k.
+
+All loops of one type of number share this code, so that LLVM makes it once.
 """
 
 from __future__ import annotations
@@ -43,11 +45,9 @@ def blocking(target: Target, element: str) -> Blocking:
 def define_product(module: Module, blocks: Blocking) -> str:
     """`product(n, k, A, lda, W, panels, C, ldc, add)`: C (n, columns) = A (n, k) W, or += where `add`. Its name."""
     name = "product"
-    if name in module.functions:
-        return name
     kernels = [_kernel(module, blocks, rows) for rows in range(1, blocks.rows + 1)]
     kinds = [("n", I64), ("k", I64), ("a", PTR), ("lda", I64), ("w", PTR), ("panels", I64), ("c", PTR), ("ldc", I64)]
-    f = Function(module, name, [*kinds, ("add", BOOL)], attributes="noinline")
+    f = Function(module, name, [*kinds, ("add", BOOL)], exported=True)
     n, k, a, lda, w, panels, c, ldc, add = f.arguments
     element, rows = blocks.element, blocks.rows
     depth = max(_UNROLL, _PANEL_BYTES // (blocks.width * blocks.bytes))

@@ -14,8 +14,8 @@ def pow(x: Term, y: Term) -> Term:
     """x**y as in IEEE 754: 1 for y = 0 or x = 1 whatever the other, NaN for finite x < 0 and y no integer."""
     size = magnitude(x)
     result = _size_float(size, y) if x.real is FLOAT else _size_double(size, y)
-    # (-1) to an infinite power, where the product with the logarithm is NaN; not for a NaN.
-    result = choose(both(size.equals(1.0), magnitude(y) <= _INFINITY), x.constant(1.0), result)
+    # To an infinite power, where the product with the logarithm is NaN; -1 to NaN is no whole power and NaN below.
+    result = choose(size.equals(1.0), x.constant(1.0), result)
     whole = y.intrinsic("rint").equals(y)
     half = y * 0.5
     even = half.intrinsic("rint").equals(half)
