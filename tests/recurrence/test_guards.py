@@ -109,9 +109,16 @@ class Listed(list[float]):
         return sum(self) + self.extra
 
 
+class Parts(enum.Enum):
+    ONE = [1.0]  # noqa: RUF012
+
+
 class Mode(enum.Enum):
     ONE = 1.0
     TWO = 2.0
+
+
+_get = getattr
 
 
 def change_attribute(name: str, value: Any) -> Callable[[Cell], None]:
@@ -139,6 +146,28 @@ ATTRIBUTES: dict[str, tuple[Factor, dict[str, Any], Callable[[Any], Any]]] = {
     ),
     "attribute by name": (lambda cell: getattr(cell, "a", 1.0), {}, change_attribute("a", 2.0)),
     "attribute by computed name": (lambda cell: getattr(cell, "ab"[:1]), {"a": 1.0}, change_attribute("a", 2.0)),
+    "attribute by added name": (
+        lambda cell: getattr(cell, "a" + cell.b),
+        {"ab": 1.0, "b": "b"},
+        change_attribute("ab", 2.0),
+    ),
+    "attribute by default": (lambda cell: getattr(cell, "b", cell.a), {"a": 1.0}, change_attribute("b", 2.0)),
+    "attribute by getattr elsewhere": (lambda cell: _get(cell, "_a"[1:]), {"a": 1.0}, change_attribute("a", 2.0)),
+    "attribute by mapped getattr": (
+        lambda cell: functools.reduce(getattr, ["real"], cell.a.x),
+        {"a": SimpleNamespace(x=1.0)},
+        lambda cell: setattr(cell.a, "x", 2.0),
+    ),
+    "attribute by attrgetter": (
+        lambda cell: operator.attrgetter("a.x")(cell),
+        {"a": SimpleNamespace(x=1.0)},
+        lambda cell: setattr(cell.a, "x", 2.0),
+    ),
+    "attribute in a format": (
+        lambda cell: float("{0.gain}".format(cell.a)),  # noqa: UP030, UP032
+        {"a": Settings(1.0)},
+        lambda cell: setattr(cell.a, "gain", 2.0),
+    ),
     "attribute in vars": (lambda cell: vars(cell)["a"], {"a": 1.0}, change_attribute("a", 2.0)),
     "removed attribute": (lambda cell: 2.0 if hasattr(cell, "a") else 1.0, {"a": 1}, lambda cell: delattr(cell, "a")),
     "attribute over a class's": (lambda cell: cell.output_size, {}, change_attribute("output_size", 2)),
@@ -193,6 +222,11 @@ ATTRIBUTES: dict[str, tuple[Factor, dict[str, Any], Callable[[Any], Any]]] = {
         lambda cell: setattr(cell.a, "extra", 1.0),
     ),
     "enum": (lambda cell: cell.a.value, {"a": Mode.ONE}, change_attribute("a", Mode.TWO)),
+    "enum's value": (
+        lambda cell: cell.a * Parts.ONE.value[0],
+        {"a": 1.0},
+        lambda cell: operator.setitem(Parts.ONE.value, 0, Parts.ONE.value[0] + 1),
+    ),
     "enum named": (lambda cell: 1.0 if cell.a is Mode.ONE else 2.0, {"a": Mode.ONE}, change_attribute("a", Mode.TWO)),
     "partial": (
         lambda cell: cell.a(),
@@ -281,9 +315,8 @@ def test_attributes(kind: str) -> None:
     # tables and tensors are changed: each run has its own, whatever order the tests have
     cell = Scaled(factor)
     for name, value in attributes.items():
-        setattr(
-            cell, name, value if isinstance(value, (weakref.ref, types.BuiltinMethodType)) else copy.deepcopy(value)
-        )
+        shared = isinstance(value, (weakref.ref, types.BuiltinMethodType))  # a copy would refer to nothing
+        setattr(cell, name, value if shared else copy.deepcopy(value))
     check(cell, lambda: change(cell))
 
 
@@ -296,6 +329,15 @@ def test_the_class_of_an_object() -> None:
 
     cell = Scaled(lambda cell: cell.a.gain, a=One())
     check(cell, lambda: setattr(cell.a, "__class__", Two))
+
+
+def test_a_tensor_of_a_class_of_ones_own() -> None:
+    class Own(Tensor):
+        gain = 1.0
+
+    cell = Scaled(lambda cell: cell.a.gain, a=torch.ones(1).as_subclass(Own))
+    check(cell, lambda: setattr(Own, "gain", 2.0))
+    check(cell, lambda: setattr(cell.a, "gain", 3.0))
 
 
 def test_an_objects_dict_replaced() -> None:
@@ -485,6 +527,9 @@ def test_an_attribute_of_a_function() -> None:
 
     check(Scaled(bare), lambda: setattr(bare, "gain", 2.0))
     check(Scaled(bare), lambda: setattr(bare, "gain", 3.0))
+    check(Scaled(bare), lambda: setattr(bare, "__dict__", {"gain": 4.0}))
+    bare.__dict__.clear()
+    check(Scaled(bare), lambda: setattr(bare, "__dict__", {"gain": 4.0}))
 
 
 def test_closures() -> None:
@@ -831,6 +876,7 @@ _alias = random
         (lambda cell: id(cell) % 5, {}, "id"),
         (lambda cell: eval("1.0"), {}, "eval"),
         (lambda cell: globals()["GAIN"], {}, "globals"),
+        (lambda cell: _reads_gain.__globals__["GAIN"], {}, "__globals__"),
         (lambda cell: cell.factor_of(), {"factor_of": input}, "builtins.input"),
     ],
 )
@@ -939,6 +985,32 @@ def test_only_the_context_is_let_off() -> None:
 
     cell = Scaled(lambda cell: Other().step(None, None, cell.options), options=Options())
     check(cell, lambda: setattr(cell.options, "gain", 2.0))
+
+
+@pytest.mark.parametrize("reading", ["stored", "either", "argument", "attribute"])
+def test_a_context_that_is_something_else(reading: str) -> None:
+    def stored(self: Any, x: Any, state: Any, context: Any) -> Any:
+        context = self
+        return getattr(context, "gai" + "n") * x, state
+
+    def either(self: Any, x: Any, state: Any, context: Any) -> Any:
+        return getattr(context or self, "gai" + "n") * x, state
+
+    def argument(self: Any, x: Any, state: Any, context: Any) -> Any:
+        return (lambda context: getattr(context, "gai" + "n"))(self) * x, state
+
+    def attribute(self: Any, x: Any, state: Any, context: Any) -> Any:
+        return getattr(context.cell, "gai" + "n") * x, state
+
+    class Own(Scaled):
+        step = {"stored": stored, "either": either, "argument": argument, "attribute": attribute}[reading]
+
+    for function in (stored, either, argument, attribute):
+        function.__code__ = function.__code__.replace(co_name="step")
+    cell = Own(gain=1.0)
+    guard = Guard.of(cell)
+    cell.gain = 2.0
+    assert not guard.holds()
 
 
 def test_cycles_and_collection() -> None:

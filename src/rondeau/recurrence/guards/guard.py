@@ -14,7 +14,7 @@ _type_of: Callable[[Any], type] = type
 _attributes = attrgetter("__dict__")
 _order = attrgetter("__mro__")
 _contents = attrgetter("cell_contents")
-_parts = attrgetter("__code__", "__defaults__", "__kwdefaults__")
+_parts = attrgetter("__code__", "__defaults__", "__kwdefaults__", "__dict__")
 
 
 class Guard:
@@ -46,7 +46,7 @@ class Guard:
         self._keys = [list(d) for d in self._dicts]
         self._absent = tuple(watched.absent)
         self._owners, self._names, self._values = _columns(watched.items, 3)
-        bare = [f.__defaults__ is None and f.__kwdefaults__ is None for f in watched.functions]
+        bare = [_parts(f)[1:] == (None, None, {}) for f in watched.functions]  # of these, equal is good enough
         self._plain = tuple(f for f, is_bare in zip(watched.functions, bare, strict=True) if is_bare)
         self._plain_parts = [_parts(f) for f in self._plain]
         self._functions = tuple(f for f, is_bare in zip(watched.functions, bare, strict=True) if not is_bare)
@@ -80,7 +80,7 @@ class Guard:
                 (list(map(list, self._dicts)) == self._keys or self._only_other_names())
                 and _same(map(getitem, self._owners, self._names), self._values)
                 and list(map(_parts, self._plain)) == self._plain_parts
-                and _same(map(_contents, self._cells), self._cell_values)
+                and (not self._cells or _same(map(_contents, self._cells), self._cell_values))
                 and _same(map(_type_of, self._objects), self._types)
                 and _same(map(_attributes, self._holders), self._holder_dicts)
                 and _same(map(_order, self._classes), self._orders)

@@ -54,8 +54,11 @@ _CHANGING = {
     "numpy": {"random", "fromfile", "genfromtxt", "geterr", "getbufsize", "get_printoptions", "load", "loadtxt"},
 }
 _SYS = {"byteorder", "float_info", "hexversion", "implementation", "int_info", "maxsize", "platform", "version_info"}
+# Attributes that lead to variables nobody named.
+HIDDEN_PATHS = {"__globals__", "__subclasses__", "cr_frame", "f_back", "f_globals", "f_locals", "gi_frame", "tb_frame"}
 # Functions that read whatever attributes an object has.
 _READING = {
+    "builtins": {"delattr", "dir", "getattr", "hasattr", "setattr", "type", "vars"},
     "copy": {"copy", "deepcopy", "replace"},
     "dataclasses": {"asdict", "astuple", "fields", "replace"},
     "inspect": {"getattr_static", "getmembers", "getmembers_static"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import re
 from functools import lru_cache
 from types import CodeType
 from typing import Any, NamedTuple
@@ -38,7 +39,7 @@ _REFLECTION = {"__dict__", "__getattribute__", "__getattr__", "__slots__"}
 def names_of(code: CodeType, context: str | None = None) -> Names:
     """The names in `code`. `context`: the variable that holds the step's context, which is not guarded."""
     instructions = [i for i in dis.get_instructions(code) if i.opname not in _NOTHING]
-    if any(i.opname.startswith("STORE") and i.argval == context for i in instructions):
+    if any(i.opname.startswith("STORE") and context in _variables(i) for i in instructions):
         context = None
     chains: list[list[str]] = []
     attributes: set[str] = set()
@@ -57,7 +58,8 @@ def names_of(code: CodeType, context: str | None = None) -> Names:
                 chains[-1].append(argument)
         dynamic = dynamic or name == "MATCH_CLASS"  # reads what the class's __match_args__ name
         chained = name == "LOAD_GLOBAL" or (chained and name in _ATTRIBUTE)
-    nested = [names_of(c, context) for c in code.co_consts if isinstance(c, CodeType)]
+    inner = [c for c in code.co_consts if isinstance(c, CodeType)]
+    nested = [names_of(c, context if context in c.co_freevars else None) for c in inner]
     attributes.update(*map(_words, code.co_consts), *(n.attributes for n in nested))
     return Names(
         frozenset(map(tuple, chains)).union(*(n.chains for n in nested)),
@@ -67,9 +69,17 @@ def names_of(code: CodeType, context: str | None = None) -> Names:
     )
 
 
+def _variables(instruction: dis.Instruction) -> tuple[Any, ...]:
+    """The variables an instruction names; some name two at once."""
+    argument = instruction.argval
+    return argument if isinstance(argument, tuple) else (argument,)
+
+
 def _words(constant: Any) -> set[str]:
-    """Names a constant may give to getattr, attrgetter ("a.b") or a class pattern."""
+    """Names a constant may give to getattr, attrgetter ("a.b"), a class pattern, or "{0.a}".format."""
     if isinstance(constant, str):
+        if "{" in constant:
+            return set(re.findall(r"[^\W\d]\w*", constant))
         parts = constant.split(".")
         return set(parts) if all(map(str.isidentifier, parts)) else set()
     if isinstance(constant, (tuple, frozenset)):
@@ -105,8 +115,8 @@ def _ends(following: list[dis.Instruction]) -> bool:
 def _is_variable(following: list[dis.Instruction], name: str | None) -> bool:
     if not following or name is None or not following[0].opname.startswith(("LOAD_FAST", "LOAD_DEREF")):
         return False
-    loaded = following[0].argval
-    if isinstance(loaded, tuple):  # two variables at once
-        return bool(loaded[0] == name)
+    loaded, *more = _variables(following[0])
+    if more:
+        return bool(loaded == name)
     after = following[1].opname if len(following) > 1 else ""  # not `context or self`, nor `context.attribute`
     return bool(loaded == name) and after.startswith(("LOAD", *_CALLS)) and after not in _ATTRIBUTE

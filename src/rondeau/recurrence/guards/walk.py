@@ -8,7 +8,15 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from rondeau.recurrence.guards import instances, objects
-from rondeau.recurrence.guards.library import LEAVES, changes, changing_names, origin, origin_of, reads_all
+from rondeau.recurrence.guards.library import (
+    HIDDEN_PATHS,
+    LEAVES,
+    changes,
+    changing_names,
+    origin,
+    origin_of,
+    reads_all,
+)
 from rondeau.recurrence.guards.names import names_of
 from rondeau.recurrence.guards.watched import ByName, Opaque, Path, Watched, spell
 
@@ -112,6 +120,8 @@ class Walk:
         code = function.__code__
         takes_context = code in self.steps and code.co_argcount > 3
         names = names_of(code, code.co_varnames[3] if takes_context else None)
+        for name in sorted(names.attributes & HIDDEN_PATHS):
+            raise Opaque(name)
         self.read |= names.attributes
         self.dynamic = self.dynamic or names.dynamic
         self.making = self.making or "__class__" in names.attributes
