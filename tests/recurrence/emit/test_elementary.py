@@ -123,7 +123,7 @@ def sweep(element: str, count: int) -> Array:
     rng = np.random.default_rng(0)
     stride = 2**bits // count
     patterns = np.arange(count, dtype=np.uint64) * np.uint64(stride) + rng.integers(0, stride, count, dtype=np.uint64)
-    widths = (1e-3, 0.1, 1, 3, 10, 30, 100, 800, 1e4)
+    widths = (1e-3, 0.1, 1, 1.6, 3, 10, 30, 100, 800, 1e4)
     dense = [rng.uniform(-w, w, count // 16).astype(type) for w in widths]
     bends = [
         0.34657,
@@ -169,7 +169,7 @@ def test_float_is_within_four_ulp_over_its_whole_range(name: str) -> None:
 @needs_wide
 @pytest.mark.parametrize("name", ONE_ARGUMENT)
 def test_double_is_within_four_ulp_over_its_whole_range(name: str) -> None:
-    error, where = worst(name, "double", sweep("double", 2**17 if name != "erf" else 2**14))
+    error, where = worst(name, "double", sweep("double", 2**18 if name != "erf" else 2**14))
     assert error <= LIMIT, where
 
 
@@ -221,7 +221,7 @@ def test_nan_stays_nan_whatever_its_payload(name: str, element: str) -> None:
 
 
 @pytest.mark.parametrize("element", ["float", "double"])
-@pytest.mark.parametrize("name", [n for n in ODD if n in FORMULAS])
+@pytest.mark.parametrize("name", ODD)
 def test_zero_keeps_its_sign(name: str, element: str) -> None:
     zeros = np.resize(np.array([0.0, -0.0], TYPES[element]), 16)
     result = apply(name, element, zeros)
@@ -268,9 +268,19 @@ def powers(element: str, count: int) -> list[tuple[Array, Array]]:
 
 @pytest.mark.parametrize("case", range(5))
 @pytest.mark.parametrize("element", ["float", pytest.param("double", marks=needs_wide)])
-def test_pow_is_within_four_ulp(element: str, case: int) -> None:
+def test_pow_is_within_one_and_a_half_ulp(element: str, case: int) -> None:
+    """Closer than the rest: an error of the logarithm that a fourfold allowance would hide grows with the exponent."""
     error, where = worst("pow", element, *powers(element, 2**15)[case])
-    assert error <= LIMIT, where
+    assert error <= 1.5, where
+
+
+@needs_wide
+@pytest.mark.parametrize("name", ["sin", "cos"])
+def test_huge_numbers_are_reduced_with_digits_to_spare(name: str) -> None:
+    """Within 2 ulp, for the sake of tan, where the errors of sine, cosine and quotient add up."""
+    x = 2.0 ** np.random.default_rng(0).uniform(30, 1024, 2**16)
+    error, where = worst(name, "double", x)
+    assert error <= 2, where
 
 
 @pytest.mark.parametrize("element", ["float", "double"])
@@ -296,6 +306,14 @@ def test_pow_agrees_bit_for_bit_whatever_the_lanes(element: str) -> None:
         for result in results[1:]:
             same = (result.view(bits) == results[0].view(bits)) | (np.isnan(result) & np.isnan(results[0]))
             assert same.all()
+
+
+@pytest.mark.parametrize("element", ["float", "double"])
+@pytest.mark.parametrize("name", sorted(set(ODD) - {"erf"}))
+def test_subnormal_numbers_are_kept_where_the_slope_is_one(name: str, element: str) -> None:
+    tiny = np.finfo(TYPES[element]).smallest_subnormal
+    x = np.resize(np.array([1, -1, 3, -5, 7, 1001, -999999, 2**20 + 1], TYPES[element]) * tiny, 16)
+    np.testing.assert_array_equal(apply(name, element, x), x)
 
 
 @pytest.mark.parametrize("element", ["float", "double"])

@@ -9,7 +9,6 @@ from rondeau.recurrence.emit.elementary.terms import DOUBLE, Term, fma
 from rondeau.recurrence.emit.llvm import I64, PTR, Value, integer
 
 _I128 = "i128"
-_HALF_PI_REST = 6.123233995736766e-17
 
 # 2/π in binary, 64 digits after the point to a word; the word of zeros lets a window begin before the point.
 _WORDS = (
@@ -72,6 +71,6 @@ def _quarter_turns(fraction: Term) -> Term:
     first = f.binary("lshr", f.binary("shl", fraction.value, zeros), integer(64, _I128))
     digits = Term(f, f.cast("trunc", first, I64))
     head, tail = (Term(f, f.cast("uitofp", d.value, "double")) for d in (digits & -(1 << 11), digits & ((1 << 11) - 1)))
-    turned = fma(head, math.pi / 2, fma(head, _HALF_PI_REST, tail * (math.pi / 2)))
+    turned = fma(head, math.pi / 2, tail * (math.pi / 2))
     scale = (DOUBLE.power_bits(-64) - (Term(f, f.cast("trunc", zeros, I64)) << 52)).as_real()
     return turned * scale

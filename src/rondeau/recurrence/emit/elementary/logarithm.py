@@ -24,6 +24,12 @@ _LOG_TAIL = (
 _TWELFTH = (0.08333333333333333, 4.625929269271485e-18)
 _LN2_SHORT = (0.6931471805598903, 5.497923018708371e-14)
 
+# 1 / log(10) rounded to the format, and what is left of it.
+_PER_LN10 = {
+    "float": (0.4342944920063019, -1.0103050052231683e-08),
+    "double": (0.4342944819032518, 1.098319650216765e-17),
+}
+
 _LN2 = math.log(2.0)
 _ROOT_HALF_BITS = {"float": 0x3F3504F3, "double": 0x3FE6A09E667F3BCD}
 _INFINITY = float("inf")
@@ -94,7 +100,9 @@ def log2(x: Term) -> Term:
 def log10(x: Term) -> Term:
     """The two parts of log times 1 / log(10)."""
     n, f = _parts(x)
-    return _ends(x, fma(n, -math.log10(2.0), _log_near_one(f) * (1.0 / math.log(10.0))), 0.0)
+    near = _log_near_one(f)
+    high, low = _PER_LN10[x.real.element]
+    return _ends(x, fma(n, -math.log10(2.0), fma(near, high, near * low)), 0.0)
 
 
 def log1p(x: Term) -> Term:
