@@ -20,7 +20,8 @@ Weights = dict[str, Any]
 State = tuple[Any, ...]
 EPSILON = 1e-5  # of layer normalisation
 # With a recurrent gain of one a normalised LSTM that has not learnt anything is chaotic: after some hundred steps its
-# outputs depend on the rounding, and nothing can be held to float64. A tenth is customary (Cooijmans et al. 2016, arXiv 1603.09025).
+# outputs depend on the rounding, and nothing can be held to float64. A tenth, as Cooijmans et al. (2016, arXiv
+# 1603.09025) start with, keeps it calm.
 GAINS = {"input_gain": 1.0, "recurrent_gain": 0.1, "cell_gain": 1.0}
 
 

@@ -46,7 +46,9 @@ def test_what_is_missing_or_no_number_is_red(spoil: object) -> None:
     right = truth(DENSE)
     found = {name: array.copy() for name, array in right.items()}
     spoil(found)  # type: ignore[operator]
-    assert not gate.passes(gate.errors(DENSE, found, right))
+    errors = gate.errors(DENSE, found, right)
+    assert not gate.passes(errors)
+    assert gate.worst(errors)[1] == np.inf
 
 
 def test_all_zero_is_right_only_where_the_truth_is() -> None:

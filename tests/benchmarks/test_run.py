@@ -76,7 +76,8 @@ def test_everybody_has_a_turn_each_round_and_goes_second_in_the_next() -> None:
             asked.append(key)
             if key == "c" and len(asked) > 3:
                 raise PeerError("gone")
-            return Turn(float(len(asked)), idle_cpu=0.5, idle=2.0)
+            busy = 9.0 if len(asked) <= 3 else 0.5  # what preparing took is not idling
+            return Turn(float(len(asked)), idle_cpu=busy, idle=2.0)
 
     seats = [Seat(LOOP, key, Entry(key)) for key in "abc"]
     alternate({LOOP: Fake()}, seats, 3)  # type: ignore[arg-type]
