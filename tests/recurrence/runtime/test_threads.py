@@ -118,17 +118,6 @@ def test_four_python_threads_at_once(code: Code) -> None:
         worker.join()
     for board in boards:
         assert board[:, 0].tolist() == [500] * len(board)
-    assert not threads._in_flight
-
-
-@pytest.mark.usefixtures("two")
-def test_teams_do_not_crowd_the_processors(code: Code, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "_in_flight", [None])  # somebody else is at work
-    monkeypatch.setattr(threads, "_processors", lambda: 3)
-    assert starts(code, 8) == [0]
-    monkeypatch.setattr(threads, "_processors", lambda: 4)
-    assert starts(code, 8) == [0, 4]
-    assert threads._in_flight == [None]
 
 
 @pytest.mark.usefixtures("two")

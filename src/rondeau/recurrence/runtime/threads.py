@@ -19,10 +19,8 @@ from rondeau.errors import RondeauError
 
 # void kernel(int64 begin, int64 end, void *arguments): parts begin .. end - 1, each independent of the others
 _KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
-_num_threads = torch.get_num_threads
 
 _forked = False
-_in_flight: list[None] = []  # one entry per call in the pool; append and pop need no lock
 _functions: dict[int, Callable[[int, int, int], None]] = {}
 _MOST_FUNCTIONS = 4096
 
@@ -47,9 +45,8 @@ _parallel_for = _find()
 
 def _after_fork() -> None:
     # The pool's threads are not in the child, yet OpenMP would wait for them forever.
-    global _forked
-    _forked = True
-    _in_flight.clear()
+    global _forked, _parallel_for
+    _forked, _parallel_for = True, None
 
 
 if hasattr(os, "register_at_fork"):
@@ -57,31 +54,25 @@ if hasattr(os, "register_at_fork"):
 
 
 def run(address: int, arguments: int, parts: int) -> None:
-    """Call the kernel at `address` for parts 0 .. parts - 1 with the pointer `arguments`; returns when all are done."""
-    if parts > 1 and _parallel_for is not None and not _forked:
-        threads = _num_threads()
-        if threads > 1:
-            _in_flight.append(None)
-            try:
-                if len(_in_flight) == 1 or len(_in_flight) * threads <= _processors():
-                    if _parallel_for(0, parts, 1, address, arguments):
-                        raise RondeauError("torch could not run a kernel in its threads", where="torch_parallel_for")
-                    return
-                # Several callers with a team each would wait for one another's turns on the same processors.
-                _function(address)(0, parts, arguments)
-                return
-            finally:
-                _in_flight.pop()
-    _function(address)(0, parts, arguments)
+    """Call the kernel at `address` for parts 0 .. parts - 1 with the pointer `arguments`; returns when all are done.
+
+    Callers in several Python threads need no lock between them: each has a team of its own, and as no part waits for
+    another, teams that share the processors lose nothing by it.
+    """
+    if parts > 1 and _parallel_for is not None:
+        if _parallel_for(0, parts, 1, address, arguments):
+            raise RondeauError("torch could not run a kernel in its threads", where="torch_parallel_for")
+    else:
+        _function(address)(0, parts, arguments)
 
 
 def how() -> str:
     """How kernels of several parts would run in this process now."""
-    if _parallel_for is None:
-        return f"one thread: torch {torch.__version__} has no torch_parallel_for"
     if _forked:
         return "one thread: this process was forked, and torch's pool did not come along"
-    threads = _num_threads()
+    if _parallel_for is None:
+        return f"one thread: torch {torch.__version__} has no torch_parallel_for"
+    threads = torch.get_num_threads()
     return f"torch's pool, {threads} threads" if threads > 1 else "one thread: torch.get_num_threads() is 1"
 
 
@@ -92,7 +83,3 @@ def _function(address: int) -> Callable[[int, int, int], None]:
             _functions.clear()  # cheap to make again; an address holds no code of its own
         found = _functions[address] = _KERNEL(address)
     return found
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
