@@ -15,6 +15,7 @@ import operator
 import os
 import random
 import sys
+import tempfile
 import time
 import types
 import weakref
@@ -34,6 +35,7 @@ from rondeau.cells import AttentionCell, Cell, GRUCell, HiddenState, LSTMCell, S
 from rondeau.recurrence.guards import Guard
 
 X = torch.ones(2, 1)
+NAME = "gain"  # a name that the code which uses it does not spell out
 Factor = Callable[[Any], Any]
 
 
@@ -80,11 +82,11 @@ class Settings:
 
     __slots__ = ("__dict__", "__weakref__", "gain")
 
-    def __init__(self, gain: float) -> None:
+    def __init__(self, gain: Any) -> None:
         self.gain, self.bias = gain, 0.0
 
     @property
-    def total(self) -> float:
+    def total(self) -> Any:
         return self.gain + self.bias
 
 
@@ -145,14 +147,14 @@ ATTRIBUTES: dict[str, tuple[Factor, dict[str, Any], Callable[[Any], Any]]] = {
         change_attribute("a", 1),
     ),
     "attribute by name": (lambda cell: getattr(cell, "a", 1.0), {}, change_attribute("a", 2.0)),
-    "attribute by computed name": (lambda cell: getattr(cell, "ab"[:1]), {"a": 1.0}, change_attribute("a", 2.0)),
+    "attribute by computed name": (lambda cell: getattr(cell, NAME), {"gain": 1.0}, change_attribute("gain", 2.0)),
     "attribute by added name": (
         lambda cell: getattr(cell, "a" + cell.b),
         {"ab": 1.0, "b": "b"},
         change_attribute("ab", 2.0),
     ),
     "attribute by default": (lambda cell: getattr(cell, "b", cell.a), {"a": 1.0}, change_attribute("b", 2.0)),
-    "attribute by getattr elsewhere": (lambda cell: _get(cell, "_a"[1:]), {"a": 1.0}, change_attribute("a", 2.0)),
+    "attribute by getattr elsewhere": (lambda cell: _get(cell, NAME), {"gain": 1.0}, change_attribute("gain", 2.0)),
     "attribute by mapped getattr": (
         lambda cell: functools.reduce(getattr, ["real"], cell.a.x),
         {"a": SimpleNamespace(x=1.0)},
@@ -168,7 +170,18 @@ ATTRIBUTES: dict[str, tuple[Factor, dict[str, Any], Callable[[Any], Any]]] = {
         {"a": Settings(1.0)},
         lambda cell: setattr(cell.a, "gain", 2.0),
     ),
-    "attribute in vars": (lambda cell: vars(cell)["a"], {"a": 1.0}, change_attribute("a", 2.0)),
+    "attribute in vars": (lambda cell: vars(cell)[NAME], {"gain": 1.0}, change_attribute("gain", 2.0)),
+    "attribute in __dict__": (lambda cell: cell.__dict__[NAME], {"gain": 1.0}, change_attribute("gain", 2.0)),
+    "attribute read further in": (
+        lambda cell: (lambda: getattr(cell, NAME))(),
+        {"gain": 1.0},
+        change_attribute("gain", 2.0),
+    ),
+    "order of attributes": (
+        lambda cell: next(iter(vars(cell.a).values())),
+        {"a": SimpleNamespace(x=1.0, y=2.0)},
+        lambda cell: setattr(cell.a, "x", vars(cell.a).pop("x")),
+    ),
     "removed attribute": (lambda cell: 2.0 if hasattr(cell, "a") else 1.0, {"a": 1}, lambda cell: delattr(cell, "a")),
     "attribute over a class's": (lambda cell: cell.output_size, {}, change_attribute("output_size", 2)),
     "training": (lambda cell: 2.0 if cell.training else 1.0, {}, lambda cell: cell.eval()),
@@ -210,6 +223,12 @@ ATTRIBUTES: dict[str, tuple[Factor, dict[str, Any], Callable[[Any], Any]]] = {
         {"a": Frozen(1.0, [0.0])},
         lambda cell: object.__setattr__(cell.a, "gain", 2.0),
     ),
+    "dataclass's fields, by a module handed on": (
+        lambda cell: (lambda module: module.astuple(cell.a)[0])(dataclasses),
+        {"a": Frozen(1.0, [0.0])},
+        lambda cell: object.__setattr__(cell.a, "gain", 2.0),
+    ),
+    "slot's list": (lambda cell: cell.a.gain[0], {"a": Settings([1.0])}, lambda cell: cell.a.gain.insert(0, 2.0)),
     "class made by the step": (
         lambda cell: Settings(cell.a).total,
         {"a": 1.0},
@@ -460,7 +479,7 @@ def test_a_table_in_a_global(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         lambda cell: helpers.gain(),
         lambda cell: (lambda module: module.gain())(helpers),  # the module itself is handed on
-        lambda cell: getattr(helpers, "ga" + "in")(),
+        lambda cell: getattr(helpers, NAME)(),
     ],
 )
 def test_other_modules(factor: Factor, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -672,18 +691,31 @@ def test_operators_and_calls_of_objects() -> None:
 
 def test_class_patterns() -> None:
     class Point:
-        __match_args__ = ("x",)
-
-        def __init__(self, x: float) -> None:
-            self.x = x
+        __match_args__ = (NAME,)
 
     def factor(cell: Any) -> Any:
         match cell.a:
             case Point(value):
                 return value
 
-    cell = Scaled(factor, a=Point(1.0))
-    check(cell, lambda: setattr(cell.a, "x", 2.0))
+    cell = Scaled(factor, a=Point())
+    vars(cell.a)[NAME] = 1.0
+    check(cell, lambda: vars(cell.a).update({NAME: 2.0}))
+
+
+@pytest.mark.parametrize(
+    "factor", [lambda cell: type(cell.a)().gain, lambda cell: cell.a.__class__().gain, lambda cell: cell.a.make().gain]
+)
+def test_objects_made_anew(factor: Factor, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Made:
+        def __init__(self) -> None:
+            self.gain = GAIN
+
+        @classmethod
+        def make(cls) -> Any:
+            return cls()
+
+    check(Scaled(factor, a=Made()), lambda: monkeypatch.setitem(globals(), "GAIN", 2.0))
 
 
 def test_a_module_of_the_users_inside() -> None:
@@ -793,6 +825,22 @@ def test_wrapped_functions(wrapped: Any, monkeypatch: pytest.MonkeyPatch) -> Non
     check(Scaled(lambda cell: wrapped(gains)), lambda: gains.insert(0, 2.0))
 
 
+library = ModuleType("einops.of_the_guards_tests")
+exec(
+    "def wrap(held):\n    def inner():\n        return held[0]() if callable(held[0]) else held[0]\n    return inner",
+    vars(library),
+)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_what_a_library_holds_for_the_user(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrapped = library.wrap([_reads_gain])
+    check(Scaled(lambda cell: wrapped()), lambda: monkeypatch.setitem(globals(), "GAIN", 2.0))
+    gains = [1.0]
+    both = [gains, library.wrap(gains)] if first else [library.wrap(gains), gains]
+    check(Scaled(lambda cell: both[1 - first][0] * (both[first]() > 0)), lambda: gains.insert(0, 2.0))
+
+
 def test_shapes_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     checked = jaxtyped(typechecker=beartype)(_of_tensor)
     check(Scaled(lambda cell: checked(X)), lambda: monkeypatch.setitem(globals(), "GAIN", 2.0))
@@ -844,6 +892,7 @@ def test_a_cached_property() -> None:
 
 _now = time.time
 _alias = random
+_folder = tempfile.gettempdir
 
 
 @pytest.mark.parametrize(
@@ -865,6 +914,7 @@ _alias = random
         (lambda cell: cell.a, {"a": dict.fromkeys(range(30_000), 1.0)}, "self.a, among more than 20000 values"),
         (lambda cell: time.time(), {}, "time.time"),
         (lambda cell: _now(), {}, "time.time"),
+        (lambda cell: len(_folder()), {}, "tempfile.gettempdir"),
         (lambda cell: random.random(), {}, "random.random"),
         (lambda cell: _alias.random(), {}, "random.random"),
         (lambda cell: (lambda module: module.random())(random), {}, "the module random"),
@@ -981,7 +1031,7 @@ def test_only_the_context_is_let_off() -> None:
 
     class Other:
         def step(self, x: Any, state: Any, context: Any) -> Any:
-            return getattr(context, "gai" + "n")
+            return getattr(context, NAME)
 
     cell = Scaled(lambda cell: Other().step(None, None, cell.options), options=Options())
     check(cell, lambda: setattr(cell.options, "gain", 2.0))
@@ -991,16 +1041,16 @@ def test_only_the_context_is_let_off() -> None:
 def test_a_context_that_is_something_else(reading: str) -> None:
     def stored(self: Any, x: Any, state: Any, context: Any) -> Any:
         context = self
-        return getattr(context, "gai" + "n") * x, state
+        return getattr(context, NAME) * x, state
 
     def either(self: Any, x: Any, state: Any, context: Any) -> Any:
-        return getattr(context or self, "gai" + "n") * x, state
+        return getattr(context or self, NAME) * x, state
 
     def argument(self: Any, x: Any, state: Any, context: Any) -> Any:
-        return (lambda context: getattr(context, "gai" + "n"))(self) * x, state
+        return (lambda context: getattr(context, NAME))(self) * x, state
 
     def attribute(self: Any, x: Any, state: Any, context: Any) -> Any:
-        return getattr(context.cell, "gai" + "n") * x, state
+        return getattr(context.cell, NAME) * x, state
 
     class Own(Scaled):
         step = {"stored": stored, "either": either, "argument": argument, "attribute": attribute}[reading]

@@ -76,12 +76,11 @@ def _variables(instruction: dis.Instruction) -> tuple[Any, ...]:
 
 
 def _words(constant: Any) -> set[str]:
-    """Names a constant may give to getattr, attrgetter ("a.b"), a class pattern, or "{0.a}".format."""
+    """Names a constant may give to getattr, a class pattern, or "{0.a}".format."""
     if isinstance(constant, str):
         if "{" in constant:
             return set(re.findall(r"[^\W\d]\w*", constant))
-        parts = constant.split(".")
-        return set(parts) if all(map(str.isidentifier, parts)) else set()
+        return {constant} if constant.isidentifier() else set()
     if isinstance(constant, (tuple, frozenset)):
         return {word for part in constant for word in _words(part)}
     return set()

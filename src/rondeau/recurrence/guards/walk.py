@@ -18,7 +18,7 @@ from rondeau.recurrence.guards.library import (
     reads_all,
 )
 from rondeau.recurrence.guards.names import names_of
-from rondeau.recurrence.guards.watched import ByName, Opaque, Path, Watched, spell
+from rondeau.recurrence.guards.watched import MODULE_DATA, ByName, Opaque, Path, Watched, spell
 
 _LIMIT = 20_000  # values; comparing more at every call costs as much as tracing again
 
@@ -98,7 +98,6 @@ class Walk:
                 objects.closure(self, cell, path, module)
             for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
                 self.visit(value, path, module)
-            self.visit(own.get("__wrapped__"), path, module)
             return
         self.watched.functions.append(function)
         if "__beartype_wrapper" in own:  # made by a library in the user's module
@@ -173,7 +172,7 @@ class Walk:
         names = vars(module)
         of = origin(names)
         if of == "user":
-            self.watched.named.append(ByName(names, path, self.read, {"__getattr__"}))
+            self.watched.named.append(ByName(names, path, self.read, {"__getattr__"}, hidden=MODULE_DATA))
         elif of == "library":
             if changing_names(module.__name__) is None:
                 raise Opaque(f"the module {module.__name__}")

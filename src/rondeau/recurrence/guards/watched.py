@@ -39,6 +39,20 @@ CLASS_DATA = {
     *("__module__", "__orig_bases__", "__parameters__", "__qualname__", "__signature__", "__slots__"),
     *("__static_attributes__", "__type_params__", "__weakref__", "_abc_impl"),
 }
+# The same of a module's.
+MODULE_DATA = frozenset(
+    {
+        "__builtins__",
+        "__cached__",
+        "__doc__",
+        "__file__",
+        "__loader__",
+        "__name__",
+        "__package__",
+        "__path__",
+        "__spec__",
+    }
+)
 # What runs when an object is made or copied, unless the step itself makes one.
 LIFECYCLE = {
     *("__class_getitem__", "__copy__", "__deepcopy__", "__del__", "__getnewargs__", "__getnewargs_ex__"),
