@@ -135,8 +135,8 @@ class Recorder(TorchDispatchMode):
         forms: list[Form] = []
         for tensor in (t for t in _flat(out) if isinstance(t, Tensor)):
             axis = next((a for a, n in enumerate(tensor.shape) if n == self.batch), None)
-            flat = tensor.detach().reshape(-1)
-            undefined = name in UNDEFINED
+            undefined = name in UNDEFINED or tensor._is_zerotensor()  # of the latter, nothing may be read
+            flat = tensor if undefined else tensor.detach().reshape(-1)
             if undefined or (flat.numel() and bool(((flat == flat[0]) | (flat.isnan() & flat[0].isnan())).all())):
                 value = 0.0 if undefined else flat[0].item()
                 shape = tuple(n for a, n in enumerate(tensor.shape) if a != axis)
