@@ -20,6 +20,7 @@ from rondeau.recurrence.trace.step import Inputs, trace
 from rondeau.sequence import Ragged
 
 ENGINES = ("native", "reference")
+Described = tuple[tuple[str, bool, tuple[Any, ...], torch.dtype], ...]
 _KEPT = 8  # traces of one cell: training, inference, and a few shapes of context
 _forced: list[str] = []
 _warned: set[tuple[type, str]] = set()
@@ -180,13 +181,37 @@ def _entry(cell: Cell, inputs: Ragged, state: Any, context: dict[str, tuple[bool
     def kind(tensor: Tensor) -> tuple[tuple[int, ...], torch.dtype]:
         return tuple(tensor.shape[1:]), dtype if tensor.is_floating_point() else tensor.dtype
 
-    described = (
-        kind(inputs.values),
-        tuple(kind(t) for t in leaves),
-        tuple((name, per_step, *kind(t)) for name, (per_step, t) in context.items()),
-        dtype,
-    )
+    plain = tuple((name, per_step, *kind(t)) for name, (per_step, t) in context.items())
     traces = traces_of(cell)
+    named = _memories(plain)
+    if named != plain:
+        entry = _traced(traces, cell, inputs, leaves, context, (kind(inputs.values), tuple(map(kind, leaves)), named, dtype))
+        if entry.loops is not None:
+            return entry
+    return _traced(traces, cell, inputs, leaves, context, (kind(inputs.values), tuple(map(kind, leaves)), plain, dtype))
+
+
+def _memories(context: Described) -> Described:
+    """Context of several axes per row is a memory: its first size is only known when the loop runs.
+
+    What has as many entries per row, such as its mask, goes along.
+    """
+    lengths = sorted({shape[0] for _, per_step, shape, _ in context if not per_step and len(shape) > 1})
+    names = {n: f"m{i}" for i, n in enumerate(lengths)}
+    return tuple(
+        (name, per_step, shape if per_step or not shape else (names.get(shape[0], shape[0]), *shape[1:]), dtype)
+        for name, per_step, shape, dtype in context
+    )
+
+
+def _traced(
+    traces: Traces,
+    cell: Cell,
+    inputs: Ragged,
+    leaves: list[Tensor],
+    context: dict[str, tuple[bool, Tensor]],
+    described: tuple[Any, ...],
+) -> Entry:
     if not torch.is_grad_enabled():
         return traces.find(cell, Inputs(*described, None))
     wanted = [n for n, t in (("x", inputs.values), *((n, t) for n, (_, t) in context.items())) if t.requires_grad]
@@ -211,6 +236,8 @@ def _native(
     dtype = entry.inputs.dtype
     tensors = [t.to(dtype) if t.is_floating_point() and t.dtype != dtype else t for t in tensors]
     call = native.Call(loops, inputs.lengths, reverse, tuple(names))
+    for name, _, shape, _ in entry.inputs.context:
+        call.sizes.update({n: context[name][1].shape[a + 1] for a, n in enumerate(shape) if isinstance(n, str)})
     if entry.inputs.wanted is None:
         with torch.no_grad():
             output, final, _ = native.forward(call, tensors, train=False)

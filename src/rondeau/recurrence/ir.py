@@ -21,7 +21,7 @@ Shapes leave out the row axis: `h` of shape `(batch, units)` is a node of shape 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 POINTWISE = {
@@ -198,8 +198,15 @@ class Graph:
         return self.make("reduce", (node,), shape, node.dtype, (kind, axes))
 
 
-def value_of(const: Node) -> float:
-    return {"True": 1.0, "False": 0.0}.get(const.attrs[0]) if const.dtype == "bool" else float(const.attrs[0])  # type: ignore[return-value]
+def value_of(const: Node, sizes: Mapping[str, int] | None = None) -> float:
+    """The number a constant stands for; `sizes` where it is a share of one."""
+    text = const.attrs[0]
+    if const.dtype == "bool":
+        return float(text == "True")
+    if "/" in text:
+        share, name = text.split("/")
+        return float(share) / (sizes or {})[name]
+    return float(text)
 
 
 def decompose(offset: int, shape: Sequence[int], strides: Sequence[int], base: Sequence[int]) -> Any:

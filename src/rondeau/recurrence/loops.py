@@ -12,6 +12,7 @@ from torch import Tensor
 from rondeau.recurrence.emit.kernel import Kernel, Layout, lay_out
 from rondeau.recurrence.emit.llvm import Module
 from rondeau.recurrence.emit.product import Blocking, blocking, define_packing, define_product
+from rondeau.recurrence.extent import known
 from rondeau.recurrence.ir import Node
 from rondeau.recurrence.plan.program import Place, Program, Result
 from rondeau.recurrence.plan.split import Split, split
@@ -151,12 +152,13 @@ class Loop:
         weights: Mapping[Node, Tensor],
         initial: Iterable[Tensor],
         final: Iterable[Tensor],
+        sizes: Mapping[str, int],
     ) -> Tensor:
         """The loop over all rows; returns the sums over everything, `(total,)`."""
         layout, blocks = self.layout, self.loops.blocks
         dtype = self.loops.dtype
-        scratch = torch.empty(dealt.parts * dealt.most * layout.row + 16, dtype=dtype)
-        totals = torch.zeros(dealt.parts, layout.total, dtype=dtype)
+        scratch = torch.empty(dealt.parts * dealt.most * known(layout.row, sizes) + 16, dtype=dtype)
+        totals = torch.zeros(dealt.parts, known(layout.total, sizes), dtype=dtype)
         kept: list[Tensor] = [scratch, totals]
         words = (ctypes.c_int64 * len(layout.slots))()
         table = dealt.table.data_ptr()
@@ -171,6 +173,7 @@ class Loop:
             "totals": totals.data_ptr(),
             "product": shared(blocks).address("product"),
         }
+        values.update({f"size {name}": size for name, size in sizes.items()})
         for i, tensor in enumerate(initial):
             values[f"initial{i}"] = tensor.data_ptr()
         for i, tensor in enumerate(final):

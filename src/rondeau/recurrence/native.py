@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rondeau.cells.base import Cell, map_state, state_leaves
 from rondeau.recurrence import reference
+from rondeau.recurrence.extent import known
 from rondeau.recurrence.ir import Node, ancestors
 from rondeau.recurrence.loops import OUTPUT, Loop, Loops, kept_place
 from rondeau.recurrence.plan.program import Place
@@ -63,6 +64,12 @@ class Call:
     reverse: bool
     names: tuple[str, ...]
     again: Again | None = None
+    sizes: dict[str, int] = field(default_factory=dict)  # of memories, by name
+
+    def empty(self, count: int, *shape: int, zero: bool = False) -> Tensor:
+        """`(count, *shape)`, shape as the graph has it."""
+        make = torch.zeros if zero else torch.empty
+        return make(count, *known(shape, self.sizes), dtype=self.loops.dtype)
 
     def dealt(self, loop: Loop) -> Dealt:
         return deal(self.lengths, self.reverse, parts_for(len(self.lengths), loop.macs, loop.pointwise))
@@ -88,14 +95,14 @@ def forward(call: Call, tensors: Sequence[Tensor], train: bool) -> tuple[Tensor,
     output = torch.empty(tokens, step.output.size, dtype=loops.dtype)
     final = [torch.empty(batch, *s.shape, dtype=loops.dtype) for s in step.states]
     kept = {
-        kept_place(n): torch.empty(tokens, n.size, dtype=loops.dtype)
+        kept_place(n): call.empty(tokens, n.size)
         for n in loops.split.kept
         if train and n is not step.output
     }
     places = {OUTPUT: output, **kept, **_read(loop, values)}
     weights = {w: values.whole(w) for w in loop.weights}
     initial = [_plain(given[f"state.{i}"]) for i in range(len(step.states))]
-    loop.run(call.dealt(loop), places, weights, initial, final)
+    loop.run(call.dealt(loop), places, weights, initial, final, call.sizes)
     return output, final, kept
 
 
@@ -115,15 +122,15 @@ def backward(
     tokens, batch = len(output), len(call.lengths)
     values = _values(call, given, tokens)
     for node in found.kept:
-        values.per_step[node] = (output if node is step.output else kept[kept_place(node)]).view(tokens, *node.shape)
+        values.per_step[node] = (output if node is step.output else kept[kept_place(node)]).view(tokens, *known(node.shape, call.sizes))
     cotangent = loops.inputs.get(("output_cotangent", "0"))
     if cotangent is not None:
         zero = torch.zeros(tokens, cotangent.size, dtype=loops.dtype) if grad_output is None else grad_output
         values.per_step[cotangent] = _plain(zero)
     places = _read(loop, values)
-    inside = {n: torch.empty(tokens, n.size, dtype=loops.dtype) for n in found.inside}
-    direct = {k: torch.empty(tokens, n.size, dtype=loops.dtype) for k, n in found.direct.items()}
-    row_totals = {k: torch.zeros(batch, n.size, dtype=loops.dtype) for k, n in found.row_totals.items()}
+    inside = {n: call.empty(tokens, n.size) for n in found.inside}
+    direct = {k: call.empty(tokens, n.size) for k, n in found.direct.items()}
+    row_totals = {k: call.empty(batch, n.size, zero=True) for k, n in found.row_totals.items()}
     places |= {kept_place(n): t for n, t in inside.items()}
     places |= {Place("token", f"direct.{k}"): t for k, t in direct.items()}
     places |= {Place("row_total", k): t for k, t in row_totals.items()}
@@ -133,12 +140,12 @@ def backward(
     ]
     final = [torch.empty_like(t) for t in initial]
     weights = {w: values.whole(w) for w in loop.weights}
-    sums = loop.run(call.dealt(loop), places, weights, initial, final)
+    sums = loop.run(call.dealt(loop), places, weights, initial, final, call.sizes)
     for n, t in inside.items():
-        values.per_step[n] = t.view(tokens, *n.shape)
+        values.per_step[n] = t.view(tokens, *known(n.shape, call.sizes))
     for total in found.totals:
         start = loop.layout.totals[Place("total", f"t{total.index}")]
-        values.alone[total] = sums[start : start + total.size].view(total.shape)
+        values.alone[total] = sums[known(start, call.sizes) : known(start + total.size, call.sizes)].view(known(total.shape, call.sizes))
     results: list[Tensor | None] = []
     for name, need in zip(call.names, needed, strict=True):
         results.append(_gradient(call, name, values, final, direct, row_totals) if need else None)
@@ -160,9 +167,9 @@ def _gradient(
         return None if node is None else final[int(place)]
     key = place if kind == "context" else name
     if key in direct:
-        return direct[key].view(-1, *found.direct[key].shape)
+        return direct[key].view(len(direct[key]), *known(found.direct[key].shape, call.sizes))
     if key in row_totals:
-        return row_totals[key].view(-1, *found.row_totals[key].shape)
+        return row_totals[key].view(len(row_totals[key]), *known(found.row_totals[key].shape, call.sizes))
     after = found.after.get(key)
     if after is None:
         return None
@@ -179,7 +186,8 @@ def _gradient(
 class Values:
     """Nodes that torch computes: for all steps, once per row, or without rows."""
 
-    def __init__(self, lengths: Tensor, tokens: int, dtype: torch.dtype) -> None:
+    def __init__(self, lengths: Tensor, tokens: int, dtype: torch.dtype, sizes: Mapping[str, int]) -> None:
+        self.sizes = sizes
         self.lengths, self.tokens, self.dtype = lengths, tokens, dtype
         self.per_step: dict[Node, Tensor] = {}
         self.per_row: dict[Node, Tensor] = {}
@@ -195,28 +203,28 @@ class Values:
 
     def whole(self, node: Node) -> Tensor:
         if node not in self.alone:
-            known = {**self.per_step, **self.alone}
+            given = {**self.per_step, **self.alone}
             for row, tensor in self.per_row.items():
-                if row not in known and _uses(node, row):
-                    known[row] = tensor[self.owners]
-            replay = Replay(known, self.tokens, self.dtype)
+                if row not in given and _uses(node, row):
+                    given[row] = tensor[self.owners]
+            replay = Replay(given, self.tokens, self.dtype, self.sizes)
             self.alone[node] = replay(node)
             self.alone.update({n: t for n, t in replay.known.items() if not n.rows})
         return self.alone[node]
 
     def steps(self, node: Node) -> Tensor:
         if node not in self.per_step:
-            known = {**self.per_step, **self.alone}
+            given = {**self.per_step, **self.alone}
             for row, tensor in self.per_row.items():
-                if row not in known and _uses(node, row):
-                    known[row] = tensor[self.owners]
-            replay = Replay(known, self.tokens, self.dtype)
+                if row not in given and _uses(node, row):
+                    given[row] = tensor[self.owners]
+            replay = Replay(given, self.tokens, self.dtype, self.sizes)
             self.per_step[node] = replay(node)
         return self.per_step[node]
 
     def rows(self, node: Node) -> Tensor:
         if node not in self.per_row:
-            self.per_row[node] = Replay({**self.per_row, **self.alone}, len(self.lengths), self.dtype)(node)
+            self.per_row[node] = Replay({**self.per_row, **self.alone}, len(self.lengths), self.dtype, self.sizes)(node)
         return self.per_row[node]
 
 
@@ -225,7 +233,7 @@ def _uses(node: Node, row: Node) -> bool:
 
 
 def _values(call: Call, given: Mapping[str, Tensor], tokens: int) -> Values:
-    values = Values(call.lengths, tokens, call.loops.dtype)
+    values = Values(call.lengths, tokens, call.loops.dtype, call.sizes)
     for name, tensor in given.items():
         node = call.node(name)
         if node is None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rondeau.recurrence.extent import known
 from rondeau.recurrence.ir import Node, strides_of, value_of
 
 F = torch.nn.functional
@@ -33,7 +34,10 @@ class Replay:
     `rows`: how many rows (or steps) there are.
     """
 
-    def __init__(self, known: Mapping[Node, Tensor], rows: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self, known: Mapping[Node, Tensor], rows: int, dtype: torch.dtype, sizes: Mapping[str, int] | None = None
+    ) -> None:
+        self.sizes = sizes or {}
         self.known, self.rows, self.dtype = dict(known), rows, dtype
 
     def __call__(self, node: Node) -> Tensor:
@@ -44,7 +48,7 @@ class Replay:
     def _compute(self, node: Node) -> Any:
         op, args = node.op, node.args
         if op == "const":
-            return torch.full(node.shape, value_of(node), dtype=self._type(node))
+            return torch.full(known(node.shape, self.sizes), value_of(node, self.sizes), dtype=self._type(node))
         if op in POINTWISE:
             return POINTWISE[op](*(self(a) for a in args))
         if op.startswith("to_"):
@@ -77,34 +81,36 @@ class Replay:
     def _whole(self, node: Node, rows: bool) -> Tensor:
         """The value with its row axis, also where it is the same in all rows."""
         value = self(node)
-        return value.expand(self.rows, *node.shape) if rows and not node.rows else value
+        return value.expand(self.rows, *known(node.shape, self.sizes)) if rows and not node.rows else value
 
     def _view(self, node: Node) -> Tensor:
         base = self(node.args[0]).contiguous()
-        own = strides_of(node.args[0].shape)
+        shape, below = known(node.shape, self.sizes), known(node.args[0].shape, self.sizes)
+        attrs = known(node.attrs, self.sizes)
+        own = strides_of(below)
         if node.op == "reshape":
-            offset, strides = node.attrs
+            offset, strides = attrs
         else:
-            offset = sum(start * s for (start, _), s in zip(node.attrs, own, strict=True))
-            strides = [0] * len(node.shape)
-            for (_, terms), s in zip(node.attrs, own, strict=True):
+            offset = sum(start * s for (start, _), s in zip(attrs, own, strict=True))
+            strides = [0] * len(shape)
+            for (_, terms), s in zip(attrs, own, strict=True):
                 for axis, factor in terms:
                     strides[axis] += factor * s
         if any(s < 0 for s in strides):
-            return self._turned(base, node, offset, strides)
+            return self._turned(base, node.rows, shape, offset, strides)
         if node.rows:
-            size = math.prod(node.args[0].shape)
-            return base.as_strided((len(base), *node.shape), (size, *strides), base.storage_offset() + offset)
-        return base.as_strided(node.shape, tuple(strides), base.storage_offset() + offset)
+            size = math.prod(below)
+            return base.as_strided((len(base), *shape), (size, *strides), base.storage_offset() + offset)
+        return base.as_strided(shape, tuple(strides), base.storage_offset() + offset)
 
-    def _turned(self, base: Tensor, node: Node, offset: int, strides: list[int]) -> Tensor:
+    def _turned(self, base: Tensor, rows: bool, shape: tuple[int, ...], offset: int, strides: list[int]) -> Tensor:
         """torch has no negative strides: by index."""
-        where = torch.full(node.shape, offset)
-        for axis, (size, stride) in enumerate(zip(node.shape, strides, strict=True)):
-            along = [1] * len(node.shape)
+        where = torch.full(shape, offset)
+        for axis, (size, stride) in enumerate(zip(shape, strides, strict=True)):
+            along = [1] * len(shape)
             along[axis] = size
             where = where + (torch.arange(size) * stride).view(along)
-        return base.flatten(1)[:, where] if node.rows else base.flatten()[where]
+        return base.flatten(1)[:, where] if rows else base.flatten()[where]
 
     def _aten(self, node: Node) -> Any:
         name, (args, kwargs) = node.attrs

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from rondeau.recurrence.emit.llvm import I64, PTR, Function, Module, Value, integer
 from rondeau.recurrence.emit.product import Blocking
 from rondeau.recurrence.emit.rows import Rows
+from rondeau.recurrence.extent import Extent, up_to
 from rondeau.recurrence.ir import Node
 from rondeau.recurrence.plan.program import Place, Program
 
@@ -36,6 +37,9 @@ class Layout:
 def lay_out(program: Program, sizes: dict[Place, int], states: list[int], blocks: Blocking) -> Layout:
     """`sizes`: elements of an entry of each place; `states`: elements of each state."""
     layout = Layout()
+    names = {n for size in sizes.values() if isinstance(size, Extent) for n, _ in size.terms}
+    for name in sorted(names):
+        layout.slots[f"size {name}"] = len(layout.slots)
     for name in (
         *NUMBERS,
         "totals",
@@ -57,8 +61,8 @@ def lay_out(program: Program, sizes: dict[Place, int], states: list[int], blocks
 
 
 def _reserve(layout: Layout, place: Place, size: int, blocks: Blocking, copies: int) -> None:
-    wide = -(-size // blocks.width) * blocks.width
-    if wide * blocks.bytes % 2048 == 0:
+    wide = up_to(size, blocks.width)
+    if not isinstance(wide, Extent) and wide * blocks.bytes % 2048 == 0:
         wide += 64 // blocks.bytes  # rows a power of two apart would share the same few lines of the cache
     layout.scratch[place] = (layout.row, wide)
     layout.row += copies * wide
@@ -103,13 +107,22 @@ class Kernel:
         self.tokens, self.lengths, self.ids = (
             f.offset(self._pointer(name), first, I64) for name in ("tokens", "lengths", "ids")
         )
-        each = f.mul(self.most, integer(self.layout.row))
+        each = f.mul(self.most, self.extent(self.layout.row))
         self.scratch = f.offset(self._pointer("scratch"), f.mul(p, each), self.blocks.element)
-        self.totals = f.offset(self._pointer("totals"), f.mul(p, integer(self.layout.total)), self.blocks.element)
+        self.totals = f.offset(self._pointer("totals"), f.mul(p, self.extent(self.layout.total)), self.blocks.element)
         self._ends(rows, start=True)
         self._time(rows)
         self._ends(rows, start=False)
         f.ret()
+
+    def extent(self, number: int) -> Value:
+        """A number, or one that the arguments say."""
+        if not isinstance(number, Extent):
+            return integer(number)
+        total = integer(number.base)
+        for name, factor in number.terms:
+            total = self.f.add(self.f.mul(self.words[f"size {name}"], integer(factor)), total)
+        return total
 
     def _pointer(self, name: object) -> Value:
         return self.f.emit(PTR, f"inttoptr i64 {self.words[name]} to ptr")
@@ -143,8 +156,8 @@ class Kernel:
     def _state(self, i: int, parity: Value, r: Value) -> Value:
         f = self.f
         before, wide = self.layout.scratch[Place("state", str(i))]
-        start = f.mul(self.most, f.add(integer(before), f.mul(parity, integer(wide))))
-        return f.offset(self.scratch, f.add(start, f.mul(r, integer(wide))), self.blocks.element)
+        start = f.mul(self.most, f.add(self.extent(before), f.mul(parity, self.extent(wide))))
+        return f.offset(self.scratch, f.add(start, f.mul(r, self.extent(wide))), self.blocks.element)
 
     def _time(self, rows: Value) -> None:
         f = self.f
@@ -196,7 +209,7 @@ class Kernel:
                     pointers = self._row_pointers(r, shift)
                     emitter = Rows(
                         f, self.program, self.blocks.element, self.blocks.lanes,
-                        lambda place, write: pointers[place, write and place.kind == "state"], t,
+                        lambda place, write: pointers[place, write and place.kind == "state"], t, self.extent,
                     )  # fmt: skip
                     emitter.ready = set(ready)
                     emitter.phase(phase)
@@ -215,13 +228,13 @@ class Kernel:
         for place, size in self.sizes.items():
             element = self.elements.get(place, self.blocks.element)
             if place.kind == "token":
-                pointers[place, False] = f.offset(self._pointer(place), f.mul(token, integer(size)), element)
+                pointers[place, False] = f.offset(self._pointer(place), f.mul(token, self.extent(size)), element)
             elif place.kind in ("row", "row_total"):
-                pointers[place, False] = f.offset(self._pointer(place), f.mul(identity, integer(size)), element)
+                pointers[place, False] = f.offset(self._pointer(place), f.mul(identity, self.extent(size)), element)
             elif place.kind == "param":
                 pointers[place, False] = self._pointer(place)
             elif place.kind == "total":
-                pointers[place, False] = f.offset(self.totals, integer(self.layout.totals[place]), element)
+                pointers[place, False] = f.offset(self.totals, self.extent(self.layout.totals[place]), element)
             elif place.kind == "scratch":
                 pointers[place, False] = self._scratch(place, r)
         for i in range(len(self.states)):
@@ -233,8 +246,8 @@ class Kernel:
     def _scratch(self, place: Place, r: Value) -> Value:
         f = self.f
         before, wide = self.layout.scratch[place]
-        start = f.mul(self.most, integer(before))
-        return f.offset(self.scratch, f.add(start, f.mul(r, integer(wide))), self.blocks.element)
+        start = f.mul(self.most, self.extent(before))
+        return f.offset(self.scratch, f.add(start, f.mul(r, self.extent(wide))), self.blocks.element)
 
     def _product(self, node: Node, n: Value) -> None:
         f = self.f

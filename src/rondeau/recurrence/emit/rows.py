@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rondeau.recurrence.emit import arithmetic
 from rondeau.recurrence.emit.llvm import BOOL, I64, Function, Value, everywhere, integer, number, vector_of
+from rondeau.recurrence.extent import Extent
 from rondeau.recurrence.ir import Node, strides_of
 from rondeau.recurrence.plan.program import Phase, Place, Program
 
@@ -20,7 +21,7 @@ class Lane:
     """The loop variable that counts elements of a vector, and which lanes are inside the array (None: all)."""
 
     variable: Value | None
-    active: int | None = None
+    active: int | Value | None = None
 
 
 class Rows:
@@ -34,9 +35,10 @@ class Rows:
         lanes: int,
         pointer: Callable[[Place, bool], Value],
         index: Value,
+        extent: Callable[[int], Value] = integer,
     ) -> None:
         self.f, self.program, self.element, self.lanes, self.index = f, program, element, lanes, index
-        self.pointer = pointer
+        self.pointer, self.extent = pointer, extent
         self.ready: set[Node] = set()  # stored by a loop before
         self.scalars: dict[Node, Value] = {}
         self.type = vector_of(element, lanes)
@@ -105,7 +107,7 @@ class Rows:
                 outer(axis + 1, (*index, (0, ())))
             else:
                 self.f.loop(
-                    integer(0), integer(shape[axis]), lambda i: outer(axis + 1, (*index, (0, ((i, 1),)))) or None
+                    integer(0), self.extent(shape[axis]), lambda i: outer(axis + 1, (*index, (0, ((i, 1),)))) or None
                 )
 
         if shape:
@@ -115,24 +117,33 @@ class Rows:
 
     def _vectors(self, size: int, body: Callable[[Affine], None]) -> None:
         outside = self._lane
-        whole = size // self.lanes * self.lanes
-        if whole:
+        known = not isinstance(size, Extent)
+        whole = size // self.lanes * self.lanes if known else 0
 
-            def turn(j: Value) -> None:
-                self._lane = Lane(j)
-                self._memo = {}
-                body((0, ((j, 1),)))
-
-            if whole == self.lanes:
-                # a variable all the same, so that addresses show which part of them counts lanes
-                turn(self.f.emit(I64, "add i64 0, 0"))
-            else:
-                self.f.loop(integer(0), integer(whole), turn, step=self.lanes)
-        if size > whole:
-            rest = self.f.emit(I64, f"add i64 {whole}, 0")
-            self._lane = Lane(rest, size - whole)
+        def turn(j: Value) -> None:
+            self._lane = Lane(j)
             self._memo = {}
-            body((0, ((rest, 1),)))
+            body((0, ((j, 1),)))
+
+        def rest(start: Value, active: int | Value) -> None:
+            self._lane = Lane(start, active)
+            self._memo = {}
+            body((0, ((start, 1),)))
+
+        if known:
+            # one turn has a variable all the same, so that addresses show which part of them counts lanes
+            if whole == self.lanes:
+                turn(self.f.emit(I64, "add i64 0, 0"))
+            elif whole:
+                self.f.loop(integer(0), integer(whole), turn, step=self.lanes)
+            if size > whole:
+                rest(self.f.emit(I64, f"add i64 {whole}, 0"), size - whole)
+        else:
+            end = self.extent(size)
+            full = self.f.binary("and", end, integer(-self.lanes))
+            self.f.loop(integer(0), full, turn, step=self.lanes)
+            left = self.f.sub(end, full)
+            self.f.when(self.f.compare("sgt", left, integer(0)), lambda: rest(full, left))
         self._lane = outside
         self._memo = {}
 
@@ -191,7 +202,7 @@ class Rows:
                 else:
                     self.f.loop(
                         integer(0),
-                        integer(shape[axis]),
+                        self.extent(shape[axis]),
                         lambda i: inside({**position, axis: (0, ((i, 1),))}, rest, total) or None,
                     )
                 return
@@ -206,7 +217,7 @@ class Rows:
                 else:
                     self.f.loop(
                         integer(0),
-                        integer(shape[axis]),
+                        self.extent(shape[axis]),
                         lambda i: outside({**position, axis: (0, ((i, 1),))}, rest) or None,
                     )
                 return
@@ -266,6 +277,10 @@ class Rows:
             return everywhere("true" if text == "True" else "false", vector_of(BOOL, self.lanes))
         if node.dtype == "int":
             return everywhere(text, vector_of(I64, self.lanes))
+        if "/" in text:  # a share of a size that is known only when the loop runs
+            share, name = text.split("/")
+            size = self.f.cast("sitofp", self.extent(Extent(1, 0, ((name, 1),))), self.element)
+            return self.f.splat(self.f.fdiv(number(float(share), self.element), size), self.lanes)
         return number(float(text), self.type)
 
     def _index_value(self) -> Value:
@@ -297,9 +312,27 @@ class Rows:
             return f.splat(f.load(element, address), self.lanes)
         if factor == 1:
             return f.load(type, address) if self._lane.active is None else f.load_masked(type, address, self._mask())
+        if isinstance(self._lane.active, Value):
+            return self._gather(address, factor, element)
         vector = Value("zeroinitializer", type)
-        for lane in range(self.lanes if self._lane.active is None else self._lane.active):
-            one = f.load(element, f.offset(address, integer(lane * factor), element))
+        for lane in range(self._reach()):
+            one = f.load(element, f.offset(address, self.extent(lane * factor), element))
+            vector = f.emit(type, f"insertelement {type} {vector}, {element} {one}, i64 {lane}")
+        return vector
+
+    def _reach(self) -> int:
+        active = self._lane.active
+        return active if isinstance(active, int) else self.lanes
+
+    def _gather(self, address: Value, factor: int, element: str) -> Value:
+        """Elements apart from each other; lanes outside the array read the first one."""
+        f, mask = self.f, self._mask()
+        type = vector_of(element, self.lanes)
+        vector = Value("zeroinitializer", type)
+        for lane in range(self.lanes):
+            inside = f.emit(BOOL, f"extractelement {mask.type} {mask}, i64 {lane}")
+            where = f.select(inside, f.mul(self.extent(factor), integer(lane)), integer(0))
+            one = f.load(element, f.offset(address, where, element))
             vector = f.emit(type, f"insertelement {type} {vector}, {element} {one}, i64 {lane}")
         return vector
 
@@ -317,23 +350,29 @@ class Rows:
         elif factor == 1:
             f.store_masked(value, address, self._mask())
         else:  # a single element, or elements apart
-            for lane in range(1 if factor == 0 else self._lane.active or self.lanes):
+            if factor and isinstance(self._lane.active, Value):
+                raise ValueError("elements apart from each other, of a number known only when the loop runs")
+            for lane in range(1 if factor == 0 else self._reach()):
                 one = f.emit(self.element, f"extractelement {value.type} {value}, i64 {lane}")
-                f.store(one, f.offset(address, integer(lane * factor), self.element))
+                f.store(one, f.offset(address, self.extent(lane * factor), self.element))
 
     def _factor(self, flat: Affine) -> int:
         return next((c for v, c in flat[1] if v is self._lane.variable), 0)
 
     def _address(self, base: Value, flat: Affine, element: str | None = None) -> Value:
         f = self.f
-        where = integer(flat[0])
+        where = self.extent(flat[0])
         for variable, factor in flat[1]:
-            where = f.add(f.mul(variable, integer(factor)), where)
+            where = f.add(f.mul(variable, self.extent(factor)), where)
         return f.offset(base, where, element or self.element)
 
     def _mask(self) -> Value:
-        active = self._lane.active or 0
-        bits = ", ".join(f"i1 {'true' if lane < active else 'false'}" for lane in range(self.lanes))
+        active = self._lane.active
+        if isinstance(active, Value):
+            places = ", ".join(f"i64 {lane}" for lane in range(self.lanes))
+            numbers = Value(f"<{places}>", vector_of(I64, self.lanes))
+            return self.f.compare("slt", numbers, self.f.splat(active, self.lanes))
+        bits = ", ".join(f"i1 {'true' if lane < (active or 0) else 'false'}" for lane in range(self.lanes))
         return Value(f"<{bits}>", vector_of(BOOL, self.lanes))
 
 

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from rondeau.cells.base import Cell, Context, map_state, state_leaves
+from rondeau.recurrence.extent import unify
 from rondeau.recurrence.ir import Graph, Node, ancestors
 from rondeau.recurrence.trace.forms import Declined, Form
 from rondeau.recurrence.trace.recorder import Recorder, user_line
 
+_LONG = (101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167, 173, 179, 181, 191, 193, 197, 199)
 _PRIMES = (17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97)
 
 
@@ -20,12 +22,13 @@ _PRIMES = (17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 8
 class Inputs:
     """What a step is given: shapes without the row axis, and what the caller wants gradients of.
 
-    `context`: name -> (per step?, shape, type). `wanted`: of "x" and the names of the context; None: no gradients at all.
+    `context`: (name, per step?, shape, type); a size in a shape that is a name, "m0", is known only when the loop runs.
+    `wanted`: of "x" and the names of the context; None: no gradients at all.
     """
 
     x: tuple[tuple[int, ...], torch.dtype]
     states: tuple[tuple[tuple[int, ...], torch.dtype], ...]
-    context: tuple[tuple[str, bool, tuple[int, ...], torch.dtype], ...]
+    context: tuple[tuple[str, bool, tuple[int | str, ...], torch.dtype], ...]
     dtype: torch.dtype
     wanted: frozenset[str] | None
 
@@ -45,8 +48,12 @@ def trace(cell: Cell, inputs: Inputs) -> Step:
     """Raises `Declined` for a step that cannot be compiled, with the line that is to blame where there is one."""
     taken = _sizes(cell, inputs)
     first, second = [p for p in _PRIMES if all(n % p for n in taken)][:2]
-    step, again = _trace_at(cell, inputs, first), _trace_at(cell, inputs, second)
-    _check_same(step, again)
+    names = sorted({n for _, _, shape, _ in inputs.context for n in shape if isinstance(n, str)})
+    free = iter([p for p in _LONG if all(n % p for n in taken)])
+    lengths = {name: (next(free), next(free)) for name in names}
+    step = _trace_at(cell, inputs, first, {n: a for n, (a, _) in lengths.items()})
+    again = _trace_at(cell, inputs, second, {n: b for n, (_, b) in lengths.items()})
+    _unify(step, again, lengths)
     _check_rows(step)
     return step
 
@@ -54,10 +61,10 @@ def trace(cell: Cell, inputs: Inputs) -> Step:
 def _sizes(cell: Cell, inputs: Inputs) -> set[int]:
     shapes = [inputs.x[0], *(s for s, _ in inputs.states), *(s for _, _, s, _ in inputs.context)]
     shapes += [tuple(t.shape) for t in (*cell.parameters(), *cell.buffers())]
-    return {n for shape in shapes for n in shape if n}
+    return {n for shape in shapes for n in shape if n and not isinstance(n, str)}
 
 
-def _trace_at(cell: Cell, inputs: Inputs, batch: int) -> Step:
+def _trace_at(cell: Cell, inputs: Inputs, batch: int, lengths: Mapping[str, int]) -> Step:
     r = Recorder(batch)
     r.dtype = inputs.dtype
     train = inputs.wanted is not None
@@ -67,7 +74,7 @@ def _trace_at(cell: Cell, inputs: Inputs, batch: int) -> Step:
             _stand_in(r, "state", str(i), batch, shape, dtype, train) for i, (shape, dtype) in enumerate(inputs.states)
         ]
         tensors = {
-            name: _stand_in(r, "step" if per_step else "row", name, batch, shape, dtype, name in (inputs.wanted or ()))
+            name: _stand_in(r, "step" if per_step else "row", name, batch, _spelled(shape, lengths), dtype, name in (inputs.wanted or ()))
             for name, per_step, shape, dtype in inputs.context
         }
         remaining = iter(leaves)
@@ -101,6 +108,10 @@ def _stand_in(
     type = "float" if dtype.is_floating_point else kinds.get(dtype, "int")
     r.declare(tensor, Form(r.graph.input(kind, name, shape, type), 0))
     return tensor.requires_grad_(wanted and dtype.is_floating_point)
+
+
+def _spelled(shape: tuple[int | str, ...], lengths: Mapping[str, int]) -> tuple[int, ...]:
+    return tuple(lengths[n] if isinstance(n, str) else n for n in shape)
 
 
 def _context(r: Recorder, cell: Cell, tensors: Mapping[str, Tensor]) -> tuple[Context, ...]:
@@ -156,15 +167,20 @@ def _differentiate(
     return gradients
 
 
-def _check_same(step: Step, again: Step) -> None:
+def _unify(step: Step, again: Step, lengths: Mapping[str, tuple[int, int]]) -> None:
+    """Both traces must be one, but for numbers that follow the lengths of memories."""
     a, b = step.graph.nodes, again.graph.nodes
-    same = len(a) == len(b) and all(
-        (x.op, x.shape, x.dtype, x.rows, x.attrs) == (y.op, y.shape, y.dtype, y.rows, y.attrs)
-        and [n.index for n in x.args] == [n.index for n in y.args]
-        for x, y in zip(a, b, strict=False)
-    )
-    if not same:
-        raise Declined("it depends on the batch size, in another way than by its row axis")
+    try:
+        if len(a) != len(b):
+            raise ValueError("different operations")
+        for x, y in zip(a, b, strict=True):
+            same = (x.op, x.dtype, x.rows, [n.index for n in x.args]) == (y.op, y.dtype, y.rows, [n.index for n in y.args])
+            if not same or (x.op == "aten" and x.attrs != y.attrs):
+                raise ValueError("different operations")
+            x.shape, x.attrs = unify(x.shape, y.shape, lengths), unify(x.attrs, y.attrs, lengths)
+    except ValueError as error:
+        what = "the batch size, in another way than by its row axis"
+        raise Declined(f"it depends on {what}" + (", or on the length of a memory" if lengths else "")) from error
 
 
 def _check_rows(step: Step) -> None:
