@@ -62,7 +62,7 @@ def test_context_reaches_the_cell_that_declared_it() -> None:
         "1_speed": torch.randn(2, 3, 1),
         "2_speed": torch.randn(2, 3, 1),
     }
-    outputs, _ = scan(stack, x, context=context)
+    outputs, _ = scan(stack, x, context=context, engine="reference")  # the step notes the index's value
     y, _ = scan(stack.cells[0], x)  # type: ignore[arg-type]
     y, _ = scan(first, y, context={"gain": context["1_gain"], "speed": context["1_speed"]})
     y, _ = scan(second, y, context={"gain": context["2_gain"], "speed": context["2_speed"]})
