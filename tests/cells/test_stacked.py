@@ -64,12 +64,12 @@ def test_context_reaches_the_cell_that_declared_it() -> None:
     }
     outputs, _ = scan(stack, x, context=context, engine="reference")  # the step notes the index's value
     y, _ = scan(stack.cells[0], x)  # type: ignore[arg-type]
-    y, _ = scan(first, y, context={"gain": context["1_gain"], "speed": context["1_speed"]})
-    y, _ = scan(second, y, context={"gain": context["2_gain"], "speed": context["2_speed"]})
+    y, _ = scan(first, y, context={"gain": context["1_gain"], "speed": context["1_speed"]}, engine="reference")
+    y, _ = scan(second, y, context={"gain": context["2_gain"], "speed": context["2_speed"]}, engine="reference")
     assert torch.allclose(outputs, y, atol=1e-6)
     assert first.indices[:3] == [0, 1, 2]
     with pytest.raises(StateError, match=r"Scaled.step reads context.speed"):
-        scan(stack, x, context={name: value for name, value in context.items() if name != "2_speed"})
+        scan(stack, x, context={name: value for name, value in context.items() if name != "2_speed"}, engine="reference")
 
 
 def test_each_cell_drops_out_by_itself() -> None:
