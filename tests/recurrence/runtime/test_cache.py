@@ -277,12 +277,14 @@ def test_where_the_kernels_lie(
 def test_many_processes_write_at_once(folder: Path, elsewhere: Callable[..., str], get: Callable[..., int]) -> None:
     """Four processes make and use the same twenty kernels in different orders, and spoil some on the way."""
     script = """
-import multiprocessing, random, torch
-from rondeau.recurrence.runtime import cache, threads
+import multiprocessing, random
 
 def work(seed):
+    import torch
+    from rondeau.recurrence.runtime import cache, threads
+
     order = random.Random(seed)
-    for turn in range(200):
+    for turn in range(100):
         code = cache.kernel(f"key {order.randrange(20)}", lambda: MARK, ["mark"])
         board = torch.zeros(3, 2, dtype=torch.int64)
         threads.run(code.address("mark"), board.data_ptr(), 3)
