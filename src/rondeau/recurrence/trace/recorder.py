@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -15,7 +16,7 @@ from rondeau.recurrence.ir import Graph, Node
 from rondeau.recurrence.trace.forms import Declined, Form, affine, numbering, rows_of
 
 _HERE = str(Path(__file__).parent.parent)
-_TORCH = str(Path(torch.__file__).parent)
+_LIBRARIES = tuple(str(Path(m.__file__ or "").parent) for m in (torch, jaxtyping))  # jaxtyping may wrap this very code
 READS = {"_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "allclose", "masked_select", "unique2"}
 UNDEFINED = {"empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided"}
 
@@ -30,6 +31,7 @@ class Recorder(TorchDispatchMode):
     def __init__(self, batch: int) -> None:
         super().__init__()
         self.batch, self.graph = batch, Graph()
+        self.numbers = torch.Generator().manual_seed(batch)  # the global one is the user's; and each batch has its own
         self.captured: list[Tensor] = []
         self.backward = False
         self._forms: dict[int, Form] = {}
@@ -287,11 +289,11 @@ def _template(value: Any, nodes: list[Node]) -> Any:
 
 
 def user_line() -> str | None:
-    """File, line and text of the innermost frame that is neither torch's nor the compiler's."""
+    """File, line and text of the innermost frame that is neither a library's nor the compiler's."""
     frame = sys._getframe()
     while frame is not None:
         path = frame.f_code.co_filename
-        if not path.startswith((_HERE, _TORCH)) and not path.startswith("<"):
+        if not path.startswith((_HERE, *_LIBRARIES)) and not path.startswith("<"):
             text = linecache.getline(path, frame.f_lineno).strip()
             return f"{path}, line {frame.f_lineno}: {text}"
         frame = frame.f_back  # type: ignore[assignment]

@@ -74,7 +74,15 @@ def _trace_at(cell: Cell, inputs: Inputs, batch: int, lengths: Mapping[str, int]
             _stand_in(r, "state", str(i), batch, shape, dtype, train) for i, (shape, dtype) in enumerate(inputs.states)
         ]
         tensors = {
-            name: _stand_in(r, "step" if per_step else "row", name, batch, _spelled(shape, lengths), dtype, name in (inputs.wanted or ()))
+            name: _stand_in(
+                r,
+                "step" if per_step else "row",
+                name,
+                batch,
+                _spelled(shape, lengths),
+                dtype,
+                name in (inputs.wanted or ()),
+            )
             for name, per_step, shape, dtype in inputs.context
         }
         remaining = iter(leaves)
@@ -102,7 +110,7 @@ def _stand_in(
     r: Recorder, kind: str, name: str, batch: int, shape: tuple[int, ...], dtype: torch.dtype, wanted: bool
 ) -> Tensor:
     # neither all equal nor large: a step may divide by what it is given, and values must not show in the graph
-    values = torch.rand(batch, *shape, dtype=torch.float64) * 0.5 + 0.25
+    values = torch.rand(batch, *shape, dtype=torch.float64, generator=r.numbers) * 0.5 + 0.25
     tensor = values.to(dtype) if dtype.is_floating_point else torch.ones(batch, *shape, dtype=dtype)
     kinds = {torch.bool: "bool"}
     type = "float" if dtype.is_floating_point else kinds.get(dtype, "int")
@@ -150,7 +158,7 @@ def _differentiate(
         kind, name = ("output_cotangent", "0") if place == 0 else ("state_cotangent", str(place - 1))
         if not tensor.requires_grad:
             continue
-        g = torch.rand_like(tensor.detach())
+        g = torch.rand(tensor.shape, dtype=tensor.dtype, generator=r.numbers)
         r.declare(g, Form(r.graph.input(kind, name, tuple(tensor.shape[1:])), 0))
         outputs.append(tensor)
         cotangents.append(g)
@@ -174,7 +182,12 @@ def _unify(step: Step, again: Step, lengths: Mapping[str, tuple[int, int]]) -> N
         if len(a) != len(b):
             raise ValueError("different operations")
         for x, y in zip(a, b, strict=True):
-            same = (x.op, x.dtype, x.rows, [n.index for n in x.args]) == (y.op, y.dtype, y.rows, [n.index for n in y.args])
+            same = (x.op, x.dtype, x.rows, [n.index for n in x.args]) == (
+                y.op,
+                y.dtype,
+                y.rows,
+                [n.index for n in y.args],
+            )
             if not same or (x.op == "aten" and x.attrs != y.attrs):
                 raise ValueError("different operations")
             x.shape, x.attrs = unify(x.shape, y.shape, lengths), unify(x.attrs, y.attrs, lengths)
