@@ -16,7 +16,7 @@ from rondeau.cells import Cell, HiddenState
 from rondeau.errors import RondeauError
 from rondeau.layers import Input, Layer
 from rondeau.models import EncoderDecoder, Model, Sequential, load
-from rondeau.recurrence import scan
+from rondeau.recurrence import explain, scan
 from rondeau.sequence import Ragged
 
 __version__ = "0.1.0"
@@ -33,6 +33,7 @@ __all__ = [
     "Sequential",
     "activations",
     "callbacks",
+    "explain",
     "initializers",
     "layers",
     "load",

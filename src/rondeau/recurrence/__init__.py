@@ -1,5 +1,6 @@
 """How a step becomes a loop."""
 
+from rondeau.recurrence.explain import Explanation, explain
 from rondeau.recurrence.scan import scan
 
-__all__ = ["scan"]
+__all__ = ["Explanation", "explain", "scan"]
