@@ -165,6 +165,11 @@ ATTRIBUTES: dict[str, tuple[Factor, dict[str, Any], Callable[[Any], Any]]] = {
         {"a": SimpleNamespace(x=1.0)},
         lambda cell: setattr(cell.a, "x", 2.0),
     ),
+    "attribute by a module handed on": (
+        lambda cell: (lambda module: module.attrgetter(NAME)(cell))(operator),
+        {"gain": 1.0},
+        change_attribute("gain", 2.0),
+    ),
     "attribute in a format": (
         lambda cell: float("{0.gain}".format(cell.a)),  # noqa: UP030, UP032
         {"a": Settings(1.0)},
@@ -201,6 +206,16 @@ ATTRIBUTES: dict[str, tuple[Factor, dict[str, Any], Callable[[Any], Any]]] = {
         {"a": collections.defaultdict(lambda: 1.0)},
         lambda cell: setattr(cell.a, "default_factory", lambda: 2.0),
     ),
+    "default dict's function": (
+        lambda cell: copy.copy(cell.a)["x"],
+        {"a": collections.defaultdict(lambda: sum(_ADDED)), "b": (_ADDED := [1.0])},
+        lambda cell: _ADDED.append(1.0),
+    ),
+    "dict's key": (
+        lambda cell: next(iter(cell.a)).gain,
+        {"a": {Settings(1.0): 0}},
+        lambda cell: setattr(next(iter(cell.a)), "gain", 2.0),
+    ),
     "set": (lambda cell: 1.0 if "x" in cell.a else 2.0, {"a": {"x"}}, lambda cell: cell.a.discard("x")),
     "deque": (lambda cell: cell.a[0], {"a": collections.deque([1.0, 2.0])}, lambda cell: cell.a.rotate()),
     "inside a tuple": (lambda cell: cell.a[0][0], {"a": ([1.0],)}, lambda cell: operator.setitem(cell.a[0], 0, 2.0)),
@@ -220,11 +235,6 @@ ATTRIBUTES: dict[str, tuple[Factor, dict[str, Any], Callable[[Any], Any]]] = {
     ),
     "dataclass's fields": (
         lambda cell: dataclasses.astuple(cell.a)[0],
-        {"a": Frozen(1.0, [0.0])},
-        lambda cell: object.__setattr__(cell.a, "gain", 2.0),
-    ),
-    "dataclass's fields, by a module handed on": (
-        lambda cell: (lambda module: module.astuple(cell.a)[0])(dataclasses),
         {"a": Frozen(1.0, [0.0])},
         lambda cell: object.__setattr__(cell.a, "gain", 2.0),
     ),
@@ -319,6 +329,11 @@ ATTRIBUTES: dict[str, tuple[Factor, dict[str, Any], Callable[[Any], Any]]] = {
         lambda cell: cell.inner[0](X),
         {"inner": torch.nn.ModuleList([torch.nn.Identity()])},
         lambda cell: operator.setitem(cell.inner, 0, torch.nn.Softplus()),
+    ),
+    "what a cell's own method reads": (
+        lambda cell: float(cell.initial_state(2).h.shape[1]),
+        {},
+        change_attribute("state_size", HiddenState(h=2)),
     ),
     "function in an attribute": (
         lambda cell: cell.factor_of(1.0),
@@ -704,7 +719,13 @@ def test_class_patterns() -> None:
 
 
 @pytest.mark.parametrize(
-    "factor", [lambda cell: type(cell.a)().gain, lambda cell: cell.a.__class__().gain, lambda cell: cell.a.make().gain]
+    "factor",
+    [
+        lambda cell: type(cell.a)().gain,
+        lambda cell: cell.a.__class__().gain,
+        lambda cell: cell.a.make().gain,
+        lambda cell: cell.kind().gain,
+    ],
 )
 def test_objects_made_anew(factor: Factor, monkeypatch: pytest.MonkeyPatch) -> None:
     class Made:
@@ -715,7 +736,7 @@ def test_objects_made_anew(factor: Factor, monkeypatch: pytest.MonkeyPatch) -> N
         def make(cls) -> Any:
             return cls()
 
-    check(Scaled(factor, a=Made()), lambda: monkeypatch.setitem(globals(), "GAIN", 2.0))
+    check(Scaled(factor, a=Made(), kind=Made), lambda: monkeypatch.setitem(globals(), "GAIN", 2.0))
 
 
 def test_a_module_of_the_users_inside() -> None:
@@ -729,6 +750,7 @@ def test_a_module_of_the_users_inside() -> None:
 
     cell = Scaled(lambda cell: cell.inner(X), inner=Gain())
     check(cell, lambda: setattr(cell.inner, "gain", 2.0))
+    check(cell, lambda: cell.inner.register_forward_hook(lambda module, given, result: 2 * result))
     check(cell, lambda: setattr(cell.inner, "forward", lambda x: 5 * x))
     del cell.inner.forward
     check(cell, lambda: setattr(Gain, "forward", lambda self, x: 6 * x))
@@ -740,6 +762,74 @@ def test_a_librarys_module_extended() -> None:
 
     cell = Scaled(lambda cell: cell.inner(torch.tensor([1.0, 3.0]))[:1], inner=Own(2))
     check(cell, lambda: setattr(cell.inner, "eps", 2.0))
+
+
+def test_a_method_that_a_librarys_module_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Own(torch.nn.Conv1d):
+        def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+            return GAIN * input
+
+    cell = Scaled(lambda cell: cell.inner(X), inner=Own(1, 1, 1))
+    check(cell, lambda: monkeypatch.setitem(globals(), "GAIN", 2.0))
+
+
+def test_a_cell_called_as_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Drawing(Cell):
+        state_size, output_size, per_row = HiddenState(h=1), 1, ("drawn",)
+
+        def draw(self, lengths: Tensor, generator: torch.Generator | None) -> dict[str, Any]:
+            return {"drawn": torch.full((len(lengths), 1), GAIN)}
+
+        def step(self, x: Tensor, state: HiddenState, context: Any) -> tuple[Tensor, HiddenState]:
+            return context.drawn * x, state
+
+    cell = Scaled(lambda cell: cell.inner(X, torch.zeros(2, 1))[0], inner=Drawing())
+    check(cell, lambda: monkeypatch.setitem(globals(), "GAIN", 2.0))
+
+
+def test_a_metaclass(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Meta(type):
+        @property
+        def gain(cls) -> float:
+            return GAIN
+
+    class Kind(metaclass=Meta):
+        pass
+
+    check(Scaled(lambda cell: Kind.gain), lambda: monkeypatch.setitem(globals(), "GAIN", 2.0))
+
+
+def test_a_users_module_with_a_librarys_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = ModuleType("statistics")
+    own.__file__ = "/somewhere/else/statistics.py"
+    exec(SOURCE, vars(own))
+    check(Scaled(lambda cell: own.gain()), lambda: monkeypatch.setattr(own, "GAIN", 2.0))
+
+
+def test_a_class_that_is_only_asked_about() -> None:
+    class Own(Scaled):
+        def __init__(self) -> None:
+            super().__init__(gain=random.random())
+
+        def step(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
+            return super().step(x if isinstance(self, Own) else 2 * x, state)
+
+    assert Guard.of(Own()).opaque is None
+
+
+def test_a_weak_reference_to_what_dies() -> None:
+    kept = [Settings(1.0)]
+    cell = Scaled(lambda cell: 1.0 if cell.a() is None else 2.0, a=weakref.ref(kept[0]))
+    guard = Guard.of(cell)
+    assert guard.holds()
+    kept.clear()
+    gc.collect()
+    assert not guard.holds() or cell.a() is not None
+    tensors = [torch.zeros(1)]
+    cell.a = weakref.ref(tensors[0])
+    guard = Guard.of(cell)
+    tensors.clear()
+    assert not guard.holds() or cell.a() is not None
 
 
 def test_an_autograd_function() -> None:
@@ -837,8 +927,8 @@ def test_what_a_library_holds_for_the_user(first: int, monkeypatch: pytest.Monke
     wrapped = library.wrap([_reads_gain])
     check(Scaled(lambda cell: wrapped()), lambda: monkeypatch.setitem(globals(), "GAIN", 2.0))
     gains = [1.0]
-    both = [gains, library.wrap(gains)] if first else [library.wrap(gains), gains]
-    check(Scaled(lambda cell: both[1 - first][0] * (both[first]() > 0)), lambda: gains.insert(0, 2.0))
+    both = [[[gains]], library.wrap(gains)] if first else [library.wrap(gains), [[gains]]]
+    check(Scaled(lambda cell: both[1 - first][0][0][0] * (both[first]() > 0)), lambda: gains.insert(0, 2.0))
 
 
 def test_shapes_checked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -989,8 +1079,10 @@ def test_built_in_cells(make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
     guard = Guard.of(cell)
     assert guard.opaque is None
     assert guard.holds()
+    cell.epoch = 1
+    assert guard.holds()
     cell.eval()
-    assert not guard.holds() or isinstance(cell, AttentionCell)
+    assert not guard.holds()
     guard = Guard.of(cell)
     with torch.no_grad():
         for parameter in cell.parameters():

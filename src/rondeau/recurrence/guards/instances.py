@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import types
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,6 @@ _OF_CELLS = {"step", "draw", "state_size", "output_size", "per_row", "per_step"}
 _CELL_METHODS = {"initial_state", "takes_context", "generator", "forward", "losses", "trainable"}
 _CELL_ATTRIBUTES = {"state_size", "output_size", "seed", "training", "features", "built", "draw", "regularized"}
 _HIDDEN = frozenset({"build", "build_for", "draw", "remember", "get_config", "from_config", "_generators"})
-_FUNCTION = {"forward", "backward", "setup_context", "jvp", "vmap"}  # of a torch.autograd.Function
 
 
 @dataclass(eq=False)
@@ -102,7 +100,6 @@ def class_of(walk: Walk, kind: type, path: Path, extra: set[str] = frozenset()) 
     if hides_state(kind):
         raise Opaque(f"{spell(path)}, a class whose state is not seen by Python")
     whole = not all(map(is_neutral, kind.__mro__))
-    extra = extra | (_FUNCTION if torch.autograd.Function in kind.__mro__ else set())
     if kind not in walk.classes:
         if MODULES_OF_CELLS & {c.__module__ for c in kind.__mro__}:
             walk.steps.update(code_of(c.__dict__["step"]) for c in kind.__mro__ if "step" in c.__dict__)
@@ -113,8 +110,6 @@ def class_of(walk: Walk, kind: type, path: Path, extra: set[str] = frozenset()) 
             names = ByName(owner.__dict__, owner.__qualname__, walk.read, is_class=True, hidden=_hidden(owner))
             walk.classes[owner] = names
             walk.watched.named.append(names)
-            if enum.Enum in owner.__mro__:
-                names.extra.add("_member_map_")
         if owner in walk.classes:
             walk.classes[owner].extra |= extra
             walk.classes[owner].whole |= whole
