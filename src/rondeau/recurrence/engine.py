@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import torch
 from torch import Tensor
 
@@ -21,6 +24,8 @@ from rondeau.sequence import Ragged
 
 ENGINES = ("native", "reference")
 Described = tuple[tuple[str, bool, tuple[Any, ...], torch.dtype], ...]
+# code that stands between a user's call and this module; jaxtyping may wrap Rondeau's own
+_BETWEEN = (*(str(Path(m.__file__ or "").parent) for m in (torch, jaxtyping)), str(Path(__file__).parents[1]), "<")
 _KEPT = 8  # traces of one cell: training, inference, and a few shapes of context
 _forced: list[str] = []
 _warned: set[tuple[type, str]] = set()
@@ -121,7 +126,8 @@ def run(
     if reason is None:
         entry = _entry(cell, inputs, state, context)
         if entry.loops is not None:
-            return _native(entry, cell, inputs, state, context, reverse)
+            with torch.autocast("cpu", enabled=False):
+                return _native(entry, cell, inputs, state, context, reverse)
         declined = entry.declined or Declined("it was not traced")
         if engine is None:
             # first, so that what is wrong with the step itself is said by itself
@@ -144,12 +150,15 @@ def _warn(cell: Cell, declined: Declined) -> None:
     if key in _warned:
         return
     _warned.add(key)
+    level, frame = 1, sys._getframe()
+    while frame is not None and frame.f_code.co_filename.startswith(_BETWEEN):
+        level, frame = level + 1, frame.f_back  # type: ignore[assignment]
     where = f" ({declined.where})" if declined.where else ""
     warnings.warn(
         f"{type(cell).__name__} runs on the slow reference loop, since its step cannot be compiled: "
         f"{declined.reason}{where}. rondeau.explain(cell) says more; engine='reference' is silent.",
         RuntimeWarning,
-        stacklevel=5,
+        stacklevel=level,
     )
 
 

@@ -283,9 +283,10 @@ class Scan(torch.autograd.Function):
         saved = ctx.saved_tensors
         if torch.is_grad_enabled() and call.again is not None:  # create_graph=True
             cotangents = (grad_output, *grad_final)
-            return (None, *call.again.gradients(saved[:count], call.names, cotangents, ctx.needs_input_grad[1:]))
+            with torch.autocast("cpu", enabled=False):
+                return (None, *call.again.gradients(saved[:count], call.names, cotangents, ctx.needs_input_grad[1:]))
         kept = dict(zip(ctx.places, saved[count + 1 :], strict=True))
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
             gradients = backward(
                 call, saved[:count], saved[count], kept, grad_output, grad_final, ctx.needs_input_grad[1:]
             )

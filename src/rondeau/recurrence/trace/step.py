@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -164,7 +165,7 @@ def _differentiate(
         cotangents.append(g)
     if not outputs or not sources:
         return dict.fromkeys(names)
-    with r:
+    with _silenced(r.captured), r:
         found = torch.autograd.grad(outputs, sources, cotangents, allow_unused=True)
     gradients: dict[str, Node | None] = {}
     for name, gradient in zip(names, found, strict=True):
@@ -173,6 +174,19 @@ def _differentiate(
         else:
             gradients[name] = r.form(gradient).node if name.startswith("param.") else _by_rows(r, gradient)
     return gradients
+
+
+@contextmanager
+def _silenced(tensors: list[Tensor]) -> Iterator[None]:
+    """Hooks on these tensors wait for gradients that are meant: neither do they run here, nor are they recorded."""
+    hooks = [(t, t._backward_hooks) for t in tensors if t._backward_hooks]
+    for tensor, _ in hooks:
+        tensor._backward_hooks = None
+    try:
+        yield
+    finally:
+        for tensor, known in hooks:
+            tensor._backward_hooks = known
 
 
 def _unify(step: Step, again: Step, lengths: Mapping[str, tuple[int, int]]) -> None:
