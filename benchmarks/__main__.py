@@ -37,7 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for problem in problems(options):
             say(problem.name)
             left_out = known_too_long(problem, refused)
-            outcome = measure(pool, problem, peers, options.rounds, left_out)
+            try:
+                outcome = measure(pool, problem, peers, options.rounds, left_out)
+            except PeerError as error:  # the reference or sgemm, which are nobody's fault but the benchmark's
+                report.faults.append(f"{problem.name}: {error}")
+                continue
+            except KeyboardInterrupt:  # what there is after an hour is worth a report
+                report.faults.append(f"interrupted at {problem.name}")
+                break
             remember_too_long(outcome, refused)
             report.outcomes.append(outcome)
     if options.memory:

@@ -14,13 +14,14 @@ from benchmarks.pool import THREADS
 
 
 def describe() -> dict[str, Any]:
-    """Processor, cores, system, engine, and the versions of everything that takes part."""
+    """Processor, cores, system, engine, how busy it was just before, and the versions of everything that takes part."""
     return {
         "cpu": cpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": THREADS,
         "system": f"{platform.system()} {platform.release()} {platform.machine()}, Python {platform.python_version()}",
         "engine": engine.engine(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0,
         "versions": versions(),
     }
 

@@ -14,6 +14,7 @@ from benchmarks.measure import FAILED, GREEN, RED, SPINNING, Entry, Outcome
 from benchmarks.peers import EVERYBODY
 
 NOISY = 0.1  # spread of the rounds above which a figure is marked
+BUSY = 0.5  # processes that wanted to run in the minute before, above which nothing should be quoted
 UNEXPLAINED = 0.7  # share of sgemm below which docs/performance.md has to say why
 
 
@@ -171,6 +172,8 @@ def _machine(report: Report) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     rates = [outcome.sgemm / 1e9 for outcome in report.outcomes if outcome.sgemm]
     sgemm = f"{min(rates):.0f} to {max(rates):.0f} GFLOP/s over the run" if rates else "not measured"
+    load = machine["load"]
+    warning = [f"OTHER PROGRAMS WERE RUNNING before this began (load {load:.1f}): quote no figure."] * (load > BUSY)
     return "\n".join(
         [
             f"# {machine['cpu']}, {machine['threads']} threads, {machine['cores']} cores to be had",
@@ -179,6 +182,7 @@ def _machine(report: Report) -> str:
             f"Medians of {report.rounds} alternating rounds, one process awake at a time. In brackets: how many times",
             f"Rondeau's time. Errors are in units of float32's epsilon, {gate.TOLERANCE:.0f} are allowed; ~ marks",
             f"rounds that differ by more than {NOISY:.0%}.",
+            *warning,
         ]
     )
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,8 @@ from benchmarks.formulas import operations
 from benchmarks.measure import FAILED, LEFT_OUT, RED, Entry, Outcome
 from benchmarks.report import Report, as_json, faults, outcomes_table, table, text
 
-MACHINE = {"cpu": "A CPU", "cores": 2, "threads": 2, "system": "OS", "engine": "native", "versions": {"torch": "2"}}
+MACHINE: dict[str, Any] = {"cpu": "A CPU", "cores": 2, "threads": 2, "system": "OS", "engine": "native", "load": 0.1}
+MACHINE |= {"versions": {"torch": "2"}}
 
 
 def outcome(cell: str, case: Case, mode: str = "training", **seconds: float) -> Outcome:
@@ -112,6 +115,8 @@ def test_everything_is_reported() -> None:
     for part in ("A CPU", "12.3 ms", "24.6 ms (2.00x)", "red", "d kernel is off", "compiling took", "not measured"):
         assert part in said
     assert "needs onnxruntime" in said
+    assert "quote no figure" not in said
+    assert "quote no figure" in text(replace(report, machine={**MACHINE, "load": 2.0}))
     written = json.loads(json.dumps(as_json(report)))
     assert written["outcomes"][0]["entries"]["torch.nn"]["ratio"] == 2.0
     assert written["faults"] == report.faults != []
