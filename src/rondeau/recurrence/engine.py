@@ -19,7 +19,7 @@ from rondeau.recurrence import native, reference
 from rondeau.recurrence.guards import Guard
 from rondeau.recurrence.loops import Loops
 from rondeau.recurrence.trace.forms import Declined
-from rondeau.recurrence.trace.step import Inputs, trace
+from rondeau.recurrence.trace.step import Inputs, Step, trace
 from rondeau.sequence import Ragged
 
 ENGINES = ("native", "reference")
@@ -57,7 +57,7 @@ class Entry:
         self.declined: Declined | None = None
         try:
             step = trace(cell, inputs)
-            self._check_types(step.captured)
+            self._check_types(step)
             self.captured = step.captured
             self.loops = Loops(step, inputs.dtype)
         except Declined as declined:
@@ -66,8 +66,13 @@ class Entry:
             self.declined, self.captured = Declined(f"tracing it raised {type(error).__name__}: {error}"), []
         self.flags = self._flags()
 
-    def _check_types(self, captured: list[Tensor]) -> None:
-        for tensor in captured:
+    def _check_types(self, step: Step) -> None:
+        for _, dtype in self.inputs.states:
+            if not dtype.is_floating_point:
+                raise Declined(f"it has a state of {dtype}; loops carry floating-point numbers only")
+        if step.output.dtype != "float":
+            raise Declined("its output is no floating-point number")
+        for tensor in step.captured:
             if tensor.device.type != "cpu":
                 raise Declined(f"it uses a tensor on {tensor.device}")
             if tensor.is_floating_point() and tensor.dtype != self.inputs.dtype:
@@ -78,6 +83,10 @@ class Entry:
 
     def holds(self) -> bool:
         return self.guard.holds() and self._flags() == self.flags
+
+    def may_hold(self) -> bool:
+        """As `holds`, with the benefit of the doubt for what nobody can watch."""
+        return self.guard.opaque is not None or self.holds()
 
 
 class Traces:
@@ -251,7 +260,7 @@ def _native(
         with torch.no_grad():
             output, final, _ = native.forward(call, tensors, train=False)
     else:
-        call.again = native.Again(cell, inputs.lengths, state, context, reverse)
+        call.again = native.Again(cell, inputs.lengths, state, context, reverse, entry.may_hold)
         output, *final = native.Scan.apply(call, *tensors)
     remaining = iter(final)
     return inputs.with_values(output.view(-1, *loops.step.output.shape)), map_state(lambda _: next(remaining), state)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rondeau.cells.base import Cell, map_state, state_leaves
+from rondeau.errors import EngineError
 from rondeau.recurrence import reference
 from rondeau.recurrence.extent import known
 from rondeau.recurrence.ir import Node, ancestors
@@ -29,6 +30,7 @@ class Again:
     state: Any
     context: dict[str, tuple[bool, Tensor]]
     reverse: bool
+    unchanged: Callable[[], bool]
 
     def gradients(
         self,
@@ -37,7 +39,14 @@ class Again:
         cotangents: Sequence[Tensor | None],
         needed: Sequence[bool],
     ) -> list[Tensor | None]:
-        """The gradients as a graph of their own. Parameters are the cell's own tensors, the others those given."""
+        """The gradients as a graph of their own. Parameters are the cell's own tensors, the others those given.
+
+        Raises `EngineError` where the cell is no longer what the forward pass saw.
+        """
+        if not self.unchanged():
+            what = "gradients of gradients step the cell once more, but it has changed since the forward pass"
+            fix = "Take them before changing it, or run scan(..., engine='reference')"
+            raise EngineError(what, where=type(self.cell).__name__, fix=fix)
         given = dict(zip(names, tensors, strict=True))
         leaves = iter([t for n, t in given.items() if n.startswith("state.")])
         context = {n: (per_step, given[f"context.{n}"]) for n, (per_step, _) in self.context.items()}

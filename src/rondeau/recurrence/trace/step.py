@@ -69,7 +69,8 @@ def _trace_at(cell: Cell, inputs: Inputs, batch: int, lengths: Mapping[str, int]
     r = Recorder(batch)
     r.dtype = inputs.dtype
     train = inputs.wanted is not None
-    with torch.autocast("cpu", enabled=False), torch.inference_mode(False), torch.set_grad_enabled(train):
+    plain = torch.autocast("cpu", enabled=False), torch.inference_mode(False), torch.autograd.set_detect_anomaly(False)
+    with plain[0], plain[1], plain[2], torch.set_grad_enabled(train):
         x = _stand_in(r, "step", "x", batch, *inputs.x, train and "x" in (inputs.wanted or ()))
         leaves = [
             _stand_in(r, "state", str(i), batch, shape, dtype, train) for i, (shape, dtype) in enumerate(inputs.states)
