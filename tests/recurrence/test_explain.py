@@ -126,7 +126,7 @@ def test_what_is_declined_is_named_with_its_line() -> None:
     assert "test_explain.py" in plan.where
     assert str(plan).startswith("Plain, 3 features, float32: reference, a PyTorch loop\n  because ")
     assert str(plan.reason) in str(plan)
-    assert not (plan.before or plan.forward or plan.backward or plan.after or plan.kept)
+    assert not any((plan.before, plan.forward, plan.backward, plan.after, plan.kept))
 
 
 def test_what_nobody_can_watch_is_a_remark() -> None:
