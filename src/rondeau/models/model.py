@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -27,6 +27,9 @@ from rondeau.training.loop import Loop, evaluate
 from rondeau.training.objective import Objective
 from rondeau.training.progress import progress_callback
 from rondeau.training.trainer import Trainer, in_mode, model_dtype
+
+if TYPE_CHECKING:
+    from rondeau.models.stream import Stream
 
 _MEANINGLESS = {
     "run_eagerly": "everything runs eagerly",
@@ -287,6 +290,26 @@ class Model(Network):
         if self.trainer is None:
             raise NotCompiledError(f"{type(self).__name__} is not compiled", fix="Call compile(optimizer, loss) first")
         return self.trainer
+
+    def stream(self, rows: int = 1) -> Stream:
+        """The model one step at a time: a function of a NumPy row that keeps its state; see `rondeau.models.Stream`.
+
+        Args:
+            rows: how many sequences it steps side by side.
+
+        Raises `ArgumentError`, naming the layer, for a model that needs more than one step at a time, and
+        `EngineError` for a step that cannot be compiled.
+
+        >>> from rondeau import Sequential, layers
+        >>> model = Sequential([layers.Input((None, 3)), layers.LSTM(4, return_sequences=True), layers.Dense(2)])
+        >>> stream = model.stream()
+        >>> stream(np.zeros((1, 3), np.float32)).shape
+        (1, 2)
+        """
+        from rondeau.models.stream import Stream  # it knows Sequential and Functional, which are Models themselves
+
+        self._must_be_built()
+        return Stream(self, rows)
 
     def summary(self, line_length: int | None = None, print_fn: Any = None) -> None:
         """Print a table of layers, output shapes and numbers of weights; rich on a terminal, plain text when piped."""

@@ -13,6 +13,9 @@ Shapes leave out the row axis: `h` of shape `(batch, units)` is a node of shape 
     reduce      attrs (kind, axes); kind: sum, max, min; the axes go
     product     (x, weight): x @ weight over x's last axis
     total       the sum over all rows (and all steps)
+    gather      (table, ids): rows of a table without rows, of shape (*ids, *row); attrs (wraps,): whether a negative id
+                counts from the end. An id outside the table gives NaN
+    scatter     (values, ids): the sum over all rows (and steps) of values, each at its id in a table; attrs (wraps,)
     outer       (a, b): the sum over all rows (and steps) of a's outer product with b; over leading axes as well
     aten        attrs (name, template): an operation of torch on values without rows
     item        attrs (position,): one result of an `aten` that has several

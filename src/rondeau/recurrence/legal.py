@@ -174,6 +174,22 @@ def _outer(node: Node, shape: Any, given: Any, attrs: Any) -> None:
     _require(not node.rows and len(a) > 0 and a[:-1] == b[:-1] and shape == (a[-1], b[-1]), "shapes differ")
 
 
+def _gather(node: Node, shape: Any, given: Any, attrs: Any) -> None:
+    _arguments(node, 2)
+    table, ids = node.args
+    _require(len(attrs) == 1 and type(attrs[0]) is bool, "whether ids count from the end is not said")
+    _require(not table.rows and table.dtype == "float" and len(given[0]) > 0, "no table")
+    _require(ids.rows and node.rows and ids.dtype == "int", "no numbers with rows to look up")
+    _require(shape == (*given[1], *given[0][1:]), "shapes differ")
+
+
+def _scatter(node: Node, shape: Any, given: Any, attrs: Any) -> None:
+    _arguments(node, 2)
+    _require(len(attrs) == 1 and type(attrs[0]) is bool, "whether ids count from the end is not said")
+    _require(not node.rows and len(shape) > 0 and node.args[1].dtype == "int", "no table to add to")
+    _require(given[0] == (*given[1], *shape[1:]), "shapes differ")
+
+
 def _aten(node: Node, shape: Any, given: Any, attrs: Any) -> None:
     name, template = attrs
     _require(not node.rows and not any(a.rows for a in node.args), "torch computes only what has no rows")
@@ -207,5 +223,6 @@ def _item(node: Node, shape: Any, given: Any, attrs: Any) -> None:
 
 _RULES: dict[str, Callable[[Node, Any, Any, Any], None]] = {
     "input": _input, "const": _const, "view": _view, "reshape": _reshape, "copy": _copy, "cat": _cat,
-    "reduce": _reduce, "product": _product, "total": _total, "outer": _outer, "aten": _aten, "item": _item,
+    "reduce": _reduce, "product": _product, "total": _total, "outer": _outer, "gather": _gather,
+    "scatter": _scatter, "aten": _aten, "item": _item,
 }  # fmt: skip

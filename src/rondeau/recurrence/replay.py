@@ -69,6 +69,12 @@ class Replay:
         if op == "outer":
             a, b = (self._whole(x, True).flatten(0, -2) for x in args)
             return a.t() @ b
+        if op == "gather":
+            return self(args[0])[self._ids(node, len(self(args[0])))]
+        if op == "scatter":
+            values, ids = self._whole(args[0], True), self._ids(node, node.shape[0])
+            zero = torch.zeros(node.shape, dtype=self.dtype)
+            return zero.index_add_(0, ids.flatten(), values.reshape(-1, *node.shape[1:]))
         if op == "item":
             return self(args[0])[node.attrs[0]]
         if op == "aten":
@@ -77,6 +83,15 @@ class Replay:
 
     def _type(self, node: Node) -> torch.dtype:
         return {"bool": torch.bool, "int": torch.int64}.get(node.dtype, self.dtype)
+
+    def _ids(self, node: Node, count: int) -> Tensor:
+        """The numbers a lookup asks for. Raises `IndexError` for one outside the table, as torch does."""
+        ids = self._whole(node.args[1], True)
+        low = -count if node.attrs[0] else 0
+        if ids.numel() and (int(ids.min()) < low or int(ids.max()) >= count):
+            wrong = ids[(ids < low) | (ids >= count)][0]
+            raise IndexError(f"index {int(wrong)} is out of bounds for a table of {count}")
+        return torch.where(ids < 0, ids + count, ids)
 
     def _whole(self, node: Node, rows: bool) -> Tensor:
         """The value with its row axis, also where it is the same in all rows."""

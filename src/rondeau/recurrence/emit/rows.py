@@ -266,10 +266,37 @@ class Rows:
             return self._get(place, base, _flat(index, strides, offset))
         if node.op == "copy":
             return self.value(node.args[0], index)
+        if node.op == "gather":
+            return self._looked_up(node, index)
         if node.op in ("cat", "reduce", "product", "input"):
             raise ValueError(f"the plan does not store {node}")
         args = [self.value(a, () if a.op == "const" else index) for a in node.args]
         return arithmetic.apply(self.f, node, args)
+
+    def _looked_up(self, node: Node, index: tuple[Affine, ...]) -> Value:
+        """Of the table's row with the number asked for; NaN where there is none."""
+        f, (table, ids) = self.f, node.args
+        rank = len(ids.shape)
+        numbers = self.value(ids, index[:rank])
+        flat = _flat(index[rank:], strides_of(node.shape[rank:]), 0)
+        count, size = table.shape[0], node.size // max(ids.size, 1)
+        apart = any(v is self._lane.variable for _, terms in index[:rank] for v, _ in terms)
+        found = Value("zeroinitializer", self.type)
+        for lane in range(self.lanes if apart else 1):
+            which = f.emit(I64, f"extractelement {numbers.type} {numbers}, i64 {lane}") if self.lanes > 1 else numbers
+            if node.attrs[0]:
+                below = f.compare("slt", which, integer(0))
+                which = f.select(below, f.add(which, integer(count)), which)
+            inside = f.compare("ult", which, integer(count))
+            row = f.mul(f.select(inside, which, integer(0)), integer(size))
+            base = f.offset(self.pointer(self.program.leaves[table], False), row, self.element)
+            here = self._read(base, flat, self.element)
+            here = f.select(inside, here, number(float("nan"), here.type))
+            if not apart:
+                return here
+            one = f.emit(self.element, f"extractelement {here.type} {here}, i64 {lane}")
+            found = f.emit(self.type, f"insertelement {self.type} {found}, {self.element} {one}, i64 {lane}")
+        return found
 
     def _constant(self, node: Node) -> Value:
         text = node.attrs[0]

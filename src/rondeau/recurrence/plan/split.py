@@ -79,7 +79,7 @@ class _Kinds:
             return not node.rows
         if self.bound(node):
             return False
-        return self.per_row(node) or (node.op == "product" and node.args[0].shape[-1] > TINY)
+        return self.per_row(node) or node.op == "gather" or (node.op == "product" and node.args[0].shape[-1] > TINY)
 
 
 def _backward(found: Split, kinds: _Kinds) -> None:
@@ -89,7 +89,7 @@ def _backward(found: Split, kinds: _Kinds) -> None:
     recurrent = ancestors([g for g in states if g is not None])
     late: set[Node] = set()
     for node in found.step.graph.nodes:
-        starts = node.op in ("outer", "aten", "item") or (node.op == "product" and node not in recurrent)
+        starts = node.op in ("outer", "scatter", "aten", "item") or (node.op == "product" and node not in recurrent)
         if kinds.backward(node) and (starts or any(a in late for a in node.args)) and node not in recurrent:
             late.add(node)
     boundary: set[Node] = set()

@@ -82,6 +82,7 @@ class Recorder(TorchDispatchMode):
 
     def _record(self, func: Any, args: Any, kwargs: Any) -> Any:
         from rondeau.recurrence.trace import rules
+        from rondeau.recurrence.trace.lookup import rule_for
 
         name = func._schema.name.split("::")[1]
         if torch.Tag.nondeterministic_seeded in func.tags:
@@ -98,6 +99,8 @@ class Recorder(TorchDispatchMode):
             self._bind(out, self._constants(name, func, args, kwargs, out))
         elif name in rules.SAME:
             self._bind(out, forms[0])
+        elif (lookup := rule_for(self, name, args)) is not None:
+            self._bind(out, lookup(self, out, *args, **kwargs))
         elif name in rules.VIEWS and not all(f.outside for f in forms):
             self._bind(out, self.views(func, args, kwargs))
         elif all(f.outside for f in forms):

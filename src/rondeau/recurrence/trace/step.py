@@ -215,7 +215,7 @@ def _check_rows(step: Step) -> None:
     """Sums over rows may only end in gradients of parameters."""
     summed: set[Node] = set()
     for node in step.graph.nodes:
-        if node.op in ("total", "outer") or any(a in summed for a in node.args):
+        if node.op in ("total", "outer", "scatter") or any(a in summed for a in node.args):
             summed.add(node)
     loop = ancestors([step.output, *step.states, *(g for n, g in step.gradients.items() if g and "param." not in n)])
     if any(n in summed for n in loop):
