@@ -33,7 +33,8 @@ POINTWISE = {
     "floor": 1, "ceil": 1, "round": 1, "trunc": 1, "fmod": 2, "remainder": 2,
     # functions
     "exp": 1, "expm1": 1, "log": 1, "log1p": 1, "sqrt": 1, "rsqrt": 1, "tanh": 1, "sigmoid": 1, "softplus": 1,
-    "log_sigmoid": 1, "erf": 1, "sin": 1, "cos": 1, "pow": 2,
+    "log_sigmoid": 1, "erf": 1, "sin": 1, "cos": 1, "tan": 1, "asin": 1, "acos": 1, "atan": 1, "sinh": 1, "cosh": 1,
+    "exp2": 1, "log2": 1, "log10": 1, "pow": 2,
     # truth
     "lt": 2, "le": 2, "gt": 2, "ge": 2, "eq": 2, "ne": 2, "and": 2, "or": 2, "not": 1, "xor": 2, "where": 3,
     # types
@@ -41,7 +42,8 @@ POINTWISE = {
 }  # fmt: skip
 TRUTH = {"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not", "xor", "to_bool"}
 # what costs more than a few instructions, so that computing it twice has to be weighed
-COSTLY = {"exp", "expm1", "log", "log1p", "tanh", "sigmoid", "softplus", "log_sigmoid", "erf", "sin", "cos", "pow", "div",
+COSTLY = {"exp", "expm1", "log", "log1p", "tanh", "sigmoid", "softplus", "log_sigmoid", "erf", "sin", "cos", "tan", "asin",
+          "acos", "atan", "sinh", "cosh", "exp2", "log2", "log10", "pow", "div",
           "sqrt", "rsqrt", "reciprocal", "fmod", "remainder"}  # fmt: skip
 
 

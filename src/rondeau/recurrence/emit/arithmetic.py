@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rondeau.recurrence.emit.elementary import elementary
+from rondeau.recurrence.emit.elementary import FORMULAS, elementary
 from rondeau.recurrence.emit.llvm import I64, Function, Value, element_of, everywhere, number
 from rondeau.recurrence.ir import Node
 
@@ -13,7 +13,6 @@ _INTRINSIC = {"abs": "fabs", "floor": "floor", "ceil": "ceil", "trunc": "trunc",
 _ORDER = {"lt": "olt", "le": "ole", "gt": "ogt", "ge": "oge", "eq": "oeq", "ne": "une"}
 _ORDER_INT = {"lt": "slt", "le": "sle", "gt": "sgt", "ge": "sge", "eq": "eq", "ne": "ne"}
 _LOGIC = {"and": "and", "or": "or", "xor": "xor"}
-_ELEMENTARY = {"exp", "expm1", "log", "log1p", "tanh", "sigmoid", "softplus", "log_sigmoid", "erf", "sin", "cos", "pow"}
 
 
 def apply(f: Function, node: Node, args: list[Value]) -> Value:
@@ -31,7 +30,7 @@ def apply(f: Function, node: Node, args: list[Value]) -> Value:
         return f.compare((_ORDER_INT if whole or truth else _ORDER)[op], *args)
     if op in _LOGIC:
         return f.binary(_LOGIC[op], *args)
-    if op in _ELEMENTARY:
+    if op in FORMULAS:
         return elementary(f, op, *args)
     return _composed(f, op, args, whole)
 

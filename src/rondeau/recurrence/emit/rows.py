@@ -92,7 +92,7 @@ class Rows:
         scalar = self._across(node.attrs[0], self.f.load(self.type, total))
         self.scalars[node] = scalar
         for place in self.program.targets(node):
-            self.f.store(scalar, self.pointer(place, True))
+            self._store_one(scalar, place, self.pointer(place, True))
 
     # -- loops over a shape
 
@@ -229,9 +229,14 @@ class Rows:
                 if vector_kept:
                     self._put(place, node, value, flat)
                 else:
-                    self.f.store(self._across(kind, value), self._address(self.pointer(place, True), flat))
+                    self._store_one(self._across(kind, value), place, self._address(self.pointer(place, True), flat))
 
         outside({}, kept)
+
+    def _store_one(self, number: Value, place: Place, address: Value) -> None:
+        if place.kind in ("total", "row_total"):
+            number = self.f.fadd(self.f.load(self.element, address), number)
+        self.f.store(number, address)
 
     # -- values
 

@@ -51,7 +51,7 @@ class Form:
 
 
 def numbering(form: Form, batch: int) -> Tensor:
-    """A tensor like the traced one whose elements say which they are: row times the node's size, plus the flat index."""
+    """A tensor like the traced one whose elements are numbered: row times the node's size, plus the flat index."""
     shape, axis = form.node.shape, form.axis
     if axis is None:
         return torch.arange(form.node.size).view(shape)
@@ -89,7 +89,7 @@ def rows_of(ids: Tensor, size: int, batch: int) -> tuple[int, bool, Tensor] | No
         expected = (torch.arange(length) // each).view(along)
         if not torch.equal(rows, expected.expand_as(rows)):
             continue
-        parts = within.unflatten(axis, (batch, each))
+        parts = torch.unflatten(within, axis, (batch, each))
         one = parts.select(axis, 0)
         if not torch.equal(parts, one.unsqueeze(axis).expand_as(parts)):
             return None

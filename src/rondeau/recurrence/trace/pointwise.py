@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from rondeau.recurrence.ir import TRUTH, Node, strides_of
+from rondeau.recurrence.replay import POINTWISE
 from rondeau.recurrence.trace.forms import Declined, Form
 from rondeau.recurrence.trace.recorder import Recorder
 
+TYPES = {"float": torch.float64, "int": torch.int64, "bool": torch.bool}
 RULES: dict[str, Callable[..., Any]] = {}
 
 
-def rule(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    def keep(function: Callable[..., Any]) -> Callable[..., Any]:
+Rule = TypeVar("Rule", bound=Callable[..., Any])
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    """The decorated function says what becomes of torch's operations of these names."""
+
+    def keep(function: Rule) -> Rule:
         RULES.update(dict.fromkeys(names, function))
         return function
 
@@ -37,6 +44,7 @@ class Elementwise:
         placed = [(f.axis + rank - len(f.dims(recorder.batch)), f.merged) for f in forms if f.axis is not None]
         if len(set(placed)) > 1:
             raise Declined("it combines rows with each other")
+        self.axis: int | None
         self.axis, self.merged = placed[0] if placed else (None, False)
         self.shape = tuple(shape)
         if self.axis is not None:
@@ -69,10 +77,18 @@ class Elementwise:
         nodes = [a if isinstance(a, Node) else self.number(a) for a in args]
         if op not in ("where", "and", "or", "not", "xor", "to_float", "to_bool", "to_int"):
             nodes = self.unify(nodes)
+        if all(n.op == "const" for n in nodes):
+            return self._folded(op, nodes)
         return self.graph.pointwise(op, *nodes)
 
+    def _folded(self, op: str, nodes: list[Node]) -> Node:
+        value = POINTWISE[op](*(torch.tensor(_const(n)[0], dtype=TYPES[n.dtype]) for n in nodes))
+        return self.graph.const(
+            value.item(), "bool" if value.dtype == torch.bool else "float" if value.is_floating_point() else "int"
+        )
+
     def unify(self, nodes: list[Node]) -> list[Node]:
-        """All of one type: truth values count as 0 and 1, and whole numbers become floating-point where they meet one."""
+        """All of one type: truth values count as 0 and 1, whole numbers become floating-point where they meet one."""
         kinds = {n.dtype for n in nodes}
         if kinds == {"float"} or kinds == {"int"}:
             return nodes
@@ -121,18 +137,23 @@ def _simple(op: str) -> Callable[..., Form]:
 
 
 for _op, _names in {
-    "add": "add", "sub": "sub", "mul": "mul", "neg": "neg", "abs": "abs", "sign": "sgn sign", "reciprocal": "reciprocal",
-    "maximum": "maximum fmax", "minimum": "minimum fmin", "floor": "floor", "ceil": "ceil", "round": "round",
-    "trunc": "trunc", "fmod": "fmod", "remainder": "remainder", "exp": "exp", "expm1": "expm1", "log": "log",
+    "add": "add", "sub": "sub", "mul": "mul", "neg": "neg", "abs": "abs", "sign": "sgn sign",
+    "reciprocal": "reciprocal",
+    "maximum": "maximum fmax", "minimum": "minimum fmin", "floor": "floor", "ceil": "ceil",
+    "trunc": "trunc fix", "fmod": "fmod", "remainder": "remainder", "exp": "exp", "expm1": "expm1", "log": "log",
     "log1p": "log1p", "sqrt": "sqrt", "rsqrt": "rsqrt", "tanh": "tanh", "sigmoid": "sigmoid",
-    "log_sigmoid": "log_sigmoid", "erf": "erf", "sin": "sin", "cos": "cos",
-    "lt": "lt less", "le": "le less_equal", "gt": "gt greater", "ge": "ge greater_equal", "eq": "eq", "ne": "ne not_equal",
+    "log_sigmoid": "log_sigmoid", "erf": "erf special_erf", "sin": "sin", "cos": "cos", "tan": "tan",
+    "asin": "asin arcsin",
+    "acos": "acos arccos", "atan": "atan arctan", "sinh": "sinh", "cosh": "cosh", "exp2": "exp2", "log2": "log2",
+    "log10": "log10",
+    "lt": "lt less", "le": "le less_equal", "gt": "gt greater", "ge": "ge greater_equal", "eq": "eq",
+    "ne": "ne not_equal",
 }.items():  # fmt: skip
     for _name in _names.split():
         RULES[_name] = _simple(_op)
 
 
-@rule("div")
+@rule("div", "true_divide", "divide")
 def _div(r: Recorder, out: Tensor, a: Any, b: Any, *, rounding_mode: str | None = None) -> Form:
     e = Elementwise(r, out.shape, a, b)
     node = e("div", *(e.float(n) for n in e.nodes))
@@ -158,7 +179,8 @@ def _truth(op: str) -> Callable[..., Form]:
 
 
 for _name, _op in {
-    "logical_and": "and", "bitwise_and": "and", "__and__": "and", "logical_or": "or", "bitwise_or": "or", "__or__": "or",
+    "logical_and": "and", "bitwise_and": "and", "__and__": "and", "logical_or": "or", "bitwise_or": "or",
+    "__or__": "or",
     "logical_xor": "xor", "bitwise_xor": "xor", "logical_not": "not", "bitwise_not": "not",
 }.items():  # fmt: skip
     RULES[_name] = _truth(_op)
@@ -177,7 +199,8 @@ def _masked_fill(r: Recorder, out: Tensor, x: Any, mask: Any, value: Any) -> For
 
 
 @rule("clamp", "clip", "hardtanh")
-def _clamp(r: Recorder, out: Tensor, x: Any, min: Any = None, max: Any = None) -> Form:
+def bounded(r: Recorder, out: Tensor, x: Any, min: Any = None, max: Any = None) -> Form:
+    """`x` between `min` and `max`, either of which may be left out."""
     # as torch: NaN stays NaN, which maximum and minimum see to
     bounds = [b for b in (min, max) if b is not None]
     e = Elementwise(r, out.shape, x, *bounds)
@@ -191,164 +214,12 @@ def _clamp(r: Recorder, out: Tensor, x: Any, min: Any = None, max: Any = None) -
 
 @rule("clamp_min")
 def _clamp_min(r: Recorder, out: Tensor, x: Any, min: Any) -> Form:
-    return _clamp(r, out, x, min=min)
+    return bounded(r, out, x, min=min)
 
 
 @rule("clamp_max")
 def _clamp_max(r: Recorder, out: Tensor, x: Any, max: Any) -> Form:
-    return _clamp(r, out, x, max=max)
-
-
-@rule("relu")
-def _relu(r: Recorder, out: Tensor, x: Any) -> Form:
-    return _clamp(r, out, x, min=0.0)
-
-
-@rule("threshold_backward")
-def _threshold_backward(r: Recorder, out: Tensor, g: Any, x: Any, threshold: float) -> Form:
-    e = Elementwise(r, out.shape, g, x)
-    return e.done(e("where", e("le", e.nodes[1], threshold), 0.0, e.nodes[0]))
-
-
-@rule("silu")
-def _silu(r: Recorder, out: Tensor, x: Any) -> Form:
-    e = Elementwise(r, out.shape, x)
-    return e.done(e("mul", e.nodes[0], e("sigmoid", e.nodes[0])))
-
-
-@rule("silu_backward")
-def _silu_backward(r: Recorder, out: Tensor, g: Any, x: Any) -> Form:
-    e = Elementwise(r, out.shape, g, x)
-    grad, x = e.nodes
-    s = e("sigmoid", x)
-    return e.done(e("mul", grad, e("mul", s, e("add", e("mul", x, e("sub", 1.0, s)), 1.0))))
-
-
-@rule("sigmoid_backward")
-def _sigmoid_backward(r: Recorder, out: Tensor, g: Any, y: Any) -> Form:
-    e = Elementwise(r, out.shape, g, y)
-    grad, y = e.nodes
-    return e.done(e("mul", grad, e("mul", e("sub", 1.0, y), y)))
-
-
-@rule("tanh_backward")
-def _tanh_backward(r: Recorder, out: Tensor, g: Any, y: Any) -> Form:
-    e = Elementwise(r, out.shape, g, y)
-    grad, y = e.nodes
-    return e.done(e("mul", grad, e("sub", 1.0, e("mul", y, y))))
-
-
-@rule("softplus")
-def _softplus(r: Recorder, out: Tensor, x: Any, beta: float = 1, threshold: float = 20) -> Form:
-    e = Elementwise(r, out.shape, x)
-    x = e.nodes[0]
-    scaled = e("mul", x, beta)
-    return e.done(e("where", e("gt", scaled, threshold), x, e("div", e("softplus", scaled), beta)))
-
-
-@rule("softplus_backward")
-def _softplus_backward(r: Recorder, out: Tensor, g: Any, x: Any, beta: float, threshold: float) -> Form:
-    e = Elementwise(r, out.shape, g, x)
-    grad, x = e.nodes
-    scaled = e("mul", x, beta)
-    return e.done(e("where", e("gt", scaled, threshold), grad, e("mul", grad, e("sigmoid", scaled))))
-
-
-@rule("log_sigmoid_forward")
-def _log_sigmoid_forward(r: Recorder, out: Any, x: Any) -> tuple[Form | None, ...]:
-    e = Elementwise(r, out[0].shape, x)
-    buffer = (
-        None if out[1].numel() == 0 else e.done(e.nodes[0])
-    )  # torch keeps exp(-|x|) there; only its backward reads it
-    return e.done(e("log_sigmoid", e.nodes[0])), buffer
-
-
-@rule("log_sigmoid_backward")
-def _log_sigmoid_backward(r: Recorder, out: Tensor, g: Any, x: Any, buffer: Any) -> Form:
-    e = Elementwise(r, out.shape, g, x)
-    return e.done(e("mul", e.nodes[0], e("sigmoid", e("neg", e.nodes[1]))))
-
-
-@rule("gelu")
-def _gelu(r: Recorder, out: Tensor, x: Any, approximate: str = "none") -> Form:
-    e = Elementwise(r, out.shape, x)
-    x = e.nodes[0]
-    return e.done(e("mul", e("mul", x, 0.5), e("add", e(*_bend(e, x, approximate)), 1.0)))
-
-
-def _bend(e: Elementwise, x: Node, approximate: str) -> tuple[str, Node]:
-    if approximate == "tanh":
-        cubic = e("mul", e("mul", e("mul", x, x), x), 0.044715)
-        return "tanh", e("mul", e("add", x, cubic), math.sqrt(2 / math.pi))
-    return "erf", e("mul", x, math.sqrt(0.5))
-
-
-@rule("gelu_backward")
-def _gelu_backward(r: Recorder, out: Tensor, g: Any, x: Any, approximate: str = "none") -> Form:
-    e = Elementwise(r, out.shape, g, x)
-    grad, x = e.nodes
-    bend = e(*_bend(e, x, approximate))
-    left = e("mul", e("add", bend, 1.0), 0.5)
-    if approximate == "tanh":
-        inner = e("mul", e("add", e("mul", e("mul", x, x), 3 * 0.044715), 1.0), math.sqrt(2 / math.pi))
-        right = e("mul", e("mul", e("mul", x, 0.5), e("sub", 1.0, e("mul", bend, bend))), inner)
-    else:
-        density = e("mul", e("exp", e("mul", e("mul", x, x), -0.5)), 1 / math.sqrt(2 * math.pi))
-        right = e("mul", x, density)
-    return e.done(e("mul", grad, e("add", left, right)))
-
-
-@rule("elu")
-def _elu(r: Recorder, out: Tensor, x: Any, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> Form:
-    e = Elementwise(r, out.shape, x)
-    x = e.nodes[0]
-    low = e("mul", e("expm1", e("mul", x, input_scale)), alpha * scale)
-    return e.done(e("where", e("gt", x, 0.0), e("mul", x, scale), low))
-
-
-@rule("elu_backward")
-def _elu_backward(
-    r: Recorder, out: Tensor, g: Any, alpha: float, scale: float, input_scale: float, is_result: bool, x: Any
-) -> Form:
-    e = Elementwise(r, out.shape, g, x)
-    grad, x = e.nodes
-    if is_result:
-        low = e("mul", e("add", x, alpha * scale), input_scale)
-    else:
-        low = e("mul", e("exp", e("mul", x, input_scale)), input_scale * alpha * scale)
-    return e.done(e("mul", grad, e("where", e("gt", x, 0.0), float(scale), low)))
-
-
-@rule("leaky_relu")
-def _leaky_relu(r: Recorder, out: Tensor, x: Any, slope: float = 0.01) -> Form:
-    e = Elementwise(r, out.shape, x)
-    return e.done(e("where", e("gt", e.nodes[0], 0.0), e.nodes[0], e("mul", e.nodes[0], slope)))
-
-
-@rule("leaky_relu_backward")
-def _leaky_relu_backward(r: Recorder, out: Tensor, g: Any, x: Any, slope: float, is_result: bool) -> Form:
-    e = Elementwise(r, out.shape, g, x)
-    return e.done(e("where", e("gt", e.nodes[1], 0.0), e.nodes[0], e("mul", e.nodes[0], slope)))
-
-
-@rule("hardtanh_backward")
-def _hardtanh_backward(r: Recorder, out: Tensor, g: Any, x: Any, low: float, high: float) -> Form:
-    e = Elementwise(r, out.shape, g, x)
-    outside = e("or", e("le", e.nodes[1], low), e("ge", e.nodes[1], high))
-    return e.done(e("where", outside, 0.0, e.nodes[0]))
-
-
-@rule("hardsigmoid")
-def _hardsigmoid(r: Recorder, out: Tensor, x: Any) -> Form:
-    e = Elementwise(r, out.shape, x)
-    return e.done(e("div", e("minimum", e("maximum", e("add", e.nodes[0], 3.0), 0.0), 6.0), 6.0))
-
-
-@rule("hardsigmoid_backward")
-def _hardsigmoid_backward(r: Recorder, out: Tensor, g: Any, x: Any) -> Form:
-    e = Elementwise(r, out.shape, g, x)
-    inside = e("and", e("gt", e.nodes[1], -3.0), e("lt", e.nodes[1], 3.0))
-    return e.done(e("where", inside, e("mul", e.nodes[0], 1 / 6), 0.0))
+    return bounded(r, out, x, max=max)
 
 
 @rule("pow")
@@ -388,6 +259,108 @@ def _lerp(r: Recorder, out: Tensor, a: Any, b: Any, weight: Any) -> Form:
     from_a = e("add", a, e("mul", weight, e("sub", b, a)))
     from_b = e("sub", b, e("mul", e("sub", b, a), e("sub", 1.0, weight)))
     return e.done(e("where", e("lt", e("abs", weight), 0.5), from_a, from_b))
+
+
+@rule("round")
+def _round(r: Recorder, out: Tensor, x: Any, *, decimals: int = 0) -> Form:
+    e = Elementwise(r, out.shape, x)
+    power = 10.0**decimals
+    if decimals == 0:
+        return e.done(e("round", e.nodes[0]))
+    return e.done(e("div", e("round", e("mul", e.nodes[0], power)), power))
+
+
+@rule("floor_divide")
+def _floor_divide(r: Recorder, out: Tensor, a: Any, b: Any) -> Form:
+    return _div(r, out, a, b, rounding_mode="floor")
+
+
+def _below_zero(e: Elementwise, x: Node) -> Node:
+    """By its sign, which zero has as well."""
+    return e("or", e("lt", x, 0.0), e("and", e("eq", x, 0.0), e("lt", e("reciprocal", x), 0.0)))
+
+
+@rule("signbit")
+def _signbit(r: Recorder, out: Tensor, x: Any) -> Form:
+    e = Elementwise(r, out.shape, x)
+    return e.done(_below_zero(e, e.float(e.nodes[0])))
+
+
+@rule("copysign")
+def _copysign(r: Recorder, out: Tensor, a: Any, b: Any) -> Form:
+    e = Elementwise(r, out.shape, a, b)
+    size = e("abs", e.float(e.nodes[0]))
+    return e.done(e("where", _below_zero(e, e.float(e.nodes[1])), e("neg", size), size))
+
+
+@rule("hypot")
+def _hypot(r: Recorder, out: Tensor, a: Any, b: Any) -> Form:
+    e = Elementwise(r, out.shape, a, b)
+    a, b = (e("abs", n) for n in e.nodes)
+    large, small = e("maximum", a, b), e("minimum", a, b)
+    ratio = e("div", small, large)
+    found = e("mul", large, e("sqrt", e("add", e("mul", ratio, ratio), 1.0)))
+    return e.done(e("where", e("or", e("eq", large, 0.0), e("eq", large, math.inf)), large, found))
+
+
+@rule("logaddexp")
+def _logaddexp(r: Recorder, out: Tensor, a: Any, b: Any) -> Form:
+    e = Elementwise(r, out.shape, a, b)
+    a, b = e.nodes
+    apart = e("neg", e("abs", e("sub", a, b)))
+    apart = e("where", e("eq", a, b), 0.0, apart)  # infinite both
+    return e.done(e("add", e("maximum", a, b), e("log1p", e("exp", apart))))
+
+
+@rule("atan2", "arctan2")
+def _atan2(r: Recorder, out: Tensor, y: Any, x: Any) -> Form:
+    e = Elementwise(r, out.shape, y, x)
+    y, x = e.nodes
+    flat, steep = e("abs", x), e("abs", y)
+    swap = e("gt", steep, flat)
+    small, large = e("minimum", flat, steep), e("maximum", flat, steep)
+    ratio = e("where", e("eq", small, large), e("where", e("eq", large, 0.0), 0.0, 1.0), e("div", small, large))
+    angle = e("atan", ratio)
+    angle = e("where", swap, e("sub", math.pi / 2, angle), angle)
+    angle = e("where", _below_zero(e, x), e("sub", math.pi, angle), angle)
+    nothing = e("or", e("ne", x, x), e("ne", y, y))
+    return e.done(e("where", nothing, math.nan, e("where", _below_zero(e, y), e("neg", angle), angle)))
+
+
+@rule("asinh", "arcsinh")
+def _asinh(r: Recorder, out: Tensor, x: Any) -> Form:
+    e = Elementwise(r, out.shape, x)
+    x = e.nodes[0]
+    size = e("abs", x)
+    inverse = e("reciprocal", size)
+    rest = e("div", size, e("add", inverse, e("sqrt", e("add", e("mul", inverse, inverse), 1.0))))
+    found = e("log1p", e("add", size, rest))
+    return e.done(e("where", e("lt", x, 0.0), e("neg", found), e("where", e("eq", x, 0.0), x, found)))
+
+
+@rule("acosh", "arccosh")
+def _acosh(r: Recorder, out: Tensor, x: Any) -> Form:
+    e = Elementwise(r, out.shape, x)
+    beyond = e("sub", e.nodes[0], 1.0)
+    root = e("mul", e("sqrt", beyond), e("sqrt", e("add", beyond, 2.0)))
+    return e.done(e("log1p", e("add", beyond, root)))
+
+
+@rule("atanh", "arctanh")
+def _atanh(r: Recorder, out: Tensor, x: Any) -> Form:
+    e = Elementwise(r, out.shape, x)
+    x = e.nodes[0]
+    return e.done(e("mul", e("sub", e("log1p", x), e("log1p", e("neg", x))), 0.5))
+
+
+def counting(r: Recorder, x: Tensor, dim: int) -> Tensor:
+    """0, 1, 2, ... along `dim` of `x`, and size 1 elsewhere: a tensor that stands for those numbers."""
+    size, rank = x.shape[dim], x.ndim
+    number = r.outside("aten.arange.default", (size,), {"dtype": r.dtype}, (size,))
+    shape = tuple(size if a == dim % rank else 1 for a in range(rank))
+    counts = torch.empty(shape)
+    r.rebind(counts, Form(r.graph.view(number, 0, shape, strides_of(shape))))
+    return counts
 
 
 @rule("isnan")

@@ -1,15 +1,17 @@
-"""Rules for matrix products: rows by a weight, rows by rows of their own, and the sums over rows of the backward pass."""
+"""Rules for matrix products: rows by a weight, rows by rows of their own, and the backward pass's sums over rows."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from rondeau.recurrence.ir import Node
 from rondeau.recurrence.trace.forms import Declined, Form
 from rondeau.recurrence.trace.pointwise import RULES, Elementwise, rule
 from rondeau.recurrence.trace.recorder import Recorder
+from rondeau.recurrence.trace.reductions import reduce
 
 
 @rule("mm")
@@ -130,6 +132,23 @@ def _bmm(r: Recorder, out: Tensor, a: Any, b: Any) -> Form:
         ]
         return Form(r.outside("aten.stack.default", (outers,), {}, (a.shape[0], a.shape[1], b.shape[1])))
     raise Declined("bmm multiplies rows with each other, or along axes the compiler does not know")
+
+
+@rule("_trilinear")
+def _trilinear(
+    r: Recorder, out: Tensor, a: Any, b: Any, c: Any, to_a: Any, to_b: Any, to_c: Any, sums: Any, unroll_dim: int = 1
+) -> Form:
+    """The product of all three, with axes of size 1 put in, and summed over `sums`."""
+    spread = []
+    for tensor, dims in ((a, to_a), (b, to_b), (c, to_c)):
+        for dim in sorted(dims):
+            (form,) = r.views(torch.ops.aten.unsqueeze.default, (tensor, dim), {})
+            tensor = tensor.detach().unsqueeze(dim)
+            r.rebind(tensor, form)
+        spread.append(tensor)
+    shape = torch.broadcast_tensors(*(t.detach() for t in spread))[0].shape  # type: ignore[no-untyped-call]
+    e = Elementwise(r, shape, *spread)
+    return reduce(r, "sum", e.done(e("mul", e("mul", *e.nodes[:2]), e.nodes[2])), sums, False)
 
 
 @rule("baddbmm")

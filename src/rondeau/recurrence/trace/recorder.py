@@ -1,27 +1,24 @@
-"""Records what a step does, operation by operation, as nodes of a graph. The rules for each operation are in `rules`."""
+"""Records what a step does, operation by operation, as nodes of a graph. What each becomes is said in `rules`."""
 
 from __future__ import annotations
 
-import linecache
-import sys
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-import jaxtyping
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rondeau.recurrence.ir import Graph, Node
-from rondeau.recurrence.trace.forms import Declined, Form, affine, numbering, rows_of
+from rondeau.recurrence.trace.arrange import gather
+from rondeau.recurrence.trace.blame import as_text, user_line, user_place
+from rondeau.recurrence.trace.forms import Declined, Form, numbering, rows_of
 
-_HERE = str(Path(__file__).parent.parent)
-_LIBRARIES = tuple(str(Path(m.__file__ or "").parent) for m in (torch, jaxtyping))  # jaxtyping may wrap this very code
 READS = {"_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "allclose", "masked_select", "unique2"}
 UNDEFINED = {"empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided"}
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Within this mode, every operation on a known tensor becomes nodes of `graph`.
 
     Tensors nobody declared are taken as captured from outside: parameters, buffers, what a closure holds. They become
@@ -29,22 +26,49 @@ class Recorder(TorchDispatchMode):
     """
 
     def __init__(self, batch: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.batch, self.graph = batch, Graph()
+        self.dtype = torch.get_default_dtype()  # of the step
         self.numbers = torch.Generator().manual_seed(batch)  # the global one is the user's; and each batch has its own
         self.captured: list[Tensor] = []
         self.backward = False
         self._forms: dict[int, Form] = {}
         self._kept: list[Any] = []  # ids are only good while the tensors live
-        self._changed: dict[int, list[Tensor]] = {}  # storage -> tensors through which it was changed in place
+        self._memory: dict[int, list[Tensor]] = {}  # storage -> the tensors known to lie in it
+        self._given: dict[int, str] = {}  # storage that came from outside -> the kind of input it holds
+        self._lines: dict[str, tuple[str, int] | None] = {}  # operation -> where the step first asked for it
+        self._fixed: set[int] = set()  # tensors that hold the same values at every call
+        self.indices: list[Tensor] = []  # tensors whose values are part of the graph
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # True would import torch._dynamo, seconds
 
     def declare(self, tensor: Tensor, form: Form) -> None:
-        self._kept.append(tensor)
+        """A tensor from outside the step, or one that only helps to record it."""
+        self.rebind(tensor, form)
+        if form.node.op == "input":
+            self._given[_storage(tensor)] = form.node.attrs[0]
+
+    def rebind(self, tensor: Tensor, form: Form) -> None:
+        """What `tensor` stands for from now on."""
+        if id(tensor) not in self._forms:
+            self._kept.append(tensor)
+            self._memory.setdefault(_storage(tensor), []).append(tensor)
         self._forms[id(tensor)] = form
+
+    def given(self, tensor: Tensor) -> str | None:
+        """The kind of input in whose memory the tensor lies; None for the step's own."""
+        return self._given.get(_storage(tensor))
+
+    def sharing(self, tensor: Tensor) -> list[Tensor]:
+        """The tensors in the same memory."""
+        return self._memory[_storage(tensor)]
+
+    def fixed(self, tensor: Tensor) -> bool:
+        """Whether the values of a tensor are the same at every call: made of numbers, within the step."""
+        form = self._forms.get(id(tensor))
+        return id(tensor) in self._fixed or (form is not None and form.node.op == "const")
 
     def form(self, value: Any) -> Form:
         """The form of a traced tensor, of a number, or of a tensor captured just now."""
@@ -59,8 +83,6 @@ class Recorder(TorchDispatchMode):
             node = self.graph.input("param", f"{len(self.captured)}", value.shape, _type_of(value))
             self.captured.append(value)
             self.declare(value, known := Form(node))
-        elif self._changed:
-            self._check_fresh(value)
         return known
 
     def outside(self, name: str, args: Any, kwargs: Any, shape: tuple[int, ...], dtype: str = "float") -> Node:
@@ -76,38 +98,55 @@ class Recorder(TorchDispatchMode):
         try:
             return self._record(func, args, kwargs)
         except Declined as declined:
-            if declined.where is None and not self.backward:
-                declined.where = user_line()
+            if declined.where is None:
+                declined.where = self._line_of_gradient() if self.backward else user_line()
             raise
 
+    def _line_of_gradient(self) -> str | None:
+        """The line whose gradient torch is computing."""
+        node = torch._C._current_autograd_node()
+        name = _plain(node.name().partition("Backward")[0]) if node is not None else ""
+        return as_text(self._lines.get(name))
+
     def _record(self, func: Any, args: Any, kwargs: Any) -> Any:
-        from rondeau.recurrence.trace import rules
+        from rondeau.recurrence.trace import changes, rules
         from rondeau.recurrence.trace.lookup import rule_for
 
         name = func._schema.name.split("::")[1]
+        if not self.backward and _plain(name) not in self._lines:
+            self._lines[_plain(name)] = user_place()
+        if any(t.is_meta for t in _tensors((args, kwargs))) or kwargs.get("device") == torch.device("meta"):
+            return func(*args, **kwargs)  # torch asks for the shape of what it knows to be zero
         if torch.Tag.nondeterministic_seeded in func.tags:
             raise Declined(f"{name} draws random numbers (they belong in the cell's draw)")
         if name in READS:
             raise Declined(f"{name} reads a tensor's value")
-        changes = func._schema.is_mutable
-        tensors = [t for t in _flat((args, kwargs)) if isinstance(t, Tensor)]
-        forms = [self.form(t) for t in tensors]
-        if changes:
-            return self._change(func, name, args, kwargs, rules)
+        new = name in ("lift_fresh", "lift") and id(args[0]) not in self._forms
+        forms = [self.form(t) for t in _tensors((args, kwargs))]
+        if func._schema.is_mutable:
+            return changes.change(self, func, name, args, kwargs)
         out = func(*args, **kwargs)
-        if not forms or all(f.node.op == "const" for f in forms) or name in rules.FACTORIES:
+        constant = all(f.node.op == "const" for f in forms)
+        if constant and name in rules.JOINS and self._differs(out):
+            constant = False
+        if constant or name in rules.FACTORIES:
             self._bind(out, self._constants(name, func, args, kwargs, out))
         elif name in rules.SAME:
             self._bind(out, forms[0])
         elif (lookup := rule_for(self, name, args)) is not None:
             self._bind(out, lookup(self, out, *args, **kwargs))
-        elif name in rules.VIEWS and not all(f.outside for f in forms):
+        elif (name in rules.VIEWS or name in rules.LOOKUPS) and not all(f.outside for f in forms):
             self._bind(out, self.views(func, args, kwargs))
         elif all(f.outside for f in forms):
             self._bind(out, self._outside_results(func, args, kwargs, out))
         else:
             self._bind(out, self._apply(func, name, args, kwargs, out, rules))
+        if new or not forms:
+            self._fixed.update(id(t) for t in _tensors(out))
         return out
+
+    def _differs(self, out: Any) -> bool:
+        return any(self.batch in t.shape and not _uniform(t) for t in _tensors(out))
 
     def _apply(self, func: Any, name: str, args: Any, kwargs: Any, out: Any, rules: Any) -> Any:
         rule = rules.RULES.get(name)
@@ -115,8 +154,7 @@ class Recorder(TorchDispatchMode):
             return rule(self, out, *args, **kwargs)
         decomposed = rules.decomposition(func)
         if decomposed is None:
-            place = "the gradient needs " if self.backward else ""
-            raise Declined(f"{place}{name}, which the compiler does not know")
+            raise Declined(f"{'its gradient needs ' if self.backward else ''}{name}, which the compiler does not know")
         with self:
             results = decomposed(*args, **kwargs)
         if isinstance(results, Tensor):
@@ -124,30 +162,25 @@ class Recorder(TorchDispatchMode):
         return tuple(self.form(r) for r in results)
 
     def _bind(self, out: Any, forms: Any) -> None:
-        outs = [t for t in _flat(out) if isinstance(t, Tensor)]
+        outs = list(_tensors(out))
         listed = [forms] if isinstance(forms, Form) else list(forms)
         for tensor, form in zip(outs, listed, strict=True):
             if form is None:
                 continue
             if form.node.op != "const" and form.dims(self.batch) != tuple(tensor.shape):
                 raise Declined(f"the compiler took {tuple(tensor.shape)} for {form.dims(self.batch)}")
-            self.declare(tensor, form)
+            self.rebind(tensor, form)
 
     # -- operations that need no rule of their own
 
     def _constants(self, name: str, func: Any, args: Any, kwargs: Any, out: Any) -> list[Form]:
         """What is made of no tensor (or of constants): the same value everywhere, or small and made outside."""
         forms: list[Form] = []
-        for tensor in (t for t in _flat(out) if isinstance(t, Tensor)):
-            axis = next((a for a, n in enumerate(tensor.shape) if n == self.batch), None)
+        for tensor in _tensors(out):
             undefined = name in UNDEFINED or tensor._is_zerotensor()  # of the latter, nothing may be read
-            flat = tensor if undefined else tensor.detach().reshape(-1)
-            if undefined or (flat.numel() and bool(((flat == flat[0]) | (flat.isnan() & flat[0].isnan())).all())):
-                value = 0.0 if undefined else flat[0].item()
-                shape = tuple(n for a, n in enumerate(tensor.shape) if a != axis)
-                forms.append(
-                    Form(self.graph.make("const", (), shape, _type_of(tensor), (repr(value),), rows=False), axis)
-                )
+            if undefined or _uniform(tensor):
+                value = 0.0 if undefined else tensor.detach().reshape(-1)[0].item()
+                forms.append(self.filled(tensor, value))
             elif any(n % self.batch == 0 for n in tensor.shape):
                 raise Declined(f"{name} makes a tensor whose values differ between rows")
             else:
@@ -156,6 +189,20 @@ class Recorder(TorchDispatchMode):
                 )
                 forms.append(Form(node))
         return forms
+
+    def filled(self, tensor: Tensor, value: float) -> Form:
+        """The same number everywhere; rows are the first axis of the batch's size, or of a multiple of it."""
+        shape, batch = list(tensor.shape), self.batch
+        axis = next((a for a, n in enumerate(shape) if n == batch), None)
+        merged = axis is None and any(n and n % batch == 0 for n in shape)
+        if merged:
+            axis = next(a for a, n in enumerate(shape) if n and n % batch == 0)
+            shape[axis] //= batch
+        elif axis is not None:
+            del shape[axis]
+        kind = _type_of(tensor)
+        value = {"float": float, "int": int, "bool": bool}[kind](value)
+        return Form(self.graph.make("const", (), shape, kind, (repr(value),), rows=False), axis, merged)
 
     def _nodes(self, args: Any) -> Any:
         """Arguments with each tensor replaced by its node."""
@@ -169,7 +216,7 @@ class Recorder(TorchDispatchMode):
 
     def _outside_results(self, func: Any, args: Any, kwargs: Any, out: Any) -> list[Form]:
         name = func._schema.name.split("::")[1]
-        outs = [t for t in _flat(out) if isinstance(t, Tensor)]
+        outs = list(_tensors(out))
         if any(self.batch in t.shape for t in outs):
             from rondeau.recurrence.trace import rules
 
@@ -191,78 +238,51 @@ class Recorder(TorchDispatchMode):
         form = self.form(args[0])
         results = func(numbering(form, self.batch), *args[1:], **kwargs)
         forms = []
-        for ids in (t for t in _flat(results) if isinstance(t, Tensor)):
+        for ids in _tensors(results):
             axis = next(a for a, n in enumerate(ids.shape) if n == self.batch)
             one = ids.select(axis, 0)
-            found = affine(one) if torch.equal(ids, one.unsqueeze(axis).expand_as(ids)) else None
-            if found is None:
-                raise Declined(f"{func._schema.name} arranges elements in a way the compiler does not know")
-            forms.append(Form(self.graph.view(form.node, found[0], one.shape, found[1]), axis))
+            if not torch.equal(ids, one.unsqueeze(axis).expand_as(ids)):
+                raise Declined(f"{func._schema.name} makes rows out of values that have none")
+            forms.append(Form(gather(self.graph, form.node, one), axis))
         return forms
 
     def views(self, func: Any, args: Any, kwargs: Any) -> list[Form]:
         """Any rearrangement of elements, found by letting torch rearrange their numbers."""
         form = self.form(args[0])
-        results = func(numbering(form, self.batch), *args[1:], **kwargs)
-        forms = []
         name = func._schema.name.split("::")[1]
-        for ids in (t for t in _flat(results) if isinstance(t, Tensor)):
-            if form.axis is None:
-                axis, merged, one = None, False, ids
-            else:
-                found = rows_of(ids, max(form.node.size, 1), self.batch)
-                if found is None:
-                    raise Declined(f"{name} mixes rows")
-                axis, merged, one = found
-            where = affine(one)
-            if where is None:
-                raise Declined(f"{name} arranges elements in a way the compiler does not know")
-            forms.append(Form(self.graph.view(form.node, where[0], one.shape, where[1]), axis, merged))
-        return forms
+        for index in _tensors((args[1:], kwargs)):
+            if not self.fixed(index):
+                raise Declined(f"{name} picks elements by a tensor's values")
+            self.indices.append(index)
+        numbers = numbering(form, self.batch)
+        if name == "as_strided":
+            if not args[0].is_contiguous() or args[0].storage_offset():
+                raise Declined("as_strided reads memory in a way the compiler does not know")
+            numbers = numbers.contiguous()
+        return [self._arranged(form, ids, name) for ids in _tensors(func(numbers, *args[1:], **kwargs))]
 
-    # -- changes in place
-
-    def _change(self, func: Any, name: str, args: Any, kwargs: Any, rules: Any) -> Any:
-        target = args[0]
-        form = self.form(target)
-        if form.node.op == "input":
-            what = {"param": "a tensor from outside the step"}.get(form.node.attrs[0], "an input of the step")
-            raise Declined(f"{name} changes {what} in place")
-        pure = getattr(torch.ops.aten, name[:-1], None)
-        if not name.endswith("_") or pure is None:
-            raise Declined(f"{name} changes a tensor in place in a way the compiler does not know")
-        twin = getattr(pure, func._overloadname if func._overloadname != "" else "default", None)
-        if name == "copy_":
-            result: Any = rules.copy_into(self, target, *args[1:])
-        elif name in ("fill_", "zero_"):
-            value = args[1] if len(args) > 1 else 0.0
-            source = self.form(value)
-            result = Form(self.graph.expand(source.node, form.node.shape), form.axis, form.merged)
-            if source.node.op == "const":
-                node = self.graph.make("const", (), form.node.shape, form.node.dtype, source.node.attrs, rows=False)
-                result = Form(node, form.axis, form.merged)
-        elif twin is None:
-            raise Declined(f"{name} changes a tensor in place in a way the compiler does not know")
-        else:
-            with self:
-                result = self.form(twin(*args, **kwargs))
-        func(*args, **kwargs)
-        storage = target.untyped_storage().data_ptr()
-        self._changed.setdefault(storage, []).append(target)
-        self._forms[id(target)] = result
-        return target
-
-    def _check_fresh(self, tensor: Tensor) -> None:
-        """Refuse a tensor that was changed through another view of its memory: what it holds now is not its node."""
-        changed = self._changed.get(tensor.untyped_storage().data_ptr(), [])
-        if any(other is not tensor and _overlap(other, tensor) for other in changed) and changed[-1] is not tensor:
-            raise Declined("it reads a tensor that was changed in place through another view of it")
+    def _arranged(self, form: Form, ids: Tensor, name: str) -> Form:
+        if form.axis is None:
+            return Form(gather(self.graph, form.node, ids))
+        found = rows_of(ids, max(form.node.size, 1), self.batch)
+        if found is None:
+            raise Declined(f"{name} mixes rows")
+        axis, merged, one = found
+        return Form(gather(self.graph, form.node, one), axis, merged)
 
 
-def _overlap(a: Tensor, b: Tensor) -> bool:
-    ids = torch.arange(max(1, a.untyped_storage().nbytes() // a.element_size()))
-    places = [torch.as_strided(ids, t.shape, t.stride(), t.storage_offset()).reshape(-1) for t in (a, b)]
-    return bool(torch.isin(*places).any())
+def _storage(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _uniform(tensor: Tensor) -> bool:
+    """Whether all its elements are the same number."""
+    flat = tensor.detach().reshape(-1)
+    return bool(flat.numel()) and bool(((flat == flat[0]) | (flat.isnan() & flat[0].isnan())).all())
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
 
 
 def _type_of(value: Any) -> str:
@@ -271,12 +291,16 @@ def _type_of(value: Any) -> str:
     return "bool" if isinstance(value, bool) else "int" if isinstance(value, int) else "float"
 
 
-def _flat(args: Any) -> list[Any]:
-    if isinstance(args, (list, tuple)):
-        return [x for a in args for x in _flat(a)]
-    if isinstance(args, dict):
-        return [x for a in args.values() for x in _flat(a)]
-    return [args]
+def _tensors(args: Any) -> Iterator[Tensor]:
+    """The tensors in arguments or results, however they are nested."""
+    if isinstance(args, Tensor):
+        yield args
+    elif isinstance(args, (list, tuple)):
+        for a in args:
+            yield from _tensors(a)
+    elif isinstance(args, dict):
+        for a in args.values():
+            yield from _tensors(a)
 
 
 def _template(value: Any, nodes: list[Node]) -> Any:
@@ -289,15 +313,3 @@ def _template(value: Any, nodes: list[Node]) -> Any:
     if isinstance(value, (torch.dtype, torch.device, torch.layout, torch.memory_format)):
         return (type(value).__name__, str(value).removeprefix("torch."))
     return ("value", value)
-
-
-def user_line() -> str | None:
-    """File, line and text of the innermost frame that is neither a library's nor the compiler's."""
-    frame = sys._getframe()
-    while frame is not None:
-        path = frame.f_code.co_filename
-        if not path.startswith((_HERE, *_LIBRARIES)) and not path.startswith("<"):
-            text = linecache.getline(path, frame.f_lineno).strip()
-            return f"{path}, line {frame.f_lineno}: {text}"
-        frame = frame.f_back  # type: ignore[assignment]
-    return None

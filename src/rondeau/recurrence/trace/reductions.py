@@ -6,11 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from rondeau.recurrence.ir import Node, strides_of
+from rondeau.recurrence.trace.arrange import gather
 from rondeau.recurrence.trace.forms import Declined, Form
-from rondeau.recurrence.trace.pointwise import Elementwise, rule
+from rondeau.recurrence.trace.pointwise import RULES, Elementwise, counting, rule
 from rondeau.recurrence.trace.recorder import Recorder
 
 
@@ -86,6 +88,64 @@ def _amax(r: Recorder, out: Tensor, x: Any, dim: Any = None, keepdim: bool = Fal
 
 def _amin(r: Recorder, out: Tensor, x: Any, dim: Any = None, keepdim: bool = False) -> Form:
     return reduce(r, "min", r.form(x), _dims(dim), keepdim)
+
+
+def _extreme(kind: str, forward: Any) -> Any:
+    def apply(r: Recorder, out: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
+        if args and isinstance(args[0], Tensor):
+            return RULES[f"{kind}imum"](r, out, x, args[0])
+        dim, keepdim = _dim_of(*args, **kwargs)
+        if isinstance(out, Tensor):  # of everything
+            return forward(r, out, x)
+        return forward(r, out[0], x, dim, keepdim), _place(r, out[1], x, dim, keepdim, kind)
+
+    return apply
+
+
+def _dim_of(dim: Any = None, keepdim: bool = False) -> tuple[Any, bool]:
+    return dim, keepdim
+
+
+def _place(r: Recorder, out: Tensor, x: Tensor, dim: int | None, keepdim: bool, kind: str) -> Form:
+    """Where along `dim` the first of the largest (or smallest) is."""
+    if dim is None:
+        raise Declined("it looks for an extreme over rows")
+    top = reduce(r, kind, r.form(x), [dim], True)
+    e = Elementwise(r, x.shape, x, counting(r, x, dim))
+    value, count = e.nodes
+    found = e("eq", value, r.graph.expand(top.node, value.shape))
+    first = reduce(r, "min", e.done(e("where", found, count, float(x.shape[dim]))), [dim], keepdim)
+    return Form(r.graph.pointwise("to_int", first.node, dtype="int"), first.axis, first.merged)
+
+
+def _placed(kind: str) -> Any:
+    def apply(r: Recorder, out: Tensor, x: Any, dim: Any = None, keepdim: bool = False) -> Form:
+        return _place(r, out, x, dim, keepdim, kind)
+
+    return apply
+
+
+rule("max")(_extreme("max", _amax))
+rule("min")(_extreme("min", _amin))
+rule("argmax")(_placed("max"))
+rule("argmin")(_placed("min"))
+
+
+@rule("prod")
+def _prod(r: Recorder, out: Tensor, x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Form:
+    form, graph = r.form(x), r.graph
+    rank = x.ndim
+    dims = list(range(rank)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
+    if form.axis in [d % rank for d in dims]:
+        raise Declined("it multiplies rows with each other")
+    node = form.node
+    for axis in (form.place(d, rank) for d in dims):
+        ids = torch.arange(node.size).view(node.shape)
+        whole, node = node, gather(graph, node, ids.narrow(axis, 0, 1))
+        for i in range(1, whole.shape[axis]):
+            node = graph.pointwise("mul", node, gather(graph, whole, ids.narrow(axis, i, 1)))
+    kept = Form(node, form.axis, form.merged)
+    return kept if keepdim else _squeezed(r, kept, out)
 
 
 rule("amax")(_amax)

@@ -1,4 +1,4 @@
-"""A cell's step and its gradient as one graph, traced at two batch sizes to see that only the row axis depends on them."""
+"""A cell's step and its gradient as one graph, traced at two batch sizes: only the row axis may depend on them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from torch import Tensor
 from rondeau.cells.base import Cell, Context, map_state, state_leaves
 from rondeau.recurrence.extent import unify
 from rondeau.recurrence.ir import Graph, Node, ancestors
+from rondeau.recurrence.trace.blame import line_of
 from rondeau.recurrence.trace.forms import Declined, Form
-from rondeau.recurrence.trace.recorder import Recorder, user_line
+from rondeau.recurrence.trace.recorder import Recorder
 
 _LONG = (101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167, 173, 179, 181, 191, 193, 197, 199)
 _PRIMES = (17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97)
@@ -36,7 +37,7 @@ class Inputs:
 
 @dataclass
 class Step:
-    """A traced step. Gradients are keyed by "x", "state.0", a context's name, or "param.0" (the place in `captured`)."""
+    """A traced step. Gradients by "x", "state.0", a context's name, or "param.0" (the place in `captured`)."""
 
     graph: Graph
     output: Node
@@ -97,7 +98,7 @@ def _trace_at(cell: Cell, inputs: Inputs, batch: int, lengths: Mapping[str, int]
             raise
         except TypeError as error:  # NumPy and others that ask a tensor for its memory
             if "torch_dispatch" in str(error) or "__torch" in str(error):
-                raise Declined("it reads a tensor's value", user_line()) from error
+                raise Declined("it reads a tensor's value", line_of(error)) from error
             raise
         from rondeau.recurrence.reference import check_step
 
