@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from benchmarks.cases import Problem
 from benchmarks.peers.base import INPUTS, OUTPUTS
 
-# In units of float32's epsilon, 2**-23, and of the largest magnitude in the tensor. Rounding alone costs honest peers up
-# to 90 units where a gradient sums 50,000 steps, and 20 elsewhere; a wrong term costs thousands.
+# In units of float32's epsilon, 2**-23, and of the largest magnitude in the tensor. Rounding alone costs honest peers
+# up to 90 units where a gradient sums 50,000 steps, and 20 elsewhere; a wrong term costs thousands.
 TOLERANCE = 128.0
 EPSILON = float(np.finfo(np.float32).eps)
 

@@ -36,7 +36,7 @@ def parameters(problem: Problem) -> dict[str, Array]:
     }
 
 
-def session(problem: Problem, stateful: bool, threads: int) -> onnxruntime.InferenceSession:
+def session(problem: Problem, stateful: bool) -> onnxruntime.InferenceSession:
     """A program of one operator; `stateful` ones take states `h` (and `c`) and return them after the outputs."""
     case, operator = problem.case, OPERATORS[problem.cell]
     states = ["h", "c"][: 2 if operator == "LSTM" else 1] if stateful else []
@@ -63,7 +63,7 @@ def session(problem: Problem, stateful: bool, threads: int) -> onnxruntime.Infer
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
     onnx.checker.check_model(model)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.intra_op_num_threads, options.inter_op_num_threads = 2, 1
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
@@ -73,7 +73,7 @@ class Whole:
     note = ""
 
     def __init__(self, problem: Problem) -> None:
-        self.session = session(problem, False, 2)
+        self.session = session(problem, stateful=False)
         self.feed = {"x": data(problem)[0]}
 
     def change(self) -> None:
@@ -87,11 +87,11 @@ class Whole:
 
 
 class OnnxStream(Stream):
-    """One step a call, on one thread, which is faster here than two; states go back in as they came out."""
+    """One step a call; states go back in as they came out."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
-        self.session = session(problem, True, 1)
+        self.session = session(problem, stateful=True)
         self.names = [entry.name for entry in self.session.get_inputs()]
         self.zero = np.zeros((1, 1, problem.case.units), np.float32)
         self.reset()
