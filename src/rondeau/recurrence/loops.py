@@ -14,6 +14,7 @@ from rondeau.recurrence.emit.llvm import Module
 from rondeau.recurrence.emit.product import Blocking, blocking, define_packing, define_product
 from rondeau.recurrence.extent import known
 from rondeau.recurrence.ir import Node
+from rondeau.recurrence.plan.overlay import lay_over, may_replace
 from rondeau.recurrence.plan.program import Place, Program, Result
 from rondeau.recurrence.plan.split import Split, split
 from rondeau.recurrence.rows import Dealt
@@ -41,8 +42,36 @@ class Loops:
 
     @cached_property
     def training(self) -> Loop:
-        keep = [Result(n, kept_place(n)) for n in self.split.kept if n is not self.step.output]
+        keep = [Result(n, self.kept[n]) for n in self.split.kept if n is not self.step.output]
         return Loop(self, [*self._results(), *keep], backward=False)
+
+    @cached_property
+    def kept(self) -> dict[Node, Place]:
+        """Where the forward loop leaves what the backward one reads.
+
+        As far as may be in the memory of what was computed before the loop; else in the pattern of what the backward
+        loop will write, so that this can take its place.
+        """
+        found, output = self.split, self.step.output
+        nodes = [n for n in found.kept if n is not output]
+        plain = Program([*self._results(), *(Result(n, kept_place(n)) for n in nodes)], leaves_of(self, backward=False))
+        hosts = [n for n in found.before if n not in found.kept and n.dtype == "float"]
+        places = {n: kept_place(n) for n in nodes} | lay_over(plain, nodes, hosts)
+        return places
+
+    @cached_property
+    def replaced(self) -> dict[Node, Place]:
+        """Results of the backward loop that may be written over what was kept: node -> the buffer."""
+        chosen: dict[Node, Place] = {}
+        program = self.backward.program
+        for buffer in {p.buffer: None for p in self.kept.values() if p.within}:
+            inside = {n: p for n, p in self.kept.items() if p.buffer == buffer}
+            size = next(iter(inside.values())).within
+            for node in self.split.inside:
+                if node.size == size and node not in chosen and may_replace(program, node, inside):
+                    chosen[node] = buffer
+                    break
+        return chosen
 
     def _results(self) -> list[Result]:
         states = [Result(node, Place("state", str(i))) for i, node in enumerate(self.step.states)]
@@ -66,12 +95,35 @@ def kept_place(node: Node) -> Place:
     return Place("token", f"k{node.index}")
 
 
+def leaves_of(loops: Loops, backward: bool) -> dict[Node, Place]:
+    """What a loop may read, and where it lies; of the values without rows those that are read are added later."""
+    split, step = loops.split, loops.step
+    leaves: dict[Node, Place] = {}
+    for node in step.graph.nodes:
+        if node.op != "input":
+            continue
+        kind, name = node.attrs
+        if kind in ("step", "output_cotangent"):
+            leaves[node] = Place("token", f"n{node.index}")
+        elif kind == "row":
+            leaves[node] = Place("row", f"n{node.index}")
+        elif kind == "index":
+            leaves[node] = Place("index", "index")
+        elif kind == ("state_cotangent" if backward else "state"):
+            leaves[node] = Place("state", name)
+    leaves.update({n: Place("token", f"n{n.index}") for n in split.before})
+    leaves.update({n: Place("row", f"n{n.index}") for n in split.rows_before})
+    if backward:
+        leaves.update({n: OUTPUT if n is step.output else loops.kept[n] for n in split.kept})
+    return leaves
+
+
 class Loop:
     """One compiled loop: its program, where it expects what, and its code."""
 
     def __init__(self, loops: Loops, results: list[Result], backward: bool) -> None:
         self.loops, self.is_backward = loops, backward
-        self.program = Program(results, self._leaves(backward))
+        self.program = Program(results, leaves_of(loops, backward))
         self._more_leaves()
         self.weights = {n.args[1]: Kernel.weight_place(n.args[1]) for n in self.program.inner if n.op == "product"}
         self.sizes: dict[Place, int] = {}
@@ -88,27 +140,6 @@ class Loop:
         self.layout: Layout = lay_out(self.program, self.sizes, loops.states, loops.blocks)
         self.macs = sum(w.size for w in self.weights)
         self.pointwise = sum(n.size for n in self.program.inner)
-
-    def _leaves(self, backward: bool) -> dict[Node, Place]:
-        split, step = self.loops.split, self.loops.step
-        leaves: dict[Node, Place] = {}
-        for node in step.graph.nodes:
-            if node.op != "input":
-                continue
-            kind, name = node.attrs
-            if kind in ("step", "output_cotangent"):
-                leaves[node] = Place("token", f"n{node.index}")
-            elif kind == "row":
-                leaves[node] = Place("row", f"n{node.index}")
-            elif kind == "index":
-                leaves[node] = Place("index", "index")
-            elif kind == ("state_cotangent" if backward else "state"):
-                leaves[node] = Place("state", name)
-        leaves.update({n: Place("token", f"n{n.index}") for n in split.before})
-        leaves.update({n: Place("row", f"n{n.index}") for n in split.rows_before})
-        if backward:
-            leaves.update({n: OUTPUT if n is step.output else kept_place(n) for n in split.kept})
-        return leaves
 
     def _more_leaves(self) -> None:
         """Values without rows, and only what this loop reads."""
@@ -183,7 +214,7 @@ class Loop:
             kept.append(packed)
             values[place] = packed.data_ptr()
         for place, tensor in tensors.items():
-            values[place] = tensor.data_ptr()
+            values[place.buffer] = tensor.data_ptr()
         for name, slot in layout.slots.items():
             words[slot] = values[name]
         threads.run(self.code.address("loop"), ctypes.addressof(words), dealt.parts)
