@@ -13,8 +13,8 @@ from rondeau.recurrence.emit.kernel import Kernel, Layout, lay_out
 from rondeau.recurrence.emit.llvm import Module
 from rondeau.recurrence.emit.product import Blocking, blocking, define_packing, define_product
 from rondeau.recurrence.extent import known
-from rondeau.recurrence.ir import Node
-from rondeau.recurrence.plan.overlay import lay_over, may_replace
+from rondeau.recurrence.ir import POINTWISE, Node
+from rondeau.recurrence.plan.overlay import lay_over, may_replace, pieces
 from rondeau.recurrence.plan.program import Place, Program, Result
 from rondeau.recurrence.plan.split import Split, split
 from rondeau.recurrence.rows import Dealt
@@ -34,7 +34,19 @@ class Loops:
         self.split: Split = split(step)
         self.blocks: Blocking = blocking(host(), _ELEMENTS[dtype])
         self.states = [s.size for s in step.states]
+        self._nodes: dict[str, Node | None] = {}
         self.inputs = {n.attrs: n for n in step.graph.nodes if n.op == "input"}
+
+    def node(self, name: str) -> Node | None:
+        """The input that a tensor's name stands for; None where the step does not read it."""
+        if name not in self._nodes:
+            kind, _, place = name.partition(".")
+            if kind in ("state", "param"):
+                self._nodes[name] = self.inputs.get((kind, place))
+            else:
+                key = "x" if name == "x" else place
+                self._nodes[name] = self.inputs.get(("step", key)) or self.inputs.get(("row", key))
+        return self._nodes[name]
 
     @cached_property
     def inference(self) -> Loop:
@@ -57,7 +69,21 @@ class Loops:
         plain = Program([*self._results(), *(Result(n, kept_place(n)) for n in nodes)], leaves_of(self, backward=False))
         hosts = [n for n in found.before if n not in found.kept and n.dtype == "float"]
         places = {n: kept_place(n) for n in nodes} | lay_over(plain, nodes, hosts)
+        for late in found.inside:
+            self._side_by_side(late, [n for n in nodes if not places[n].within], places)
         return places
+
+    def _side_by_side(self, late: Node, nodes: list[Node], places: dict[Node, Place]) -> None:
+        """Kept values in one buffer, each where a part of `late` will be, if there are as many of them."""
+        if late.op != "cat" or any(p.within == late.size for p in places.values()):
+            return
+        parts = [(offset, piece) for piece, offset, _ in pieces(late) if len(piece.shape) == 1]
+        fitting = [n for n in nodes if n.dtype == "float" and n.op in POINTWISE and len(n.shape) == 1]
+        if len(parts) != len(pieces(late)) or len(fitting) < len(parts):
+            return
+        if all(n.size == piece.size for n, (_, piece) in zip(fitting, parts, strict=False)):
+            for node, (offset, _) in zip(fitting, parts, strict=False):
+                places[node] = Place("token", f"s{late.index}", offset, late.size)
 
     @cached_property
     def replaced(self) -> dict[Node, Place]:
@@ -154,8 +180,8 @@ class Loop:
     def text(self) -> str:
         """Everything the code depends on."""
         nodes = "\n".join(map(repr, self.program.nodes))
-        results = [(r.node.index, r.place.kind, r.place.name) for r in self.program.results]
-        leaves = sorted((n.index, p.kind, p.name) for n, p in self.program.leaves.items())
+        results = [(r.node.index, r.place) for r in self.program.results]
+        leaves = sorted((n.index, str(p)) for n, p in self.program.leaves.items())
         return f"{self.loops.blocks} {self.is_backward} {self.loops.states}\n{nodes}\n{results}\n{leaves}"
 
     def llvm(self) -> str:
@@ -192,7 +218,7 @@ class Loop:
         totals = torch.zeros(dealt.parts, known(layout.total, sizes), dtype=dtype)
         kept: list[Tensor] = [scratch, totals]
         words = (ctypes.c_int64 * len(layout.slots))()
-        table = dealt.table.data_ptr()
+        table = dealt.table.ctypes.data
         values: dict[object, int] = {
             "parts": table,
             "tokens": table + 8 * dealt.places[0],
