@@ -67,10 +67,11 @@ class Loops:
         found, output = self.split, self.step.output
         nodes = [n for n in found.kept if n is not output]
         plain = Program([*self._results(), *(Result(n, kept_place(n)) for n in nodes)], leaves_of(self, backward=False))
+        free = [n for n in nodes if n not in found.operands]  # the others are read once more, after the backward loop
         hosts = [n for n in found.before if n not in found.kept and n.dtype == "float"]
-        places = {n: kept_place(n) for n in nodes} | lay_over(plain, nodes, hosts)
+        places = {n: kept_place(n) for n in nodes} | lay_over(plain, free, hosts)
         for late in found.inside:
-            self._side_by_side(late, [n for n in nodes if not places[n].within], places)
+            self._side_by_side(late, [n for n in free if not places[n].within], places)
         return places
 
     def _side_by_side(self, late: Node, nodes: list[Node], places: dict[Node, Place]) -> None:
