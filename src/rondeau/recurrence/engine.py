@@ -58,6 +58,8 @@ class Entry:
         try:
             step = trace(cell, inputs)
             self._check_types(step)
+            if self.guard.opaque is None and not self.guard.holds():
+                raise Declined("it changes attributes, lists or other Python state as it runs")
             self.captured = step.captured
             self.loops = Loops(step, inputs.dtype)
         except Declined as declined:
