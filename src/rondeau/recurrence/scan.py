@@ -92,4 +92,5 @@ def _as_ragged(inputs: Tensor | Ragged, lengths: Any) -> Ragged:
     if inputs.ndim < 3:
         fix = "Add a batch axis (or a features axis) to the inputs"
         raise ShapeError("scan: inputs", expected="(batch, time, features)", got=tuple(inputs.shape), fix=fix)
-    return Ragged.full(inputs) if lengths is None else Ragged.from_padded(inputs, lengths)
+    batch, time = inputs.shape[:2]
+    return Ragged.from_padded(inputs, [time] * batch if lengths is None else lengths)
