@@ -48,6 +48,10 @@ class Loops:
                 self._nodes[name] = self.inputs.get(("step", key)) or self.inputs.get(("row", key))
         return self._nodes[name]
 
+    def leaves(self, backward: bool) -> dict[Node, Place]:
+        """What a loop may read, and where it lies."""
+        return leaves_of(self, backward)
+
     @cached_property
     def inference(self) -> Loop:
         return Loop(self, self._results(), backward=False)
@@ -150,7 +154,7 @@ class Loop:
 
     def __init__(self, loops: Loops, results: list[Result], backward: bool) -> None:
         self.loops, self.is_backward = loops, backward
-        self.program = Program(results, leaves_of(loops, backward))
+        self.program = Program(results, loops.leaves(backward))
         self._more_leaves()
         self.weights = {n.args[1]: Kernel.weight_place(n.args[1]) for n in self.program.inner if n.op == "product"}
         self.sizes: dict[Place, int] = {}
