@@ -38,7 +38,7 @@ POINTWISE = {
     # truth
     "lt": 2, "le": 2, "gt": 2, "ge": 2, "eq": 2, "ne": 2, "and": 2, "or": 2, "not": 1, "xor": 2, "where": 3,
     # types
-    "to_float": 1, "to_int": 1, "to_bool": 1,
+    "to_float": 1, "to_int": 1, "to_bool": 1, "to_single": 1,
 }  # fmt: skip
 TRUTH = {"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not", "xor", "to_bool"}
 # what costs more than a few instructions, so that computing it twice has to be weighed

@@ -53,6 +53,8 @@ class Replay:
             return torch.full(known(node.shape, self.sizes), value_of(node, self.sizes), dtype=self._type(node))
         if op in POINTWISE:
             return POINTWISE[op](*(self(a) for a in args))
+        if op == "to_single":
+            return self(args[0]).float().to(self.dtype)
         if op.startswith("to_"):
             return self(args[0]).to(self._type(node))
         if op in ("view", "reshape"):

@@ -56,6 +56,8 @@ def _composed(f: Function, op: str, args: list[Value], whole: bool) -> Value:
         return _remainder(f, *args)
     if op == "to_float":
         return f.cast("uitofp" if element == "i1" else "sitofp", a, f.module.element)
+    if op == "to_single":
+        return a if element == "float" else f.cast("fpext", f.cast("fptrunc", a, "float"), element)
     if op == "to_int":
         return f.cast("zext" if element == "i1" else "fptosi", a, I64)
     if op == "to_bool":
