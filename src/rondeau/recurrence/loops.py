@@ -192,7 +192,7 @@ class Loop:
         return f"{self.loops.blocks} {self.is_backward} {self.loops.states}\n{nodes}\n{results}\n{leaves}"
 
     def llvm(self) -> str:
-        module = Module(self.loops.blocks.element)
+        module = Module(self.loops.blocks.element, self.loops.blocks.fma)
         Kernel(
             module,
             self.program,
@@ -283,7 +283,7 @@ def shared(blocks: Blocking) -> cache.Code:
     if blocks not in _SHARED:
 
         def text() -> str:
-            module = Module(blocks.element)
+            module = Module(blocks.element, blocks.fma)
             define_product(module, blocks)
             define_packing(module, blocks)
             return module.text()
