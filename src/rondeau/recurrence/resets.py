@@ -17,8 +17,8 @@ from rondeau.sequence import Ragged
 class Stretches:
     """Rows cut at their resets.
 
-    rows: the same values, with a length for each stretch. owners: for each stretch the row it is part of. first, last: of
-    each row the stretch that takes the row's initial state, and the one whose final state is the row's.
+    rows: the same values, with a length for each stretch. owners: for each stretch the row it is part of. first, last:
+    of each row the stretch that takes the row's initial state, and the one whose final state is the row's.
     """
 
     rows: Ragged
@@ -86,7 +86,7 @@ def _of_real_steps(inputs: Ragged, resets: Any) -> Tensor:
     flags = flags.bool().cpu()
     mask = inputs.mask if inputs.mask is not None else torch.arange(flags.shape[1]) < inputs.lengths[:, None]
     flags = flags[:, : mask.shape[1]]
-    # a reset on a step that is not real moves to the next one that is: more resets up to a step than up to the real one before
+    # a reset on a step that is not real moves to the next one: more resets up to it than up to the real one before
     seen = flags.cumsum(1)[mask]
     before = torch.cat([torch.zeros(1, dtype=seen.dtype), seen[:-1]])
     starts = (inputs.lengths.cumsum(0) - inputs.lengths)[inputs.lengths > 0]
