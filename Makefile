@@ -14,14 +14,14 @@ PINS := pyproject.toml constraints.txt
 INSTALL := $(BIN)/python -m pip install --no-input --disable-pip-version-check -c constraints.txt
 
 # What the tests and examples compute is small: a second thread gains nothing, and waits long on a busy machine.
-test test-all examples: export OMP_NUM_THREADS ?= 1
+test test-all test-reference examples: export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all examples lint format docs install clean interpreter
+.PHONY: help demo test test-all test-reference examples lint format docs install clean interpreter
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.core  ## train a language model on an embedded text and show what it learnt (minutes)
 	$(BIN)/rondeau demo
@@ -31,6 +31,11 @@ test: $(VENV)/.test  ## the tests
 
 test-all: $(VENV)/.test  ## the tests, the slow ones too
 	$(BIN)/python -m pytest -m ""
+
+# Without those that name an engine themselves: nothing would be another for them.
+test-reference: $(VENV)/.test  ## what recurs, with every scan on the reference loop
+	$(BIN)/python -m pytest --engine reference tests/cells tests/layers tests/models \
+	  tests/recurrence/test_autograd.py tests/recurrence/test_context.py tests/recurrence/test_engine.py tests/recurrence/test_scan.py
 
 examples: $(VENV)/.test  ## run every program in examples/
 	@set -e; for program in $(sort $(wildcard examples/*.py)); do echo "== $$program"; $(BIN)/python -W error $$program; done

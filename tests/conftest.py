@@ -42,6 +42,35 @@ settings.register_profile("rondeau", deadline=None, max_examples=60)  # a deadli
 settings.load_profile("rondeau")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--engine reference`: scans that name no engine run on the reference loop; `native`: on compiled loops, or fail."""
+    parser.addoption("--engine", choices=["reference", "native"], help="the engine of scans that name none")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "native: about compiled loops; skipped under --engine reference")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--engine") == "reference":
+        skip = pytest.mark.skip(reason="it is about compiled loops, and --engine reference was asked for")
+        for item in items:
+            if item.get_closest_marker("native"):
+                item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _engine(request: pytest.FixtureRequest) -> Iterator[None]:
+    chosen = request.config.getoption("--engine")
+    if chosen is None:
+        yield
+        return
+    from rondeau.recurrence.engine import use_engine
+
+    with use_engine(chosen):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,8 @@ def trained(work: Path) -> Path:
     assert done.returncode == 0, done.stderr
     for shown in ("epoch 2/2", "bits/char", "unigram", "Kneser-Ney", "feed-forward", "lstm, 1 x 12", "a sample"):
         assert shown in done.stdout
+    assert len(re.findall(r"epoch \d/2  loss.*held out.*  [\d,]+ tokens/s  [\d.]+ s$", done.stdout, re.M)) >= 2
+    assert re.search(r"^trained on [\d,]+ tokens in [\d.]+ s: [\d,]+ tokens/s on 1 thread$", done.stdout, re.M)
     return work / "run"
 
 
@@ -44,6 +47,7 @@ def test_training_leaves_everything_in_the_run_folder(trained: Path) -> None:
         "config.json",
         "vocabulary.json",
         "history.jsonl",
+        "speed.jsonl",
         "results.json",
         "samples.txt",
         "report.html",
@@ -61,6 +65,7 @@ def test_the_report_needs_nothing_else(trained: Path) -> None:
     links = re.findall(r"""(?:src|href)=["'](?!#)([^"']+)""", re.sub(r'xmlns(:\w+)?="[^"]*"', "", page))
     assert links == []
     assert "5-gram, interpolated Kneser-Ney" in page
+    assert "tokens\na second on 1 thread" in page
 
 
 def test_generate_repeats_with_a_seed(trained: Path) -> None:
@@ -89,6 +94,20 @@ def test_summary_shows_model_and_results(trained: Path) -> None:
     done = rondeau("summary", trained)
     assert "lstm (LSTM)" in done.stdout
     assert "bits per character" in done.stdout
+    assert "tokens/s on 1 thread" in done.stdout
+
+
+def test_a_run_from_before_speed_was_measured(trained: Path, work: Path) -> None:
+    old = work / "old"
+    shutil.copytree(trained, old)
+    (old / "speed.jsonl").unlink()
+    done = rondeau("summary", old)
+    assert done.returncode == 0, done.stderr
+    assert "lstm, 1 x 12" in done.stdout
+    assert "tokens/s" not in done.stdout
+    done = rondeau("train", "--resume", "old", cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert "tokens\na second" not in (old / "report.html").read_text()
 
 
 def test_the_same_command_gives_the_same_numbers(trained: Path, work: Path) -> None:
@@ -153,7 +172,7 @@ def test_mistakes_end_in_one_message(
     assert not (work / "runs").exists()
 
 
-def test_a_full_disk_loses_nothing_and_says_how_to_go_on(work: Path) -> None:
+def test_a_full_disk_loses_nothing_and_says_how_to_go_on(trained: Path, work: Path) -> None:
     full = """
 import errno, os
 from rondeau.training import files
@@ -174,10 +193,10 @@ rondeau.cli.main()
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
     assert "--resume full" in done.stderr.replace("\n", " ")
-    assert rondeau("train", "--resume", "full", cwd=work).returncode == 0
-    assert (work / "full" / "model" / "weights.safetensors").read_bytes() == (
-        work / "run" / "model" / "weights.safetensors"
-    ).read_bytes()
+    resumed = rondeau("train", "--resume", "full", cwd=work)
+    assert resumed.returncode == 0, resumed.stderr
+    weights = Path("model", "weights.safetensors")
+    assert (work / "full" / weights).read_bytes() == (trained / weights).read_bytes()
 
 
 def test_help_lists_the_commands() -> None:

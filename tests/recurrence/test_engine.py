@@ -335,6 +335,7 @@ def test_forward_differentiation(x: Tensor) -> None:
     assert torch.allclose(found, (high - low).detach() / (2 * step), rtol=0, atol=1e-8)
 
 
+@pytest.mark.native
 @pytest.mark.usefixtures("no_native")
 def test_use_engine_names_the_loop_for_all_scans_within(x: Tensor) -> None:
     cell = LSTMCell(4)
@@ -368,6 +369,7 @@ class Reading(Cell):
         return h, HiddenState(h)
 
 
+@pytest.mark.native
 def test_what_is_declined_warns_once_and_names_the_line(x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rondeau.recurrence.engine._warned", set())
     with pytest.warns(RuntimeWarning, match=r"Reading runs on the slow reference loop.*x\.sum\(\) > 0") as caught:

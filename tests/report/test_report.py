@@ -17,7 +17,7 @@ CONFIG = {
 }
 
 
-def _report(tmp_path: Path, bits: float) -> str:
+def _report(tmp_path: Path, bits: float, speed: dict[str, Any] | None = None) -> str:
     rows: list[dict[str, Any]] = [
         {"name": "unigram", "parameters": 90, "bits_per_character": 4.5},
         {"name": "5-gram", "parameters": 12000, "bits_per_character": 2.5},
@@ -26,7 +26,14 @@ def _report(tmp_path: Path, bits: float) -> str:
     path = tmp_path / "report.html"
     layers = [("lstm (LSTM)", "(None, None, 256)", "340000")]
     write_report(
-        path, config=CONFIG, history=HISTORY, rows=rows, samples="x < y & z", layers=layers, totals=["Total params: 1"]
+        path,
+        config=CONFIG,
+        history=HISTORY,
+        speed=speed,
+        rows=rows,
+        samples="x < y & z",
+        layers=layers,
+        totals=["Total params: 1"],
     )
     return path.read_text()
 
@@ -41,6 +48,14 @@ def test_it_says_so_when_the_model_loses(tmp_path: Path) -> None:
     page = " ".join(_report(tmp_path, 2.75).split())
     assert "No: it needs 2.750 bits" in page
     assert "5-gram only 2.500" in page
+
+
+def test_it_says_how_fast_where_that_was_measured(tmp_path: Path) -> None:
+    speed = {"tokens": 3282170, "seconds": 112.4, "tokens_per_second": 29200.8, "where": "2 threads"}
+    assert "3,282,170 tokens in 112.4 s: 29,201 tokens a second on 2 threads" in " ".join(
+        _report(tmp_path, 2.0, speed).split()
+    )
+    assert "a second" not in _report(tmp_path, 2.0)
 
 
 def test_text_is_escaped_and_the_page_repeats(tmp_path: Path) -> None:

@@ -18,6 +18,9 @@ from rondeau.errors import ArgumentError, CheckpointError, DataError
 from rondeau.tasks import language_model as task
 from rondeau.tasks.language_model import Settings
 from rondeau.tasks.run_folder import RunFolder
+from rondeau.tasks.speed import Speed, read_speed, total_speed
+from rondeau.training.callbacks import Callback
+from rondeau.training.callbacks.base import Logs
 from rondeau.training.files import load_tensors
 
 SMALL = Settings(units=16, embedding=8, window=16, batch_size=8, epochs=3, dropout=0.2, learning_rate=0.01)
@@ -37,7 +40,7 @@ def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _no_view(tokens: int) -> list[object]:
+def _no_view(tokens: int, speed: Speed) -> list[object]:
     return []
 
 
@@ -84,7 +87,7 @@ class Kill(Callback):
             os.kill(os.getpid(), getattr(signal, sys.argv[3]))
 
 run, settings, corpus = task.reopen(__import__("pathlib").Path(sys.argv[1]))
-print("finished", task.fit(run, settings, corpus, lambda tokens: [Kill()]))
+print("finished", task.fit(run, settings, corpus, lambda tokens, speed: [Kill()]))
 """
 
 
@@ -230,3 +233,40 @@ def test_unknown_tokens_and_prompts_are_named(text_file: Path, finished: RunFold
         task.prompt_ids(finished.tokenizer(), "caté")
     with pytest.raises(DataError, match="prompt is empty"):
         task.prompt_ids(finished.tokenizer(), "")
+
+
+# Speed
+
+
+def test_every_epoch_s_speed_is_written_beside_what_the_seed_repeats(finished: RunFolder) -> None:
+    _, _, corpus = task.reopen(finished.path)
+    records = read_speed(finished)
+    assert [record["epoch"] for record in records] == [1, 2, 3]
+    assert all(record["tokens"] == len(corpus.ids[0]) - 1 for record in records)  # all but the first are learnt
+    assert all(r["tokens_per_second"] == r["tokens"] / r["seconds"] for r in records)
+    whole = total_speed(records)
+    assert whole is not None
+    assert whole["tokens"] == 3 * (len(corpus.ids[0]) - 1)
+    assert "tokens_per_second" not in finished.history.read_text() + finished.config.read_text()
+
+
+def test_of_an_interrupted_epoch_the_rest_is_measured(text_file: Path, tmp_path: Path) -> None:
+    settings = replace(SMALL, path=str(text_file), checkpoint_seconds=0.0, epochs=2)
+    run, corpus = task.begin(settings, tmp_path / "run")
+    assert not task.fit(run, settings, corpus, lambda tokens, speed: [Interrupt(5)])
+    assert read_speed(run) == []
+    assert task.fit(run, settings, corpus, _no_view)
+    first, second = (record["tokens"] for record in read_speed(run))
+    assert second == len(corpus.ids[0]) - 1
+    assert first == second - 5 * settings.batch_size * settings.window
+
+
+class Interrupt(Callback):
+    """Leaves after so many batches, as Ctrl-C does."""
+
+    def __init__(self, batches: int) -> None:
+        self.left = batches
+
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        self.left -= 1
+        self.loop.interrupted = self.left == 0

@@ -19,6 +19,7 @@ from rondeau.report import write_report
 from rondeau.tasks import language_model as task
 from rondeau.tasks.language_model import Corpus, Row, Settings
 from rondeau.tasks.run_folder import RunFolder
+from rondeau.tasks.speed import Speed, describe_speed, read_speed, total_speed
 from rondeau.training.callbacks import Callback
 from rondeau.training.callbacks.base import Logs
 from rondeau.training.progress import EpochLines, LiveView
@@ -47,7 +48,7 @@ def _go_on(run: RunFolder, settings: Settings, corpus: Corpus) -> None:
     console.print(f"run folder: {run.path}", highlight=False)
     began = time.monotonic()
     try:
-        finished = task.fit(run, settings, corpus, lambda tokens: [view(console, tokens)])
+        finished = task.fit(run, settings, corpus, lambda tokens, speed: [view(console, tokens, speed)])
     except NumericsError:
         _say_checkpoint(run, "with other settings, begin anew")
         raise
@@ -58,7 +59,7 @@ def _go_on(run: RunFolder, settings: Settings, corpus: Corpus) -> None:
         _stopped(console, run)
     console.print("now the baselines, on the same text")
     try:
-        rows = task.compare(run, settings, corpus, lambda tokens: [view(console, tokens)])
+        rows = task.compare(run, settings, corpus, lambda tokens, speed: [view(console, tokens, speed)])
     except KeyboardInterrupt:
         _stopped(console, run)
     sample = task.write_samples(run, settings, corpus)
@@ -68,6 +69,7 @@ def _go_on(run: RunFolder, settings: Settings, corpus: Corpus) -> None:
     print(sample)
     console.rule()
     minutes = (time.monotonic() - began) / 60
+    say_speed(console, run)
     console.print(f"{minutes:.1f} minutes; report: {run.report}", highlight=False)
 
 
@@ -81,15 +83,17 @@ def _stopped(console: Console, run: RunFolder) -> NoReturn:
     raise SystemExit(130)
 
 
-def view(console: Console, tokens: int) -> Callback:
+def view(console: Console, tokens: int, speed: Speed) -> Callback:
     """The live view on a terminal, a line an epoch elsewhere; a batch holds so many tokens."""
-    if console.is_terminal:
-        return LiveView(describe, console, "tokens", tokens)
-    return EpochLines(describe)
+
+    def line(logs: Logs) -> str:
+        return describe(logs, speed.last)
+
+    return LiveView(line, console, "tokens", tokens) if console.is_terminal else EpochLines(line)
 
 
-def describe(logs: Logs) -> str:
-    """`loss 1.5230  2.197 bits/char  held out 2.301`."""
+def describe(logs: Logs, speed: float | None) -> str:
+    """`loss 1.5230  2.197 bits/char  held out 2.301  23,507 tokens/s`; `speed` is known once an epoch is over."""
     parts = [f"loss {logs['loss']:.4f}"]
     if "bits_per_character" in logs:
         parts.append(f"{logs['bits_per_character']:.3f} bits/char")
@@ -97,6 +101,8 @@ def describe(logs: Logs) -> str:
         parts.append(f"held out {logs['val_bits_per_character']:.3f}")
     elif "val_loss" in logs:
         parts.append(f"held out {logs['val_loss']:.4f}")
+    if speed is not None:
+        parts.append(f"{speed:,.0f} tokens/s")
     return "  ".join(parts)
 
 
@@ -113,6 +119,13 @@ def table(rows: list[Row]) -> Table:
     return shown
 
 
+def say_speed(console: Console, run: RunFolder) -> None:
+    """How fast the recurrent model trained, where that was measured."""
+    speed = total_speed(read_speed(run))
+    if speed is not None:
+        console.print(describe_speed(speed), highlight=False)
+
+
 def report(run: RunFolder) -> None:
     """Write `report.html` from the files of a finished run."""
     model = run.load_model()
@@ -120,6 +133,7 @@ def report(run: RunFolder) -> None:
         run.report,
         config=run.read_json(run.config),
         history=run.read_lines(run.history),
+        speed=total_speed(read_speed(run)),
         rows=run.read_json(run.results)["rows"],
         samples=run.samples.read_text(encoding="utf-8"),
         layers=summary_rows(model),
@@ -173,4 +187,6 @@ def summarize(folder: Path) -> None:
         print(f"the run has not come to its end; go on with: rondeau train --resume {folder}")
         return
     rows = run.read_json(run.results)["rows"]
-    Console().print(table([Row(**row) for row in rows]))
+    console = Console()
+    console.print(table([Row(**row) for row in rows]))
+    say_speed(console, run)

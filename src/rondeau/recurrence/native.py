@@ -231,8 +231,7 @@ def _gradient(
     found = call.loops.split
     kind, _, place = name.partition(".")
     if kind == "state":
-        node = found.state_gradients[int(place)]
-        return None if node is None else final[int(place)]
+        return final[int(place)]  # also where the step does not read it: a row without steps hands it on
     key = place if kind == "context" else name
     if key in direct:
         return direct[key].view(len(direct[key]), *known(found.direct[key].shape, call.sizes))

@@ -16,6 +16,7 @@ def write_report(
     *,
     config: dict[str, Any],
     history: list[dict[str, Any]],
+    speed: dict[str, Any] | None = None,
     rows: list[dict[str, Any]],
     samples: str,
     layers: list[tuple[str, str, str]],
@@ -27,6 +28,7 @@ def write_report(
         path: the HTML file, written atomically.
         config: the run's `config.json`.
         history: a record for each epoch: `epoch`, `bits_per_character`, `val_bits_per_character`, ...
+        speed: of the training as a whole: `tokens`, `seconds`, `tokens_per_second`, `where`; None if not measured.
         rows: the results, baselines first: `name`, `parameters`, `bits_per_character`.
         samples: generated text.
         layers, totals: the model's summary.
@@ -40,6 +42,7 @@ def write_report(
         settings=config["settings"],
         data=config["data"],
         history=history,
+        speed=speed,
         rows=rows,
         model=rows[-1],
         best_baseline=best_baseline,

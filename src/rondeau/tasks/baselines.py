@@ -14,6 +14,7 @@ from rondeau.data.windows import Contexts
 from rondeau.init import RandomNormal
 from rondeau.models import Sequential
 from rondeau.tasks.ngram import InterpolatedNgram, Unigram
+from rondeau.tasks.speed import Speed
 from rondeau.training import optimizers
 from rondeau.training.callbacks import Callback, EarlyStopping
 from rondeau.training.losses import SparseCategoricalCrossentropy
@@ -59,11 +60,11 @@ def feed_forward_bits(
     epochs: int,
     seed: int,
     device: str,
-    view: Callable[[int], list[Callback]],
+    view: Callable[[int, Speed], list[Callback]],
 ) -> tuple[int, float]:
     """Weights of the network, and its bits on `test`, trained until `validation` gets no better (at most `epochs`).
 
-    `view` gives the callbacks that show the training, from the number of tokens in a batch.
+    `view` gives the callbacks that show the training, from the number of tokens in a batch and the measured speed.
     """
     torch.manual_seed(seed)
     model = feed_forward(tokens, parameters, dropout)
@@ -71,12 +72,13 @@ def feed_forward_bits(
     model.compile(optimizers.Adam(RATE), loss, device=device)
     best = EarlyStopping(monitor="val_loss", patience=1, restore_best_weights=True)
     held_out = Contexts(validation, CONTEXT, 1024, shuffle=False)
+    speed = Speed(lambda batches: min(batches * BATCH, len(train) - 1))
     model.fit(
         Contexts(train, CONTEXT, BATCH),
         epochs=epochs,
         validation_data=held_out,
         verbose=0,
-        callbacks=[best, *view(BATCH)],
+        callbacks=[best, speed, *view(BATCH, speed)],
     )
     nats: float = model.evaluate(Contexts(test, CONTEXT, 1024, shuffle=False), verbose=0)
     return model.count_params(), nats * (len(test) - 1) / math.log(2)

@@ -22,6 +22,7 @@ from rondeau.models.language_model import generate, language_model
 from rondeau.tasks.baselines import count_bits, feed_forward_bits
 from rondeau.tasks.ngram import InterpolatedNgram, Unigram
 from rondeau.tasks.run_folder import FORMAT, VERSION, RunFolder
+from rondeau.tasks.speed import Speed
 from rondeau.training import optimizers
 from rondeau.training.callbacks import Callback
 from rondeau.training.callbacks.base import Logs
@@ -32,7 +33,7 @@ from rondeau.training.optimizers import schedules
 from rondeau.training.trainer import resolve_device
 
 Ids = np.ndarray[Any, Any]
-View = Callable[[int], list[Callback]]  # tokens in a batch -> callbacks that show the training
+View = Callable[[int, Speed], list[Callback]]  # tokens in a batch, speed -> callbacks that show the training
 Tokenizer = CharacterTokenizer | BPETokenizer
 
 
@@ -188,10 +189,12 @@ def fit(run: RunFolder, settings: Settings, corpus: Corpus, view: View) -> bool:
     model.compile(optimizers.Adam(rate, global_clipnorm=settings.clipnorm), loss, device=settings.device)
     per_token = [characters_per_token(text, ids) for text, ids in zip(corpus.text, corpus.ids, strict=True)]
     backup = BackupAndRestore(run.checkpoint, seconds=settings.checkpoint_seconds, delete_checkpoint=False)
+    speed = Speed(lambda batches: int(train.lengths.clamp(max=batches * settings.window).sum()), run)
     callbacks = [
         BitsPerCharacter(per_token[0], per_token[1]),
         Keeper(run),
-        *view(settings.batch_size * settings.window),
+        speed,
+        *view(settings.batch_size * settings.window, speed),
         StopOnInterrupt(),
         backup,
     ]

@@ -19,14 +19,15 @@ class RunFolder:
 
     `config.json`: settings and the data's digest; `vocabulary.json`; `model/`: configuration and best weights, as
     `Model.save` writes them; `checkpoint.safetensors`: all that resuming needs; `history.jsonl`: a line an epoch;
-    `results.json`: the table; `samples.txt`; `report.html`.
+    `speed.jsonl`: likewise, apart since no seed repeats it; `results.json`: the table; `samples.txt`; `report.html`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config, self.vocabulary = path / "config.json", path / "vocabulary.json"
         self.model, self.checkpoint = path / "model", path / "checkpoint.safetensors"
-        self.history, self.results = path / "history.jsonl", path / "results.json"
+        self.history, self.speed = path / "history.jsonl", path / "speed.jsonl"
+        self.results = path / "results.json"
         self.samples, self.report = path / "samples.txt", path / "report.html"
 
     @classmethod
@@ -50,6 +51,7 @@ class RunFolder:
             self.vocabulary,
             self.checkpoint,
             self.history,
+            self.speed,
             self.results,
             self.samples,
             self.report,
@@ -76,7 +78,7 @@ class RunFolder:
 
     def remove_leftovers(self) -> None:
         """Delete what a killed process had begun to write aside; only whoever goes on with the run may do so."""
-        for file in (self.checkpoint, self.history, self.results, self.model / "weights.safetensors"):
+        for file in (self.checkpoint, self.history, self.speed, self.results, self.model / "weights.safetensors"):
             for aside in file.parent.glob(f".{file.name}.*"):
                 aside.unlink()
 
