@@ -69,7 +69,9 @@ def test_context_reaches_the_cell_that_declared_it() -> None:
     assert torch.allclose(outputs, y, atol=1e-6)
     assert first.indices[:3] == [0, 1, 2]
     with pytest.raises(StateError, match=r"Scaled.step reads context.speed"):
-        scan(stack, x, context={name: value for name, value in context.items() if name != "2_speed"}, engine="reference")
+        scan(
+            stack, x, context={name: value for name, value in context.items() if name != "2_speed"}, engine="reference"
+        )
 
 
 def test_each_cell_drops_out_by_itself() -> None:

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,7 @@ class Traces:
 
 
 def traces_of(cell: Cell) -> Traces:
+    """The traces of a cell, made when first asked for."""
     found = cell.__dict__.get("_rondeau_traces")
     if found is None:
         found = cell.__dict__["_rondeau_traces"] = Traces()
@@ -202,13 +204,14 @@ def _entry(cell: Cell, inputs: Ragged, state: Any, context: dict[str, tuple[bool
         return tuple(tensor.shape[1:]), dtype if tensor.is_floating_point() else tensor.dtype
 
     plain = tuple((name, per_step, *kind(t)) for name, (per_step, t) in context.items())
+    states = tuple(map(kind, leaves))
     traces = traces_of(cell)
     named = _memories(plain)
     if named != plain:
-        entry = _traced(traces, cell, inputs, leaves, context, (kind(inputs.values), tuple(map(kind, leaves)), named, dtype))
+        entry = _traced(traces, cell, inputs, leaves, context, Inputs(kind(inputs.values), states, named, dtype, None))
         if entry.loops is not None:
             return entry
-    return _traced(traces, cell, inputs, leaves, context, (kind(inputs.values), tuple(map(kind, leaves)), plain, dtype))
+    return _traced(traces, cell, inputs, leaves, context, Inputs(kind(inputs.values), states, plain, dtype, None))
 
 
 def _memories(context: Described) -> Described:
@@ -230,17 +233,17 @@ def _traced(
     inputs: Ragged,
     leaves: list[Tensor],
     context: dict[str, tuple[bool, Tensor]],
-    described: tuple[Any, ...],
+    described: Inputs,
 ) -> Entry:
     if not torch.is_grad_enabled():
-        return traces.find(cell, Inputs(*described, None))
+        return traces.find(cell, replace(described, wanted=None))
     wanted = [n for n, t in (("x", inputs.values), *((n, t) for n, (_, t) in context.items())) if t.requires_grad]
     differentiable = wanted or any(t.requires_grad for t in (*leaves, *cell.parameters()))
     if not differentiable:
-        entry = traces.find(cell, Inputs(*described, None))
+        entry = traces.find(cell, replace(described, wanted=None))
         if not any(t.requires_grad for t in entry.captured):
             return entry
-    return traces.find(cell, Inputs(*described, frozenset(wanted)))
+    return traces.find(cell, replace(described, wanted=frozenset(wanted)))
 
 
 def _native(
@@ -263,6 +266,6 @@ def _native(
             output, final, _ = native.forward(call, tensors, train=False)
     else:
         call.again = native.Again(cell, inputs.lengths, state, context, reverse, entry.may_hold)
-        output, *final = native.Scan.apply(call, *tensors)
+        output, *final = native.Scan.apply(call, *tensors)  # type: ignore[no-untyped-call]
     remaining = iter(final)
     return inputs.with_values(output.view(-1, *loops.step.output.shape)), map_state(lambda _: next(remaining), state)

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Extent(int):
-    """A whole number `base + sum(factor * size)` of sizes with names; as an int, its value for the sizes it was traced at.
+    """A whole number `base + sum(factor * size)` of sizes with names; as an int, its value for the traced sizes.
 
     Sums and multiples are extents again; the product of two sizes is a ValueError.
     """
@@ -78,7 +78,7 @@ def up_to(size: int, step: int) -> int:
 
 
 def unify(first: Any, second: Any, primes: Mapping[str, tuple[int, int]]) -> Any:
-    """What both numbers (or tuples of them) say, traced at the two values of each size. ValueError where nothing does."""
+    """What both numbers (or tuples) say, traced at the two values of each size. ValueError where nothing does."""
     if isinstance(first, tuple) and isinstance(second, tuple) and len(first) == len(second):
         return tuple(unify(a, b, primes) for a, b in zip(first, second, strict=True))
     if type(first) is not type(second):

@@ -1,12 +1,12 @@
 """The intermediate form of a step: few kinds of nodes, each a value per row, or one for all rows.
 
-Shapes leave out the row axis: `h` of shape `(batch, units)` is a node of shape `(units,)` with `rows=True`; a weight has
-`rows=False`. A node is one of
+Shapes leave out the row axis: `h` of shape `(batch, units)` is a node of shape `(units,)` with `rows=True`; a weight
+has `rows=False`. A node is one of
 
     input       attrs (kind, name); kind: param, row, step, state, index, output_cotangent, state_cotangent
     const       attrs (value,); shape ()
     pointwise   op is one of POINTWISE; arguments have the node's shape, or are constants
-    view        another arrangement of the argument's elements; attrs: for each of its axes (offset, ((axis, factor), ...))
+    view        another arrangement of the argument's elements; attrs: for each of its axes (offset, ((axis, factor),))
     reshape     as view, by flat index: attrs (offset, strides); the argument must lie in memory
     copy        the argument, put into memory
     cat         the arguments one after the other; attrs (axis,)
@@ -42,7 +42,8 @@ POINTWISE = {
 }  # fmt: skip
 TRUTH = {"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not", "xor", "to_bool"}
 # what costs more than a few instructions, so that computing it twice has to be weighed
-COSTLY = {"exp", "expm1", "log", "log1p", "tanh", "sigmoid", "softplus", "log_sigmoid", "erf", "sin", "cos", "tan", "asin",
+COSTLY = {"exp", "expm1", "log", "log1p", "tanh", "sigmoid", "softplus", "log_sigmoid", "erf", "sin", "cos", "tan",
+          "asin",
           "acos", "atan", "sinh", "cosh", "exp2", "log2", "log10", "pow", "div",
           "sqrt", "rsqrt", "reciprocal", "fmod", "remainder"}  # fmt: skip
 
@@ -112,7 +113,7 @@ class Graph:
         return self.make("const", (), (), dtype, (repr(value),), rows=False)
 
     def pointwise(self, op: str, *args: Node, dtype: str | None = None) -> Node:
-        """Arguments are of one shape, or constants. Simplified where that changes no bit of a finite or infinite result."""
+        """Arguments are of one shape, or constants. Simplified where that changes no bit of the result."""
         shape = next((a.shape for a in args if a.op != "const"), ())
         if dtype is None:
             numbers = args[1:] if op == "where" else args

@@ -1,9 +1,9 @@
-"""A traced step's loops: forward for inference, forward for training, backward. Each is planned and compiled when first used."""
+"""A traced step's loops, for inference, training and its backward pass: planned and compiled when first used."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
 import torch
@@ -19,6 +19,7 @@ from rondeau.recurrence.plan.program import Place, Program, Result
 from rondeau.recurrence.plan.split import Split, split
 from rondeau.recurrence.rows import Dealt
 from rondeau.recurrence.runtime import cache, threads
+from rondeau.recurrence.runtime.jit import Code
 from rondeau.recurrence.runtime.target import host
 from rondeau.recurrence.trace.step import Step
 
@@ -123,6 +124,7 @@ class Loops:
 
 
 def kept_place(node: Node) -> Place:
+    """Where a value kept at each step lies, if in a buffer of its own."""
     return Place("token", f"k{node.index}")
 
 
@@ -206,7 +208,7 @@ class Loop:
         return module.text()
 
     @cached_property
-    def code(self) -> cache.Code:
+    def code(self) -> Code:
         return cache.kernel(self.text, self.llvm, ["loop"])
 
     def run(
@@ -253,9 +255,10 @@ class Loop:
             slot = self.slots.get(where)
             if slot is not None:
                 words[slot] = tensor.data_ptr()
-        if None in words:
+        given = [w for w in words if w is not None]
+        if len(given) < len(words):
             raise ValueError(f"nothing was given for {[p for p, slot in layout.slots.items() if words[slot] is None]}")
-        array = (ctypes.c_int64 * len(words))(*words)
+        array = (ctypes.c_int64 * len(words))(*given)
         threads.run(self.code.address("loop"), ctypes.addressof(array), dealt.parts)
         return totals.sum(0) if dealt.parts > 1 else totals[0]
 
@@ -275,10 +278,10 @@ def pack(weight: Tensor, blocks: Blocking) -> Tensor:
     return packed
 
 
-_SHARED: dict[Blocking, cache.Code] = {}
+_SHARED: dict[Blocking, Code] = {}
 
 
-def shared(blocks: Blocking) -> cache.Code:
+def shared(blocks: Blocking) -> Code:
     """Products and packing, which all loops of one type of number use."""
     if blocks not in _SHARED:
 
@@ -292,5 +295,5 @@ def shared(blocks: Blocking) -> cache.Code:
     return _SHARED[blocks]
 
 
-def _direct(address: int) -> object:
+def _direct(address: int) -> Callable[[int, int, int], None]:
     return ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)(address)

@@ -15,9 +15,11 @@ _lock = threading.Lock()
 
 
 def take(count: int, size: int, dtype: torch.dtype) -> Tensor:
-    """An uninitialised tensor `(count, size)`, perhaps in memory that was given back; it must be given back once only."""
+    """An uninitialised tensor `(count, size)`, perhaps in memory that was given back; to be given back once only."""
     needed = count * size * dtype.itemsize
-    if needed < SMALL or torch.are_deterministic_algorithms_enabled():  # that one fills fresh memory with NaN, for tests
+    if (
+        needed < SMALL or torch.are_deterministic_algorithms_enabled()
+    ):  # that one fills fresh memory with NaN, for tests
         return torch.empty(count, size, dtype=dtype)
     with _lock:
         fitting = [i for i, t in enumerate(_free) if needed <= t.numel() <= 2 * needed]
@@ -32,7 +34,7 @@ def give(tensor: Tensor) -> None:
     if tensor.numel() * tensor.dtype.itemsize < SMALL:
         return
     storage = tensor.untyped_storage()
-    raw = torch.empty(0, dtype=torch.uint8).set_(storage, 0, (storage.nbytes(),))
+    raw = torch.empty(0, dtype=torch.uint8).set_(storage, 0, (storage.nbytes(),), (1,))
     with _lock:
         _free.append(raw)
         while sum(t.numel() for t in _free) > LIMIT:

@@ -17,8 +17,8 @@ class Dealt:
     """Rows in parts, each with its longest row first.
 
     `table`: one array of `parts + 1` starts, then each row's first token, its length, and its number in the batch;
-    `places`: where in the table those three begin. `direction`: from one step's token to the next one's. `most`: rows of
-    the largest part. `tokens`: steps of all rows.
+    `places`: where in the table those three begin. `direction`: from one step's token to the next one's. `most`: rows
+    of the largest part. `tokens`: steps of all rows.
     """
 
     parts: int

@@ -12,6 +12,7 @@ from rondeau.cells.base import Cell, begin
 from rondeau.errors import ArgumentError, ShapeError
 from rondeau.recurrence.context import gather_context
 from rondeau.recurrence.engine import run
+from rondeau.recurrence.resets import cut
 from rondeau.recurrence.runtime import threads
 from rondeau.sequence import Ragged
 
@@ -25,6 +26,7 @@ def scan(
     *,
     context: Mapping[str, Any] | None = None,
     generator: torch.Generator | None = None,
+    resets: Any = None,
     engine: str | None = None,
 ) -> tuple[Any, Any]:
     """Run `cell` over the steps of `inputs`, from `state` to the final state.
@@ -51,6 +53,9 @@ def scan(
             `per_step`. One given here replaces what the cell's `draw` says.
         generator: where `draw` takes its random numbers in training; default: the cell's own generator if it has a
             seed, else torch's global one.
+        resets: `(batch, time)` truth values, or a `Ragged` of them: before a step where they are true the state starts
+            anew, as `cell.initial_state` has it, in either direction; a reset on a step that is not real moves to the
+            next one that is. `state` is what the row's first step takes, and the final state comes from its last.
         engine: "native" for compiled loops or an error, "reference" for the plain PyTorch loop; default: compiled loops
             where the step allows, else the reference loop, after one warning that says why.
 
@@ -70,6 +75,9 @@ def scan(
     if torch.compiler.is_compiling():
         from rondeau.recurrence import compiled  # what it imports is in memory only then
 
+        if resets is not None:
+            fix = "Cut the rows at their resets before, or scan outside of torch.compile"
+            raise ArgumentError("scan: resets under torch.compile or torch.export", expected="None", fix=fix)
         return compiled.scan(cell, inputs, state, lengths, reverse, context, generator, engine)
     if not isinstance(cell, Cell):
         fix = "Of a layer, pass its cell: scan(layer.cell, ...)"
@@ -79,7 +87,13 @@ def scan(
     cell.build_for(ragged.values.shape[-1])
     state = begin(cell, state, ragged, where="the initial state")
     tensors = gather_context(cell, ragged, context or {}, generator)
-    outputs, state = run(cell, ragged, state, tensors, reverse, engine)
+    if resets is None:
+        outputs, state = run(cell, ragged, state, tensors, reverse, engine)
+    else:
+        stretches = cut(ragged, resets, reverse)
+        begun, context_of = stretches.begin(cell, state), stretches.context(tensors)
+        outputs, state = run(cell, stretches.rows, begun, context_of, reverse, engine)
+        outputs, state = ragged.with_values(outputs.values), stretches.end(state)
     return (outputs.pad(inputs.shape[1]) if isinstance(inputs, Tensor) else outputs), state
 
 

@@ -90,7 +90,11 @@ class Kernel:
         self._part()
         f = Function(module, "loop", [("begin", I64), ("end", I64), ("arguments", PTR)], exported=True)
         begin, end, arguments = f.arguments
-        f.loop(begin, end, lambda p: f.call("part", "void", p, arguments) and None)
+
+        def part(p: Value) -> None:
+            f.call("part", "void", p, arguments)
+
+        f.loop(begin, end, part)
         f.ret()
 
     def _part(self) -> None:
@@ -255,7 +259,7 @@ class Kernel:
         operand, weight = node.args
         place = self.program.leaves.get(operand)
         state = place is not None and place.kind == "state"
-        source = place if state else self.program.stored[operand]
+        source = place if place is not None and state else self.program.stored[operand]
         a = self._state(int(source.name), self.read, integer(0)) if state else self._scratch(source, integer(0))
         target = self.program.stored[node]
         k, columns = weight.shape
@@ -265,8 +269,8 @@ class Kernel:
             raise ValueError("a product with several rows of its own per row")
         panels = -(-columns // self.blocks.width)
         f.call_at(
-            self.words["product"], n, integer(k), a, integer(lda), self._pointer(self.weight_place(weight)), integer(panels),
-            self._scratch(target, integer(0)), integer(ldc), Value("false", "i1"),
+            self.words["product"], n, integer(k), a, integer(lda), self._pointer(self.weight_place(weight)),
+            integer(panels), self._scratch(target, integer(0)), integer(ldc), Value("false", "i1"),
         )  # fmt: skip
 
     @staticmethod

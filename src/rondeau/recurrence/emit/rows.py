@@ -1,4 +1,4 @@
-"""The elementwise part of a phase: for one row, values are computed vector by vector, kept in registers where they can be."""
+"""The elementwise part of a phase: one row at a time, vector by vector, values in registers where they can be."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Lane:
 
 
 class Rows:
-    """Emits one row of a phase. `pointer(place)` is where that row's entry of a place begins (or the value of all rows)."""
+    """Emits one row of a phase. `pointer(place)`: where that row's entry of a place, or the value of all, begins."""
 
     def __init__(
         self,
@@ -107,9 +107,7 @@ class Rows:
             elif shape[axis] == 1:
                 outer(axis + 1, (*index, (0, ())))
             else:
-                self.f.loop(
-                    integer(0), self.extent(shape[axis]), lambda i: outer(axis + 1, (*index, (0, ((i, 1),)))) or None
-                )
+                self.f.loop(integer(0), self.extent(shape[axis]), lambda i: outer(axis + 1, (*index, (0, ((i, 1),)))))
 
         if shape:
             outer(0, ())
@@ -204,7 +202,7 @@ class Rows:
                     self.f.loop(
                         integer(0),
                         self.extent(shape[axis]),
-                        lambda i: inside({**position, axis: (0, ((i, 1),))}, rest, total) or None,
+                        lambda i: inside({**position, axis: (0, ((i, 1),))}, rest, total),
                     )
                 return
             self._memo = {}
@@ -219,7 +217,7 @@ class Rows:
                     self.f.loop(
                         integer(0),
                         self.extent(shape[axis]),
-                        lambda i: outside({**position, axis: (0, ((i, 1),))}, rest) or None,
+                        lambda i: outside({**position, axis: (0, ((i, 1),))}, rest),
                     )
                 return
             total = self._accumulator(kind)

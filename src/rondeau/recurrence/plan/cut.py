@@ -1,4 +1,4 @@
-"""What the forward loop keeps for the backward one: a minimum cut between what cannot be had again and what is needed."""
+"""What the forward loop keeps for the backward one: a minimum cut between what is lost and what is needed."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class _Network:
     def push(self) -> None:
         while True:
             came: dict[object, object] = {"source": None}
-            waiting = deque(["source"])
+            waiting: deque[object] = deque(["source"])
             while waiting and "sink" not in came:
                 a = waiting.popleft()
                 for b, room in self.edges[a].items():
@@ -80,7 +80,7 @@ class _Network:
                         waiting.append(b)
             if "sink" not in came:
                 return
-            path = ["sink"]
+            path: list[object] = ["sink"]
             while came[path[-1]] is not None:
                 path.append(came[path[-1]])
             steps = list(zip(path[1:], path[:-1], strict=True))

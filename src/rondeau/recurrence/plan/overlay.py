@@ -95,7 +95,12 @@ def lay_over(program: Program, kept: Iterable[Node], hosts: Iterable[Node]) -> d
     taken: dict[Node, set[int]] = {}
     found: dict[Node, Place] = {}
     for node in kept:
-        if node.op not in POINTWISE or node.dtype != "float" or len(node.shape) != 1 or isinstance(node.shape[0], Extent):
+        if (
+            node.op not in POINTWISE
+            or node.dtype != "float"
+            or len(node.shape) != 1
+            or isinstance(node.shape[0], Extent)
+        ):
             continue
         group = Group(program.phase[node], program.depth[node], node.shape)
         for host in hosts:
@@ -107,9 +112,7 @@ def lay_over(program: Program, kept: Iterable[Node], hosts: Iterable[Node]) -> d
     return found
 
 
-def _free(
-    node: Node, host: Node, group: Group, every: list[Read], taken: set[int], program: Program
-) -> int | None:
+def _free(node: Node, host: Node, group: Group, every: list[Read], taken: set[int], program: Program) -> int | None:
     own = {r.start for r in _walk(program, node, group) if r.leaf is host}
     if len(own) != 1 or None in own:
         return None
@@ -117,9 +120,10 @@ def _free(
     if start is None or taken.intersection(range(start, start + node.size)):
         return None
     for read in every:
-        if read.leaf is host and not (read.group == group and read.start == start):
-            if read.start is None or _overlap(read.start, read.group.shape[0], start, node.size):
-                return None
+        if read.leaf is not host or (read.group == group and read.start == start):
+            continue
+        if read.start is None or _overlap(read.start, read.group.shape[0], start, node.size):
+            return None
     return start
 
 
@@ -128,7 +132,7 @@ def _overlap(a: int, n: int, b: int, m: int) -> bool:
 
 
 def may_replace(program: Program, node: Node, buffer: dict[Node, Place]) -> bool:
-    """Whether `node`, a result of the program, may be written over the leaves that lie in one buffer, place by place."""
+    """Whether `node`, a result of the program, may be written over the leaves in one buffer, place by place."""
     phase, depth = program.phase[node], program.depth[node]
     for read in reads(program):
         place = buffer.get(read.leaf)

@@ -36,6 +36,7 @@ class Split:
 
 
 def split(step: Step) -> Split:
+    """Divide the nodes of a step."""
     kinds = _Kinds(step.graph.nodes)
     loop = ancestors_until([step.output, *step.states], lambda n: kinds.hoisted(n))
     found = Split(step, [], [])
@@ -95,10 +96,9 @@ def _backward(found: Split, kinds: _Kinds) -> None:
         if kinds.backward(node) and (starts or any(a in late for a in node.args)) and node not in recurrent:
             late.add(node)
     boundary: set[Node] = set()
-    for name, node in gradients.items():
-        if node is None or name.startswith("state."):
-            continue
-        _result(found, name, node, late, kinds)
+    for name, gradient in gradients.items():
+        if gradient is not None and not name.startswith("state."):
+            _result(found, name, gradient, late, kinds)
     for node in sorted(ancestors(found.after.values()), key=lambda n: n.index):
         if node in late:
             boundary.update(a for a in node.args if a not in late and a.rows and kinds.bound(a))
