@@ -277,7 +277,8 @@ class Values:
             replay = Replay(given, self.tokens, self.dtype, self.sizes)
             self.alone[node] = replay(node)
             self.alone.update({n: t for n, t in replay.known.items() if not n.rows})
-        return self.alone[node]
+        found = self.alone[node]
+        return found.to(self.dtype) if found.is_floating_point() else found
 
     def steps(self, node: Node) -> Tensor:
         if node not in self.per_step:

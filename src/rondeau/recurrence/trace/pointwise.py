@@ -371,7 +371,7 @@ def _isnan(r: Recorder, out: Tensor, x: Any) -> Form:
 
 @rule("_to_copy", "to", "type_as", "_to_cpu")
 def _to_copy(r: Recorder, out: Tensor, x: Any, *args: Any, **kwargs: Any) -> Form:
-    if out.is_floating_point():
+    if out.is_floating_point() and x.is_floating_point():
         _check_type(out, r)
     e = Elementwise(r, out.shape, x)
     return e.done(

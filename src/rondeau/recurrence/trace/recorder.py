@@ -9,13 +9,16 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from rondeau.recurrence.ir import Graph, Node
+from rondeau.recurrence.ir import Graph, Node, value_of
 from rondeau.recurrence.trace.arrange import gather
 from rondeau.recurrence.trace.blame import as_text, user_place
 from rondeau.recurrence.trace.forms import Declined, Form, numbering, rows_of
 
 READS = {"_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "allclose", "masked_select", "unique2"}
 UNDEFINED = {"empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided"}
+# rounding the result in double precision to single gives what single precision would give (Figueroa 1995)
+_EXACT = {"add", "sub", "mul", "div", "neg", "abs", "reciprocal", "sqrt", "maximum", "minimum", "where", "floor", "ceil",
+          "round", "trunc", "to_float"}  # fmt: skip
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -190,7 +193,23 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 continue
             if form.node.op != "const" and form.dims(self.batch) != tuple(tensor.shape):
                 raise Declined(f"the compiler took {tuple(tensor.shape)} for {form.dims(self.batch)}")
-            self.rebind(tensor, form)
+            self.rebind(tensor, self._in_type(tensor, form))
+
+    def _in_type(self, tensor: Tensor, form: Form) -> Form:
+        """Numbers that torch makes of no floating-point ones are of its default type, which may be shorter than ours."""
+        if not tensor.is_floating_point() or tensor.dtype == self.dtype or form.node.op == "const" or form.outside:
+            return form
+        node = form.node
+        if tensor.dtype == torch.float32 and _short(node):
+            return form
+        if tensor.dtype != torch.float32 or node.op not in _EXACT or not all(map(_short, node.args)):
+            raise Declined(f"it computes in {_name_of(tensor)}, in a step of {self.dtype}")
+        args = [self._rounded(a) if a.op == "const" and a.dtype == "float" else a for a in node.args]
+        short = self.graph.pointwise(node.op, *args, dtype=node.dtype)
+        return Form(self.graph.pointwise("to_single", short, dtype="float"), form.axis, form.merged)
+
+    def _rounded(self, const: Node) -> Node:
+        return self.graph.const(torch.tensor(value_of(const), dtype=torch.float32).item())
 
     # -- operations that need no rule of their own
 
@@ -289,6 +308,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise Declined(f"{name} mixes rows")
         axis, merged, one = found
         return Form(gather(self.graph, form.node, one), axis, merged)
+
+
+def _short(node: Node) -> bool:
+    """Whether float32 holds the numbers: whole ones, truth values, constants and what was rounded to it."""
+    while node.op in ("view", "reshape", "copy"):
+        node = node.args[0]
+    return node.dtype != "float" or node.op in ("const", "to_float", "to_single")
+
+
+def _name_of(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _storage(tensor: Tensor) -> int:
