@@ -43,7 +43,7 @@ settings.load_profile("rondeau")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--engine reference`: scans that name no engine run on the reference loop; `native`: on compiled loops, or fail."""
+    """`--engine reference`: scans that name none run on the reference loop; `native`: on compiled loops, or fail."""
     parser.addoption("--engine", choices=["reference", "native"], help="the engine of scans that name none")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -32,7 +33,7 @@ def test_a_reset_starts_anew(engine: str, reverse: bool) -> None:
     finals = []
     for row, cuts in ((0, [0, 2, 5, 7]), (1, [0]), (2, [0, 4, 5])):
         state: Any = LSTMState(h[row : row + 1], c[row : row + 1])
-        pairs = list(zip(cuts, cuts[1:], strict=False))
+        pairs = list(itertools.pairwise(cuts))
         for k, (start, end) in enumerate(reversed(pairs) if reverse else pairs):
             values, state = part(row, start, end, state if k == 0 else None)
             expected[row, start:end] = values

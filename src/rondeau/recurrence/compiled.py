@@ -5,7 +5,6 @@ torch's tracers read everything here but what bears `_unseen`, so it is written 
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -57,13 +56,15 @@ def scan(
         recorded = _record(cell, x, 1 if isinstance(inputs, Ragged) else 2, begun, tensors, engine)
         if recorded is not None:
             return _call(cell, inputs, x, given, begun, tensors, reverse, *recorded)
-        why = "its step cannot be compiled; rondeau.explain(cell) says why"
+        why = "its step is not compiled; rondeau.explain(cell) says why"
     if torch.compiler.is_exporting():
         raise EngineError(f"{type(cell).__name__} cannot be exported: {why}")
     return _outside(cell, inputs, state, lengths, reverse, context=context, generator=generator, engine=engine)  # type: ignore[no-any-return]
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@torch.compiler.disable(  # type: ignore[untyped-decorator, no-untyped-call]
+    reason="this scan cannot be in a graph; rondeau.explain(cell) may say why, torch.export says it"
+)
 def _outside(*args: Any, **kwargs: Any) -> Any:
     from rondeau.recurrence.scan import scan as eager
 
@@ -142,7 +143,7 @@ def _context(
 def _record(
     cell: Cell, x: Tensor, lead: int, state: Any, context: Mapping[str, tuple[bool, Tensor]], engine: str | None
 ) -> tuple[torch.dtype, str, str] | None:
-    """The type it computes in, where the captured tensors are, and the step's text; None where it was declined."""
+    """The type it computes in, where the captured tensors are, and the step's text; None where it cannot be there."""
     leaves = [t for _, t in state_leaves(state)]
     dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
     for leaf in leaves[::-1]:
@@ -210,7 +211,7 @@ def _with_values(like: Ragged, values: Tensor) -> Ragged:
 def _tensor_at(cell: Cell, place: str) -> Tensor:
     """A parameter or buffer by its path, so that tracers see whose it is; what is none is a constant."""
     if place.startswith("#"):
-        return _elsewhere(int(place[1:]))
+        return getattr(engines.traces_of(cell), place)  # type: ignore[no-any-return]
     owner: Any = cell
     for name in place.split("."):
         owner = getattr(owner, name)
@@ -231,7 +232,7 @@ def _traced(
     required: bool,
     engine: str | None,
 ) -> str:
-    """One line of where the captured tensors are, and one of the step; or nothing where it was declined."""
+    """One line of where the captured tensors are, and one of the step; or nothing where it cannot be in the graph."""
     forced = engines._forced[-1] if engines._forced else None
     engine = engine or forced
     with _disable_current_modes(), torch._C.DisableTorchFunction(), _plain_weights(cell) as stand_in:
@@ -244,33 +245,27 @@ def _traced(
         if wanted is not None and not differentiable and any(t.requires_grad for t in entry.captured):
             entry = traces.find(cell, Inputs(x, states, context, dtype, frozenset()))
         places = _places(cell, entry.captured)
+    declined = None if entry.loops else entry.declined or Declined("it was not traced")
+    if declined is not None and torch.compiler.is_exporting():
+        what = f"{type(cell).__name__} cannot be exported: its step cannot be compiled: {declined.reason}"
+        raise EngineError(what, where=declined.where)
+    if entry.loops is None or (entry.guard.opaque is not None and not torch.compiler.is_exporting()):
+        return ""
     _watch(entry, forced)
     if engine == "reference":
-        return ""
-    if entry.loops is None:
-        declined = entry.declined or Declined("it was not traced")
-        if engine == "native" or torch.compiler.is_exporting():
-            fix = "Leave engine out to run it on the reference loop" if engine else None
-            what = f"{type(cell).__name__}.step cannot be compiled: {declined.reason}"
-            raise EngineError(what, where=declined.where, fix=fix)
         return ""
     return " ".join(places) + "\n" + write(entry.loops.step)
 
 
-_foreign: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
-
-
 def _places(cell: Cell, captured: list[Tensor]) -> list[str]:
-    """The paths of parameters and buffers; a number for what is no part of the cell: a global, a plain attribute."""
+    """The paths of parameters and buffers; where what is no part of the cell is kept: a global, a plain attribute."""
     named = [*cell.named_parameters(remove_duplicate=False), *cell.named_buffers(remove_duplicate=False)]
     paths = {id(tensor): path for path, tensor in reversed(named)}
-    _foreign.update({id(t): t for t in captured if id(t) not in paths})
-    return [paths.get(id(t), f"#{id(t)}") for t in captured]
-
-
-@_unseen
-def _elsewhere(number: int) -> Tensor:
-    return _foreign[number]
+    for tensor in captured:
+        if id(tensor) not in paths:
+            paths[id(tensor)] = f"#{id(tensor)}"
+            setattr(engines.traces_of(cell), f"#{id(tensor)}", tensor)  # an attribute, so that torch.compile watches it
+    return [paths[id(t)] for t in captured]
 
 
 @contextmanager

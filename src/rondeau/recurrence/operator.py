@@ -271,12 +271,7 @@ def _scan_autograd(keys: Any, *given: Any) -> list[Tensor]:
 
 def _setup(ctx: Any, inputs: Any, output: list[Tensor]) -> None:
     tensors, lengths, *rest = inputs
-    form = _Form(*inputs)
-    for name, tensor in form.given.items():
-        if tensor.requires_grad and name.removeprefix("context.") not in form.loops.step.gradients:
-            fix = "Record it again where gradients are enabled and this tensor requires them"
-            raise EngineError(f"the scan was recorded without the gradient of {name}", fix=fix)
-    results = 1 + len(form.loops.step.states)
+    results = 1 + len(_Form(*inputs).loops.step.states)
     ctx.save_for_backward(*tensors, lengths, output[0], *output[results:])
     ctx.rest, ctx.count = rest, len(tensors)
     ctx.mark_non_differentiable(*output[results:])
@@ -287,6 +282,11 @@ def _backward(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
     tensors, (lengths, *saved) = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
     needed = list(ctx.needs_input_grad[0])
     given = (list(tensors), lengths, *ctx.rest)
+    gradients = _Form(*given).loops.step.gradients
+    for name, need in zip(given[2], needed, strict=True):
+        if need and name.removeprefix("context.") not in gradients:
+            fix = "Record it again where gradients are enabled and this tensor requires them"
+            raise EngineError(f"the scan was recorded without the gradient of {name}", fix=fix)
     cotangents = list(grads[: len(grads) - len(saved) + 1])
     if torch.is_grad_enabled():  # create_graph=True
         found = iter(_differentiable(given, cotangents, needed))

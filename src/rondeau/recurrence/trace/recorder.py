@@ -16,9 +16,9 @@ from rondeau.recurrence.trace.forms import Declined, Form, numbering, rows_of
 
 READS = {"_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "allclose", "masked_select", "unique2"}
 UNDEFINED = {"empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided"}
-# rounding the result in double precision to single gives what single precision would give (Figueroa 1995)
-_EXACT = {"add", "sub", "mul", "div", "neg", "abs", "reciprocal", "sqrt", "maximum", "minimum", "where", "floor", "ceil",
-          "round", "trunc", "to_float"}  # fmt: skip
+# for these, a result in double precision, rounded to single, is the result in single precision (Figueroa 1995)
+_EXACT = {"add", "sub", "mul", "div", "neg", "abs", "reciprocal", "sqrt", "maximum", "minimum", "where", "floor",
+          "ceil", "round", "trunc", "to_float"}  # fmt: skip
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -196,7 +196,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.rebind(tensor, self._in_type(tensor, form))
 
     def _in_type(self, tensor: Tensor, form: Form) -> Form:
-        """Numbers that torch makes of no floating-point ones are of its default type, which may be shorter than ours."""
+        """What torch makes of integers and truth values is of its default type, which may be shorter than ours."""
         if not tensor.is_floating_point() or tensor.dtype == self.dtype or form.node.op == "const" or form.outside:
             return form
         node = form.node
