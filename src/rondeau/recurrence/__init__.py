@@ -1,6 +1,7 @@
 """How a step becomes a loop."""
 
 from rondeau.recurrence.explain import Explanation, explain
+from rondeau.recurrence.keep import Keep
 from rondeau.recurrence.scan import scan
 
-__all__ = ["Explanation", "explain", "scan"]
+__all__ = ["Explanation", "Keep", "explain", "scan"]

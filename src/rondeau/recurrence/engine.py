@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from rondeau.cells.base import Cell, map_state, state_leaves
 from rondeau.errors import ArgumentError, EngineError
 from rondeau.recurrence import native, reference
 from rondeau.recurrence.guards import Guard
+from rondeau.recurrence.keep import Record
 from rondeau.recurrence.loops import Loops
+from rondeau.recurrence.readings import Readings
 from rondeau.recurrence.trace.forms import Declined
 from rondeau.recurrence.trace.step import Inputs, Step, trace
 from rondeau.sequence import Ragged
@@ -121,16 +124,23 @@ def traces_of(cell: Cell) -> Traces:
 
 
 def run(
-    cell: Cell, inputs: Ragged, state: Any, context: dict[str, tuple[bool, Tensor]], reverse: bool, engine: str | None
+    cell: Cell,
+    inputs: Ragged,
+    state: Any,
+    context: dict[str, tuple[bool, Tensor]],
+    reverse: bool,
+    engine: str | None,
+    record: Record | None = None,
 ) -> tuple[Ragged, Any]:
-    """As `reference.run`, on compiled loops where the step allows.
+    """As `reference.run`, on compiled loops where the step allows. `record`: where to keep more than the outputs.
 
     Raises `EngineError` where `engine="native"` and it does not.
     """
     _check(engine)
     engine = engine or (_forced[-1] if _forced else None)
+    readings = None if record is None else partial(Readings, record)
     if engine == "reference":
-        return reference.run(cell, inputs, state, context, reverse)
+        return reference.run(cell, inputs, state, context, reverse, readings)
     reason = _not_here(inputs, state, context)
     if reason is None:
         entry = _entry(cell, inputs, state, context)
@@ -140,7 +150,7 @@ def run(
         declined = entry.declined or Declined("it was not traced")
         if engine is None:
             # first, so that what is wrong with the step itself is said by itself
-            result = reference.run(cell, inputs, state, context, reverse)
+            result = reference.run(cell, inputs, state, context, reverse, readings)
             _warn(cell, declined)
             return result
     else:
@@ -151,7 +161,7 @@ def run(
             where=declined.where,
             fix="Leave engine out to run it on the reference loop",
         )
-    return reference.run(cell, inputs, state, context, reverse)
+    return reference.run(cell, inputs, state, context, reverse, readings)
 
 
 def _warn(cell: Cell, declined: Declined) -> None:

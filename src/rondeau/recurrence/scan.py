@@ -12,6 +12,7 @@ from rondeau.cells.base import Cell, begin
 from rondeau.errors import ArgumentError, ShapeError
 from rondeau.recurrence.context import gather_context
 from rondeau.recurrence.engine import run
+from rondeau.recurrence.keep import Keep, Record
 from rondeau.sequence import Ragged
 
 
@@ -25,6 +26,7 @@ def scan(
     context: Mapping[str, Any] | None = None,
     generator: torch.Generator | None = None,
     engine: str | None = None,
+    keep: Keep | None = None,
 ) -> tuple[Any, Any]:
     """Run `cell` over the steps of `inputs`, from `state` to the final state.
 
@@ -52,6 +54,7 @@ def scan(
             seed, else torch's global one.
         engine: "native" for compiled loops or an error, "reference" for the plain PyTorch loop; default: compiled loops
             where the step allows, else the reference loop, after one warning that says why.
+        keep: what to keep of the steps besides the outputs, and where to find it afterwards.
 
     Returns:
         outputs: as the inputs came: `(batch, time, output_size)`, zero behind each row's length, or a `Ragged`.
@@ -59,7 +62,7 @@ def scan(
 
     Raises `ShapeError`, `StateError` or `DataError` for inputs, states or lengths that do not fit, `ArgumentError` for
     context the cell does not declare, `StateError` when `step` returns another state than it took or reads context
-    nobody gave, `EngineError` for a step that cannot be compiled under `engine="native"`.
+    nobody gave, or is asked to keep what it does not name, `EngineError` for a step that cannot be compiled under `engine="native"`.
 
     >>> from rondeau.cells import LSTMCell
     >>> outputs, state = scan(LSTMCell(4), torch.zeros(2, 5, 3), lengths=[5, 0])
@@ -73,8 +76,18 @@ def scan(
     cell.build_for(ragged.values.shape[-1])
     state = begin(cell, state, ragged, where="the initial state")
     tensors = gather_context(cell, ragged, context or {}, generator)
-    outputs, state = run(cell, ragged, state, tensors, reverse, engine)
+    record = None
+    if keep is not None:
+        record, state = _begin(keep, cell, ragged, state)
+    outputs, state = run(cell, ragged, state, tensors, reverse, engine, record)
     return (outputs.pad(inputs.shape[1]) if isinstance(inputs, Tensor) else outputs), state
+
+
+def _begin(keep: Any, cell: Cell, inputs: Ragged, state: Any) -> tuple[Record, Any]:
+    if not isinstance(keep, Keep):
+        fix = "Write keep = Keep(states=True), and read keep.states afterwards"
+        raise ArgumentError("scan: keep", expected="a Keep", got=type(keep).__name__, fix=fix)
+    return keep.begin(cell, inputs, state)
 
 
 def _as_ragged(inputs: Tensor | Ragged, lengths: Any) -> Ragged:
