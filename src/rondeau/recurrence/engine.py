@@ -18,7 +18,7 @@ from rondeau.cells.base import Cell, map_state, state_leaves
 from rondeau.errors import ArgumentError, EngineError
 from rondeau.recurrence import native, reference
 from rondeau.recurrence.guards import Guard
-from rondeau.recurrence.keep import Record
+from rondeau.recurrence.keep import Record, Wish
 from rondeau.recurrence.loops import Loops
 from rondeau.recurrence.readings import Readings
 from rondeau.recurrence.trace.forms import Declined
@@ -143,10 +143,10 @@ def run(
         return reference.run(cell, inputs, state, context, reverse, readings)
     reason = _not_here(inputs, state, context)
     if reason is None:
-        entry = _entry(cell, inputs, state, context)
+        entry = _entry(cell, inputs, state, context, None if record is None else record.wish)
         if entry.loops is not None:
             with torch.autocast("cpu", enabled=False):
-                return _native(entry, cell, inputs, state, context, reverse)
+                return _native(entry, cell, inputs, state, context, reverse, record)
         declined = entry.declined or Declined("it was not traced")
         if engine is None:
             # first, so that what is wrong with the step itself is said by itself
@@ -200,7 +200,9 @@ def _not_here(inputs: Ragged, state: Any, context: dict[str, tuple[bool, Tensor]
     return None
 
 
-def _entry(cell: Cell, inputs: Ragged, state: Any, context: dict[str, tuple[bool, Tensor]]) -> Entry:
+def _entry(
+    cell: Cell, inputs: Ragged, state: Any, context: dict[str, tuple[bool, Tensor]], wish: Wish | None
+) -> Entry:
     leaves = [t for _, t in state_leaves(state)]
     dtype = next((t.dtype for t in (*leaves, inputs.values) if t.is_floating_point()), torch.get_default_dtype())
     if torch.is_autocast_enabled("cpu"):
@@ -210,13 +212,14 @@ def _entry(cell: Cell, inputs: Ragged, state: Any, context: dict[str, tuple[bool
         return tuple(tensor.shape[1:]), dtype if tensor.is_floating_point() else tensor.dtype
 
     plain = tuple((name, per_step, *kind(t)) for name, (per_step, t) in context.items())
+    given = kind(inputs.values), tuple(map(kind, leaves))
     traces = traces_of(cell)
     named = _memories(plain)
     if named != plain:
-        entry = _traced(traces, cell, inputs, leaves, context, (kind(inputs.values), tuple(map(kind, leaves)), named, dtype))
+        entry = _traced(traces, cell, inputs, leaves, context, (*given, named, dtype), wish)
         if entry.loops is not None:
             return entry
-    return _traced(traces, cell, inputs, leaves, context, (kind(inputs.values), tuple(map(kind, leaves)), plain, dtype))
+    return _traced(traces, cell, inputs, leaves, context, (*given, plain, dtype), wish)
 
 
 def _memories(context: Described) -> Described:
@@ -239,20 +242,27 @@ def _traced(
     leaves: list[Tensor],
     context: dict[str, tuple[bool, Tensor]],
     described: tuple[Any, ...],
+    wish: Wish | None,
 ) -> Entry:
     if not torch.is_grad_enabled():
-        return traces.find(cell, Inputs(*described, None))
+        return traces.find(cell, Inputs(*described, None, wish))
     wanted = [n for n, t in (("x", inputs.values), *((n, t) for n, (_, t) in context.items())) if t.requires_grad]
     differentiable = wanted or any(t.requires_grad for t in (*leaves, *cell.parameters()))
     if not differentiable:
-        entry = traces.find(cell, Inputs(*described, None))
+        entry = traces.find(cell, Inputs(*described, None, wish))
         if not any(t.requires_grad for t in entry.captured):
             return entry
-    return traces.find(cell, Inputs(*described, frozenset(wanted)))
+    return traces.find(cell, Inputs(*described, frozenset(wanted), wish))
 
 
 def _native(
-    entry: Entry, cell: Cell, inputs: Ragged, state: Any, context: dict[str, tuple[bool, Tensor]], reverse: bool
+    entry: Entry,
+    cell: Cell,
+    inputs: Ragged,
+    state: Any,
+    context: dict[str, tuple[bool, Tensor]],
+    reverse: bool,
+    record: Record | None,
 ) -> tuple[Ragged, Any]:
     loops = entry.loops
     if loops is None:
@@ -263,14 +273,14 @@ def _native(
     tensors = [inputs.values, *leaves, *(t for _, t in context.values()), *entry.captured]
     dtype = entry.inputs.dtype
     tensors = [t.to(dtype) if t.is_floating_point() and t.dtype != dtype else t for t in tensors]
-    call = native.Call(loops, inputs.lengths, reverse, tuple(names))
+    call = native.Call(loops, inputs.lengths, reverse, tuple(names), record=record)
     for name, _, shape, _ in entry.inputs.context:
         call.sizes.update({n: context[name][1].shape[a + 1] for a, n in enumerate(shape) if isinstance(n, str)})
     if entry.inputs.wanted is None:
         with torch.no_grad():
             output, final, _ = native.forward(call, tensors, train=False)
     else:
-        call.again = native.Again(cell, inputs.lengths, state, context, reverse, entry.may_hold)
+        call.again = native.Again(cell, inputs.lengths, state, context, reverse, entry.may_hold, record)
         output, *final = native.Scan.apply(call, *tensors)
     remaining = iter(final)
     return inputs.with_values(output.view(-1, *loops.step.output.shape)), map_state(lambda _: next(remaining), state)

@@ -64,13 +64,13 @@ class Readings(Collector):
 
     def named_at_every_step(self) -> None:
         """Raises `ArgumentError` where a step names something else than the first."""
-        names = sorted(self.seen)
-        if self.names is not None and self.names != names:
-            missing = sorted(set(names) ^ set(self.names))
-            what = "a step names other intermediates than the first"
-            raise ArgumentError(what, expected=", ".join(self.names), got=", ".join(names), where=self.owner,
-                                fix=f"Name them at every step: {', '.join(missing)}")  # fmt: skip
-        self.names = names
+        names = list(self.seen)
+        if self.names is None:
+            self.names = names
+        elif set(self.names) != set(names):
+            odd = ", ".join(sorted(set(names) ^ set(self.names)))
+            raise ArgumentError(f"intermediates are named at some steps only: {odd}", where=self.owner,
+                                fix="Name them at every step")  # fmt: skip
 
     def done(self, state: Any) -> None:
         """After the last step; `state`: the final one, for its shapes where no step was made."""
