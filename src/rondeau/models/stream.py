@@ -77,17 +77,22 @@ class Stream:
         self._high = min((high for _, high in limits), default=None)
         self._x: Array = step.x
         self._y: Array = step.y.reshape(self.rows, *cell.output_shape)
-        self._shape, self._dtype, self._run = step.x.shape, step.x.dtype, step.run
+        self._shape, self._dtype = step.x.shape, step.x.dtype
+        # what a call needs, in one place; ids have to be looked at, so their type is never the usual one
+        self._usual = None if self._ids else self._dtype, self._shape, self._x, step.run, self._y.copy
 
     def __call__(self, x: Any) -> Array:
         """One step. Raises `ShapeError` or `DataError` for an input of another shape or type, or an unknown id."""
-        if self._ids or type(x) is not np.ndarray or x.dtype is not self._dtype or x.shape != self._shape:
+        dtype, shape, buffer, run, copy = self._usual
+        try:
+            usual = x.dtype is dtype and x.shape == shape
+        except AttributeError:
+            usual = False
+        if not usual:
             return self._unusual(x)
-        self._x[...] = x
-        self._run()
-        if self._step.counts is not None:
-            self._step.counts += 1
-        y: Array = self._y.copy()
+        buffer[...] = x
+        run()
+        y: Array = copy()
         return y
 
     def _unusual(self, x: Any) -> Array:
@@ -104,9 +109,7 @@ class Stream:
         elif x.dtype != self._dtype:
             raise DataError("stream: the input's type", expected=self._dtype, got=x.dtype, fix="Convert it with astype")
         self._x[...] = x
-        self._run()
-        if self._step.counts is not None:
-            self._step.counts += 1
+        self._step.run()
         y: Array = self._y[0].copy() if bare else self._y.copy()
         return y
 

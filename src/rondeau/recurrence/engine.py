@@ -61,6 +61,8 @@ class Entry:
         try:
             step = trace(cell, inputs)
             self._check_types(step)
+            if self.guard.opaque is None and not self.guard.holds():
+                raise Declined("it changes attributes, lists or other Python state as it runs")
             self.captured = step.captured
             self.loops = Loops(step, inputs.dtype)
         except Declined as declined:
@@ -200,9 +202,7 @@ def _not_here(inputs: Ragged, state: Any, context: dict[str, tuple[bool, Tensor]
     return None
 
 
-def _entry(
-    cell: Cell, inputs: Ragged, state: Any, context: dict[str, tuple[bool, Tensor]], wish: Wish | None
-) -> Entry:
+def _entry(cell: Cell, inputs: Ragged, state: Any, context: dict[str, tuple[bool, Tensor]], wish: Wish | None) -> Entry:
     leaves = [t for _, t in state_leaves(state)]
     dtype = next((t.dtype for t in (*leaves, inputs.values) if t.is_floating_point()), torch.get_default_dtype())
     if torch.is_autocast_enabled("cpu"):

@@ -148,7 +148,7 @@ class Graph:
     def mapped(self, base: Node, shape: tuple[int, ...], maps: Any) -> Node:
         """A view by `maps`, gathered with the view below it, or taken from the one part of a `cat` that it lies in."""
         if base.op == "view":
-            return self.mapped(base.args[0], shape, _compose(maps, base.attrs))
+            return self.mapped(base.args[0], shape, compose(maps, base.attrs))
         if shape == base.shape and all(
             o == 0 and t == (((a, 1),) if n != 1 else ()) for a, (n, (o, t)) in enumerate(zip(shape, maps, strict=True))
         ):
@@ -246,8 +246,8 @@ def _range(entry: Any, shape: Sequence[int]) -> tuple[int, int]:
     return low, offset + sum(max(0, f * (shape[a] - 1)) for a, f in terms)
 
 
-def _compose(outer: Any, inner: Any) -> Any:
-    """First `outer` (new axes to the inner view's), then `inner` (those to the base's)."""
+def compose(outer: Any, inner: Any) -> Any:
+    """Two views in one: first `outer` (new axes to the inner view's), then `inner` (those to the base's)."""
     maps = []
     for offset, terms in inner:
         total: dict[int, int] = {}

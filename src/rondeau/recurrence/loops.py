@@ -13,7 +13,8 @@ from rondeau.recurrence.emit.kernel import Kernel, Layout, lay_out
 from rondeau.recurrence.emit.llvm import Module
 from rondeau.recurrence.emit.product import Blocking, blocking, define_packing, define_product
 from rondeau.recurrence.extent import known
-from rondeau.recurrence.ir import Node
+from rondeau.recurrence.ir import POINTWISE, Node
+from rondeau.recurrence.plan.overlay import lay_over, may_replace, pieces
 from rondeau.recurrence.plan.program import Place, Program, Result
 from rondeau.recurrence.plan.split import Split, split
 from rondeau.recurrence.rows import Dealt
@@ -33,7 +34,19 @@ class Loops:
         self.split: Split = split(step)
         self.blocks: Blocking = blocking(host(), _ELEMENTS[dtype])
         self.states = [s.size for s in step.states]
+        self._nodes: dict[str, Node | None] = {}
         self.inputs = {n.attrs: n for n in step.graph.nodes if n.op == "input"}
+
+    def node(self, name: str) -> Node | None:
+        """The input that a tensor's name stands for; None where the step does not read it."""
+        if name not in self._nodes:
+            kind, _, place = name.partition(".")
+            if kind in ("state", "param"):
+                self._nodes[name] = self.inputs.get((kind, place))
+            else:
+                key = "x" if name == "x" else place
+                self._nodes[name] = self.inputs.get(("step", key)) or self.inputs.get(("row", key))
+        return self._nodes[name]
 
     @cached_property
     def inference(self) -> Loop:
@@ -41,8 +54,51 @@ class Loops:
 
     @cached_property
     def training(self) -> Loop:
-        keep = [Result(n, kept_place(n)) for n in self.split.kept if n is not self.step.output]
+        keep = [Result(n, self.kept[n]) for n in self.split.kept if n is not self.step.output]
         return Loop(self, [*self._results(), *keep], backward=False)
+
+    @cached_property
+    def kept(self) -> dict[Node, Place]:
+        """Where the forward loop leaves what the backward one reads.
+
+        As far as may be in the memory of what was computed before the loop; else in the pattern of what the backward
+        loop will write, so that this can take its place.
+        """
+        found, output = self.split, self.step.output
+        nodes = [n for n in found.kept if n is not output]
+        plain = Program([*self._results(), *(Result(n, kept_place(n)) for n in nodes)], leaves_of(self, backward=False))
+        free = [n for n in nodes if n not in found.operands]  # the others are read once more, after the backward loop
+        hosts = [n for n in found.before if n not in found.kept and n.dtype == "float"]
+        places = {n: kept_place(n) for n in nodes} | lay_over(plain, free, hosts)
+        for late in found.inside:
+            self._side_by_side(late, [n for n in free if not places[n].within], places)
+        return places
+
+    def _side_by_side(self, late: Node, nodes: list[Node], places: dict[Node, Place]) -> None:
+        """Kept values in one buffer, each where a part of `late` will be, if there are as many of them."""
+        if late.op != "cat" or any(p.within == late.size for p in places.values()):
+            return
+        parts = [(offset, piece) for piece, offset, _ in pieces(late) if len(piece.shape) == 1]
+        fitting = [n for n in nodes if n.dtype == "float" and n.op in POINTWISE and len(n.shape) == 1]
+        if len(parts) != len(pieces(late)) or len(fitting) < len(parts):
+            return
+        if all(n.size == piece.size for n, (_, piece) in zip(fitting, parts, strict=False)):
+            for node, (offset, _) in zip(fitting, parts, strict=False):
+                places[node] = Place("token", f"s{late.index}", offset, late.size)
+
+    @cached_property
+    def replaced(self) -> dict[Node, Place]:
+        """Results of the backward loop that may be written over what was kept: node -> the buffer."""
+        chosen: dict[Node, Place] = {}
+        program = self.backward.program
+        for buffer in {p.buffer: None for p in self.kept.values() if p.within}:
+            inside = {n: p for n, p in self.kept.items() if p.buffer == buffer}
+            size = next(iter(inside.values())).within
+            for node in self.split.inside:
+                if node.size == size and node not in chosen and may_replace(program, node, inside):
+                    chosen[node] = buffer
+                    break
+        return chosen
 
     def _results(self) -> list[Result]:
         states = [Result(node, Place("state", str(i))) for i, node in enumerate(self.step.states)]
@@ -62,7 +118,10 @@ class Loops:
     def backward(self) -> Loop:
         found = self.split
         results = []
-        for kind, name, gradients in (("state", "{}", found.state_gradients), ("token", "cotangent {}", found.cotangents)):
+        for kind, name, gradients in (
+            ("state", "{}", found.state_gradients),
+            ("token", "cotangent {}", found.cotangents),
+        ):
             for i, node in enumerate(gradients):
                 zero = self.step.graph.make("const", (), self.step.states[i].shape, "float", ("0.0",), rows=False)
                 results.append(Result(zero if node is None else node, Place(kind, name.format(i))))
@@ -77,12 +136,35 @@ def kept_place(node: Node) -> Place:
     return Place("token", f"k{node.index}")
 
 
+def leaves_of(loops: Loops, backward: bool) -> dict[Node, Place]:
+    """What a loop may read, and where it lies; of the values without rows those that are read are added later."""
+    split, step = loops.split, loops.step
+    leaves: dict[Node, Place] = {}
+    for node in step.graph.nodes:
+        if node.op != "input":
+            continue
+        kind, name = node.attrs
+        if kind in ("step", "output_cotangent"):
+            leaves[node] = Place("token", f"n{node.index}")
+        elif kind == "row":
+            leaves[node] = Place("row", f"n{node.index}")
+        elif kind == "index":
+            leaves[node] = Place("index", "index")
+        elif kind == ("state_cotangent" if backward else "state"):
+            leaves[node] = Place("state", name)
+    leaves.update({n: Place("token", f"n{n.index}") for n in split.before})
+    leaves.update({n: Place("row", f"n{n.index}") for n in split.rows_before})
+    if backward:
+        leaves.update({n: OUTPUT if n is step.output else loops.kept[n] for n in split.kept})
+    return leaves
+
+
 class Loop:
     """One compiled loop: its program, where it expects what, and its code."""
 
     def __init__(self, loops: Loops, results: list[Result], backward: bool) -> None:
         self.loops, self.is_backward = loops, backward
-        self.program = Program(results, self._leaves(backward))
+        self.program = Program(results, leaves_of(loops, backward))
         self._more_leaves()
         self.weights = {n.args[1]: Kernel.weight_place(n.args[1]) for n in self.program.inner if n.op == "product"}
         self.sizes: dict[Place, int] = {}
@@ -100,27 +182,6 @@ class Loop:
         self.macs = sum(w.size for w in self.weights)
         self.pointwise = sum(n.size for n in self.program.inner)
 
-    def _leaves(self, backward: bool) -> dict[Node, Place]:
-        split, step = self.loops.split, self.loops.step
-        leaves: dict[Node, Place] = {}
-        for node in step.graph.nodes:
-            if node.op != "input":
-                continue
-            kind, name = node.attrs
-            if kind in ("step", "output_cotangent"):
-                leaves[node] = Place("token", f"n{node.index}")
-            elif kind == "row":
-                leaves[node] = Place("row", f"n{node.index}")
-            elif kind == "index":
-                leaves[node] = Place("index", "index")
-            elif kind == ("state_cotangent" if backward else "state"):
-                leaves[node] = Place("state", name)
-        leaves.update({n: Place("token", f"n{n.index}") for n in split.before})
-        leaves.update({n: Place("row", f"n{n.index}") for n in split.rows_before})
-        if backward:
-            leaves.update({n: OUTPUT if n is step.output else kept_place(n) for n in split.kept})
-        return leaves
-
     def _more_leaves(self) -> None:
         """Values without rows, and only what this loop reads."""
         read = {a for n in self.program.inner for a in (n.args[:1] if n.op == "product" else n.args)}
@@ -134,8 +195,8 @@ class Loop:
     def text(self) -> str:
         """Everything the code depends on."""
         nodes = "\n".join(map(repr, self.program.nodes))
-        results = [(r.node.index, r.place.kind, r.place.name) for r in self.program.results]
-        leaves = sorted((n.index, p.kind, p.name) for n, p in self.program.leaves.items())
+        results = [(r.node.index, r.place) for r in self.program.results]
+        leaves = sorted((n.index, str(p)) for n, p in self.program.leaves.items())
         return f"{self.loops.blocks} {self.is_backward} {self.loops.states}\n{nodes}\n{results}\n{leaves}"
 
     def llvm(self) -> str:
@@ -172,7 +233,7 @@ class Loop:
         totals = torch.zeros(dealt.parts, known(layout.total, sizes), dtype=dtype)
         kept: list[Tensor] = [scratch, totals]
         words = (ctypes.c_int64 * len(layout.slots))()
-        table = dealt.table.data_ptr()
+        table = dealt.table.ctypes.data
         values: dict[object, int] = {
             "parts": table,
             "tokens": table + 8 * dealt.places[0],
@@ -194,7 +255,7 @@ class Loop:
             kept.append(packed)
             values[place] = packed.data_ptr()
         for place, tensor in tensors.items():
-            values[place] = tensor.data_ptr()
+            values[place.buffer] = tensor.data_ptr()
         for name, slot in layout.slots.items():
             words[slot] = values[name]
         threads.run(self.code.address("loop"), ctypes.addressof(words), dealt.parts)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rondeau.cells.base import Cell, map_state, state_leaves
 from rondeau.errors import EngineError
-from rondeau.recurrence import reference
+from rondeau.recurrence import pool, reference
 from rondeau.recurrence.extent import known
 from rondeau.recurrence.ir import Node, ancestors
 from rondeau.recurrence.keep import Record
@@ -92,34 +92,47 @@ class Call:
 
     def node(self, name: str) -> Node | None:
         """The input a name stands for; None where the step does not read it."""
-        kind, _, place = name.partition(".")
-        inputs = self.loops.inputs
-        if kind in ("state", "param"):
-            return inputs.get((kind, place))
-        key = "x" if name == "x" else place
-        return inputs.get(("step", key)) or inputs.get(("row", key))
+        return self.loops.node(name)
 
 
-def forward(call: Call, tensors: Sequence[Tensor], train: bool) -> tuple[Tensor, list[Tensor], dict[Place, Tensor]]:
+@dataclass
+class Kept:
+    """What a scan leaves for its backward pass: buffers, and the pool they go back to."""
+
+    buffers: dict[Place, Tensor] = field(default_factory=dict)
+    owned: list[Tensor] = field(default_factory=list)
+
+    def release(self) -> None:
+        """After the last use of the buffers: others may have their memory."""
+        self.buffers = {}
+        while self.owned:
+            pool.give(self.owned.pop())
+
+
+def forward(call: Call, tensors: Sequence[Tensor], train: bool) -> tuple[Tensor, list[Tensor], Kept]:
     """Outputs `(tokens, size)`, final states `(batch, ...)`, and what was kept for the backward loop."""
     loops = call.loops
     loop = loops.training if train else loops.inference
     given = dict(zip(call.names, tensors, strict=True))
-    tokens, batch = int(call.lengths.sum()), len(call.lengths)
+    dealt = call.dealt(loop)
+    tokens, batch = dealt.tokens, len(call.lengths)
     values = _values(call, given, tokens)
     step = loops.step
-    output = torch.empty(tokens, step.output.size, dtype=loops.dtype)
+    output = call.empty(tokens, step.output.size)
     final = [torch.empty(batch, *s.shape, dtype=loops.dtype) for s in step.states]
-    kept = {
-        kept_place(n): call.empty(tokens, n.size)
-        for n in loops.split.kept
-        if train and n is not step.output
-    }
+    kept = Kept()
+    before = _before(call, values, kept)
+    places = _read(loop, values)
+    if train:
+        _reserve(call, kept, tokens, before)
+        places |= kept.buffers
     asked = {place: call.empty(tokens, n.size) for place, n in loops.asked.items()}
-    places = {OUTPUT: output, **kept, **_read(loop, values), **asked}
+    places |= {OUTPUT: output, **asked}
     weights = {w: values.whole(w) for w in loop.weights}
     initial = [_plain(given[f"state.{i}"]) for i in range(len(step.states))]
-    loop.run(call.dealt(loop), places, weights, initial, final, call.sizes)
+    loop.run(dealt, places, weights, initial, final, call.sizes)
+    if not train:
+        kept.release()
     _keep(call, list(asked.values()))
     return output, final, kept
 
@@ -129,41 +142,87 @@ def _keep(call: Call, values: list[Tensor]) -> None:
     record, found = call.record, call.loops.step.asked
     if record is None or found is None:
         return
-    shaped = iter([t.view(len(t), *known(n.shape, call.sizes)) for t, n in zip(values, call.loops.asked.values(), strict=True)])
+    shaped = iter(
+        [t.view(len(t), *known(n.shape, call.sizes)) for t, n in zip(values, call.loops.asked.values(), strict=True)]
+    )
     record.cotangents = None
     record.states = [next(shaped) for _ in call.loops.step.states] if found.states else []
     record.intermediates = {name: next(shaped).to(dtype) for name, (_, dtype) in found.named.items()}
+
+
+def _before(call: Call, values: Values, kept: Kept) -> dict[Place, Tensor]:
+    """The products before the loop, into memory that the kept values may take over."""
+    found: dict[Place, Tensor] = {}
+    for node in call.loops.split.before:
+        if node.op != "product" or len(node.shape) != 1:
+            continue
+        weight, operand = values.whole(node.args[1]), values.steps(node.args[0])
+        result = pool.take(values.tokens, node.size, call.loops.dtype)
+        kept.owned.append(result)
+        values.per_step[node] = found[Place("token", f"n{node.index}")] = torch.mm(operand, weight, out=result)
+    return found
+
+
+def _reserve(call: Call, kept: Kept, tokens: int, before: Mapping[Place, Tensor]) -> None:
+    """Room for every kept value, in one piece for those that share a buffer."""
+    for node, place in call.loops.kept.items():
+        buffer = place.buffer
+        if buffer in kept.buffers:
+            continue
+        if buffer in before:
+            kept.buffers[buffer] = before[buffer]
+            continue
+        size = known(place.within or node.size, call.sizes)
+        kept.buffers[buffer] = pool.take(tokens, size, call.loops.dtype)
+        kept.owned.append(kept.buffers[buffer])
 
 
 def backward(
     call: Call,
     tensors: Sequence[Tensor],
     output: Tensor,
-    kept: Mapping[Place, Tensor],
+    kept: Kept,
     grad_output: Tensor | None,
     grad_final: Sequence[Tensor | None],
     needed: Sequence[bool],
+    last: bool,
 ) -> list[Tensor | None]:
-    """The gradient of each of the tensors that is needed."""
+    """The gradient of each of the tensors that is needed. `last`: what was kept is read for the last time."""
     loops, step = call.loops, call.loops.step
     loop, found = loops.backward, loops.split
     given = dict(zip(call.names, tensors, strict=True))
     tokens, batch = len(output), len(call.lengths)
     values = _values(call, given, tokens)
     for node in found.kept:
-        values.per_step[node] = (output if node is step.output else kept[kept_place(node)]).view(tokens, *known(node.shape, call.sizes))
+        place = loops.kept.get(node)
+        if place is None:
+            values.per_step[node] = output.view(tokens, *known(node.shape, call.sizes))
+        elif not place.within:
+            values.per_step[node] = kept.buffers[place].view(tokens, *known(node.shape, call.sizes))
+        else:
+            values.per_step[node] = kept.buffers[place.buffer][:, place.start : place.start + node.size]
     cotangent = loops.inputs.get(("output_cotangent", "0"))
     if cotangent is not None:
         zero = torch.zeros(tokens, cotangent.size, dtype=loops.dtype) if grad_output is None else grad_output
         values.per_step[cotangent] = _plain(zero)
-    places = _read(loop, values)
-    inside = {n: call.empty(tokens, n.size) for n in found.inside}
+    # what is kept lies in its buffers as the loop wants it, also where these are shared
+    places = _read(loop, values, set(found.kept)) | {OUTPUT: output, **kept.buffers}
+    own = Kept()
+    inside: dict[Node, Tensor] = {}
+    for n in found.inside:
+        if last and n in loops.replaced:
+            inside[n] = kept.buffers[loops.replaced[n]]
+        else:
+            inside[n] = pool.take(tokens, known(n.size, call.sizes), loops.dtype)
+            own.owned.append(inside[n])
     direct = {k: call.empty(tokens, n.size) for k, n in found.direct.items()}
     row_totals = {k: call.empty(batch, n.size, zero=True) for k, n in found.row_totals.items()}
     places |= {kept_place(n): t for n, t in inside.items()}
     places |= {Place("token", f"direct.{k}"): t for k, t in direct.items()}
     places |= {Place("row_total", k): t for k, t in row_totals.items()}
-    cotangents = [torch.empty(tokens, *s.shape, dtype=loops.dtype) for s, _ in zip(step.states, found.cotangents, strict=False)]
+    cotangents = [
+        torch.empty(tokens, *s.shape, dtype=loops.dtype) for s, _ in zip(step.states, found.cotangents, strict=False)
+    ]
     places |= {Place("token", f"cotangent {i}"): t for i, t in enumerate(cotangents)}
     initial = [
         torch.zeros(batch, *s.shape, dtype=loops.dtype) if g is None else _plain(g)
@@ -178,10 +237,14 @@ def backward(
         values.per_step[n] = t.view(tokens, *known(n.shape, call.sizes))
     for total in found.totals:
         start = loop.layout.totals[Place("total", f"t{total.index}")]
-        values.alone[total] = sums[known(start, call.sizes) : known(start + total.size, call.sizes)].view(known(total.shape, call.sizes))
+        end = known(start + total.size, call.sizes)
+        values.alone[total] = sums[known(start, call.sizes) : end].view(known(total.shape, call.sizes))
     results: list[Tensor | None] = []
     for name, need in zip(call.names, needed, strict=True):
         results.append(_gradient(call, name, values, final, direct, row_totals) if need else None)
+    own.release()
+    if last:
+        kept.release()
     return results
 
 
@@ -282,13 +345,16 @@ def _values(call: Call, given: Mapping[str, Tensor], tokens: int) -> Values:
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    return tensor.detach().contiguous()
+    tensor = tensor.detach() if tensor.requires_grad else tensor
+    return tensor if tensor.is_contiguous() else tensor.contiguous()
 
 
-def _read(loop: Loop, values: Values) -> dict[Place, Tensor]:
+def _read(loop: Loop, values: Values, but: Collection[Node] = ()) -> dict[Place, Tensor]:
     """What the loop reads and does not carry: computed now, contiguous."""
     found: dict[Place, Tensor] = {}
     for node, place in loop.program.leaves.items():
+        if node in but:
+            continue
         if place.kind == "token":
             found[place] = _plain(values.steps(node))
         elif place.kind == "row":
@@ -304,8 +370,8 @@ class Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: Call, *tensors: Tensor) -> tuple[Tensor, ...]:
         output, final, kept = forward(call, tensors, train=True)
-        ctx.call, ctx.places = call, list(kept)
-        ctx.save_for_backward(*tensors, output, *kept.values())
+        ctx.call, ctx.kept = call, kept
+        ctx.save_for_backward(*tensors, output)
         ctx.set_materialize_grads(False)
         return (output, *final)
 
@@ -318,9 +384,10 @@ class Scan(torch.autograd.Function):
             cotangents = (grad_output, *grad_final)
             with torch.autocast("cpu", enabled=False):
                 return (None, *call.again.gradients(saved[:count], call.names, cotangents, ctx.needs_input_grad[1:]))
-        kept = dict(zip(ctx.places, saved[count + 1 :], strict=True))
+        # with retain_graph=True, or where torch does not say, there may be another backward pass
+        last = not torch._C._autograd._get_current_graph_task_keep_graph()
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
             gradients = backward(
-                call, saved[:count], saved[count], kept, grad_output, grad_final, ctx.needs_input_grad[1:]
+                call, saved[:count], saved[count], ctx.kept, grad_output, grad_final, ctx.needs_input_grad[1:], last
             )
         return (None, *gradients)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 ALONE = 1_000_000  # operations of one step below which a second thread costs more than it brings
@@ -16,37 +18,48 @@ class Dealt:
 
     `table`: one array of `parts + 1` starts, then each row's first token, its length, and its number in the batch;
     `places`: where in the table those three begin. `direction`: from one step's token to the next one's. `most`: rows of
-    the largest part. `owners`: for each token the row it belongs to.
+    the largest part. `tokens`: steps of all rows.
     """
 
     parts: int
     most: int
     direction: int
-    table: Tensor
+    table: NDArray[np.int64]
     places: tuple[int, int, int]
-    lengths: Tensor
+    tokens: int
 
-    @property
-    def owners(self) -> Tensor:
-        return torch.repeat_interleave(torch.arange(len(self.lengths)), self.lengths)
+
+_KNOWN: dict[tuple[bytes, bool, int], Dealt] = {}
 
 
 def deal(lengths: Tensor, reverse: bool, parts: int) -> Dealt:
     """Rows sorted by length and dealt to and fro, so that every part has about as much to do at any time."""
+    array = lengths.numpy()
+    key = (array.tobytes(), reverse, parts)
+    found = _KNOWN.get(key)
+    if found is None:
+        if len(_KNOWN) > 64:
+            _KNOWN.clear()
+        found = _KNOWN[key] = _deal(array, reverse, parts)
+    return found
+
+
+def _deal(lengths: NDArray[np.int64], reverse: bool, parts: int) -> Dealt:
     batch = len(lengths)
     parts = max(1, min(parts, batch))
-    order = torch.argsort(lengths, descending=True, stable=True)
-    turn = torch.arange(batch) % (2 * parts)
-    owner = torch.minimum(turn, 2 * parts - 1 - turn)
-    by_part = order[torch.argsort(owner, stable=True)]
-    counts = torch.bincount(owner, minlength=parts)
-    starts = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
-    first = lengths.cumsum(0) - lengths
+    order = np.argsort(-lengths, kind="stable")
+    turn = np.arange(batch) % (2 * parts)
+    owner = np.minimum(turn, 2 * parts - 1 - turn)
+    by_part = order[np.argsort(owner, kind="stable")]
+    counts = np.bincount(owner, minlength=parts)
+    starts = np.concatenate([[0], counts.cumsum()])
+    first = lengths.cumsum() - lengths
     if reverse:
         first = first + lengths - 1
-    table = torch.cat([starts, first[by_part], lengths[by_part], by_part])
+    table = np.concatenate([starts, first[by_part], lengths[by_part], by_part]).astype(np.int64)
     places = (parts + 1, parts + 1 + batch, parts + 1 + 2 * batch)
-    return Dealt(parts, int(counts.max()) if batch else 0, -1 if reverse else 1, table, places, lengths)
+    most = int(counts.max()) if batch else 0
+    return Dealt(parts, most, -1 if reverse else 1, table, places, int(lengths.sum()))
 
 
 def parts_for(batch: int, macs: int, pointwise: int) -> int:

@@ -13,6 +13,7 @@ from rondeau.errors import ArgumentError, ShapeError
 from rondeau.recurrence.context import gather_context
 from rondeau.recurrence.engine import run
 from rondeau.recurrence.keep import Keep, Record
+from rondeau.recurrence.runtime import threads
 from rondeau.sequence import Ragged
 
 
@@ -72,6 +73,7 @@ def scan(
     if not isinstance(cell, Cell):
         fix = "Of a layer, pass its cell: scan(layer.cell, ...)"
         raise ArgumentError("scan: cell", expected="a Cell", got=type(cell).__name__, fix=fix)
+    threads.settle()
     ragged = _as_ragged(inputs, lengths)
     cell.build_for(ragged.values.shape[-1])
     state = begin(cell, state, ragged, where="the initial state")

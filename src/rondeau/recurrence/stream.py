@@ -6,6 +6,7 @@ Everything is inside the loop, products of the input too, so that a call is one 
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,13 +16,15 @@ import torch
 from torch import Tensor
 
 from rondeau.cells.base import Cell, state_leaves
+from rondeau.recurrence.emit.llvm import I64, PTR, Function, Module, integer
 from rondeau.recurrence.ir import Node
 from rondeau.recurrence.loops import OUTPUT, Loop, Loops, pack, shared
 from rondeau.recurrence.plan.program import Place
 from rondeau.recurrence.plan.split import Split
 from rondeau.recurrence.replay import Replay
 from rondeau.recurrence.rows import deal, parts_for
-from rondeau.recurrence.runtime import threads
+from rondeau.recurrence.runtime import cache, threads
+from rondeau.recurrence.trace.forms import Declined
 from rondeau.recurrence.trace.step import Inputs, Step, trace
 
 Array = npt.NDArray[Any]
@@ -62,7 +65,8 @@ class CompiledStep:
         x: the input, `(rows, *shape)`.
         y: the output, `(rows, units)`.
         states: each `(rows, *size)`: before a call the state before the step, afterwards the one after.
-        counts: steps each row has made, `(rows,)`; None where the step does not ask. The caller counts.
+        counts: steps each row has made, `(rows,)`; None where the step does not ask.
+        run: makes a step.
 
     Raises `Declined` for a step that cannot be compiled.
     """
@@ -72,6 +76,7 @@ class CompiledStep:
         states = tuple((s if isinstance(s, tuple) else (s,), dtype) for s in sizes)
         with torch.no_grad():
             step = trace(cell, Inputs((shape, torch.int64 if ids else dtype), states, (), dtype, None))
+            _check(step.captured, dtype)
             loop = _Together(step, dtype).single
             fixed = _fixed(step, loop, dtype)
         real = NUMPY[dtype]
@@ -111,8 +116,16 @@ class CompiledStep:
                 self.counts = np.zeros(rows, np.int64)
                 values[place] = self.counts.ctypes.data
         words = (ctypes.c_int64 * len(layout.slots))(*(values[name] for name in layout.slots))
-        self._kept = words, code, fixed, dealt, scratch, totals  # what the kernel reads must live
-        self.run = _bound(code[0].address("loop"), ctypes.addressof(words), dealt.parts)
+        self.run, entry = _bound(code[0].address("loop"), ctypes.addressof(words), dealt.parts, self.counts)
+        self._kept = words, code, fixed, dealt, scratch, totals, entry  # what the kernel reads must live
+
+
+def _check(captured: list[Tensor], dtype: torch.dtype) -> None:
+    for tensor in captured:
+        if tensor.device.type != "cpu":
+            raise Declined(f"it uses a tensor on {tensor.device}")
+        if tensor.is_floating_point() and tensor.dtype != dtype:
+            raise Declined(f"it uses a tensor of {tensor.dtype}, in a step of {dtype}")
 
 
 def _fixed(step: Step, loop: Loop, dtype: torch.dtype) -> dict[object, Tensor]:
@@ -128,9 +141,39 @@ def _fixed(step: Step, loop: Loop, dtype: torch.dtype) -> dict[object, Tensor]:
     return found
 
 
-def _bound(address: int, arguments: int, parts: int) -> Callable[[], None]:
-    """The kernel on its arguments. One part needs nothing of torch; several run in its threads."""
+def _bound(address: int, arguments: int, parts: int, counts: Array | None) -> tuple[Callable[[], None], object]:
+    """The kernel on its arguments, and what must live with it."""
+    function: Callable[[], None]
     if parts > 1:
-        return lambda: threads.run(address, arguments, parts)
-    function = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)(address)
-    return lambda: function(0, 1, arguments)
+        function, kept = functools.partial(threads.run, address, arguments, parts), None
+    else:
+        # one argument, and a pointer, is what ctypes hands over fastest; nothing of torch is on this way
+        kept = (ctypes.c_int64 * 2)(address, arguments)
+        function = functools.partial(_enter(), ctypes.addressof(kept))
+    if counts is None:
+        return function, kept
+
+    def counted() -> None:
+        function()
+        np.add(counts, 1, out=counts)
+
+    return counted, kept
+
+
+@functools.cache
+def _enter() -> Callable[[int], None]:
+    """A function of the address of two words, a loop's own and its arguments': the loop over its one part."""
+
+    def text() -> str:
+        module = Module()
+        f = Function(module, "enter", [("words", PTR)], exported=True)
+        (words,) = f.arguments
+        arguments = f.load(PTR, f.offset(words, integer(1), I64))
+        f.call_at(f.load(I64, words), integer(0), integer(1), arguments)
+        f.ret()
+        return module.text()
+
+    code = cache.kernel("enter", text, ["enter"])
+    function: Any = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address("enter"))
+    function.code = code  # which lives as long
+    return function  # type: ignore[no-any-return]

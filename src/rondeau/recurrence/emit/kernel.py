@@ -49,7 +49,7 @@ def lay_out(program: Program, sizes: dict[Place, int], states: list[int], blocks
         layout.slots[name] = len(layout.slots)
     for place, size in sizes.items():
         if place.kind in ("token", "row", "param", "weight", "row_total"):
-            layout.slots[place] = len(layout.slots)
+            layout.slots.setdefault(place.buffer, len(layout.slots))
         elif place.kind == "total":
             layout.totals[place] = layout.total
             layout.total += size
@@ -228,7 +228,9 @@ class Kernel:
         for place, size in self.sizes.items():
             element = self.elements.get(place, self.blocks.element)
             if place.kind == "token":
-                pointers[place, False] = f.offset(self._pointer(place), f.mul(token, self.extent(size)), element)
+                entry = f.mul(token, self.extent(place.within or size))
+                start = f.add(entry, integer(place.start))
+                pointers[place, False] = f.offset(self._pointer(place.buffer), start, element)
             elif place.kind in ("row", "row_total"):
                 pointers[place, False] = f.offset(self._pointer(place), f.mul(identity, self.extent(size)), element)
             elif place.kind == "param":

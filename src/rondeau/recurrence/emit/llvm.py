@@ -23,6 +23,7 @@ class Value(str):
 
 
 def integer(number: int, type: str = I64) -> Value:
+    """A literal."""
     return Value(str(number), type)
 
 
@@ -32,10 +33,12 @@ def vector_of(element: str, lanes: int) -> str:
 
 
 def element_of(type: str) -> str:
+    """The type of one lane."""
     return type[1:-1].split(" x ")[1] if type.startswith("<") else type
 
 
 def lanes_of(type: str) -> int:
+    """How many lanes a type has; 1 if it is no vector."""
     return int(type[1:].split(" x ")[0]) if type.startswith("<") else 1
 
 
@@ -58,10 +61,13 @@ def everywhere(text: str, type: str) -> Value:
 
 
 class Module:
-    """Functions and the declarations they need. `element`: the type of the numbers they compute with, float or double."""
+    """Functions and the declarations they need. `element`: the type of the numbers they compute with, float or double.
 
-    def __init__(self, element: str = "float") -> None:
-        self.element = element
+    `fma`: whether the processor fuses a multiplication and an addition.
+    """
+
+    def __init__(self, element: str = "float", fma: bool = True) -> None:
+        self.element, self.fma = element, fma
         self.declarations: dict[str, str] = {}
         self.functions: dict[str, Function] = {}
 
@@ -76,7 +82,8 @@ class Module:
 class Function:
     """A function being written. `parameters`: (name, type) pairs, then found in `self.arguments` in the same order.
 
-    `attributes` are LLVM's function attributes, such as "noinline" or "alwaysinline"; `exported` functions keep their name.
+    `attributes` are LLVM's function attributes, such as "noinline" or "alwaysinline"; `exported` functions keep their
+    name.
     """
 
     def __init__(
@@ -191,7 +198,8 @@ class Function:
         return self.call(full, result or type, *arguments)
 
     def fma(self, a: Value, b: Value, c: Value) -> Value:
-        return self.intrinsic("fma", a, b, c)
+        """a * b + c, rounded once where the processor can do it at once, else twice: never by a call for each lane."""
+        return self.intrinsic("fma" if self.module.fma else "fmuladd", a, b, c)
 
     def splat(self, a: Value, lanes: int) -> Value:
         if lanes == 1:

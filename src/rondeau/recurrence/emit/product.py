@@ -1,4 +1,4 @@
-"""Matrix products inside the loop: rows of a dense operand by packed weights, blocked for registers and the first cache.
+"""Matrix products inside the loop: rows of a dense operand by packed weights, blocked for registers and first cache.
 
 Weights lie packed in panels of `width` columns: panel by panel, each row of a panel next to the one before it, missing
 columns zero. The result's rows have room for whole panels. What one row computes does not depend on which rows stand
@@ -16,6 +16,7 @@ from rondeau.recurrence.runtime.target import Target
 
 _PANEL_BYTES = 16384  # of a panel, kept in the first cache while all rows pass over it
 _UNROLL = 4
+_SIDE_BY_SIDE = (4, 2)  # panels at a time for 1 row, for 2 rows
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def define_product(module: Module, blocks: Blocking) -> str:
     """`product(n, k, A, lda, W, panels, C, ldc, add)`: C (n, columns) = A (n, k) W, or += where `add`. Its name."""
     name = "product"
     kernels = [_kernel(module, blocks, rows) for rows in range(1, blocks.rows + 1)]
+    few = [_kernel(module, blocks, rows, panels) for rows, panels in enumerate(_SIDE_BY_SIDE, start=1)]
     kinds = [("n", I64), ("k", I64), ("a", PTR), ("lda", I64), ("w", PTR), ("panels", I64), ("c", PTR), ("ldc", I64)]
     f = Function(module, name, [*kinds, ("add", BOOL)], exported=True)
     n, k, a, lda, w, panels, c, ldc, add = f.arguments
@@ -77,9 +79,32 @@ def define_product(module: Module, blocks: Blocking) -> str:
 
         f.loop(integer(0), k, part, step=depth)
 
-    f.loop(integer(0), panels, panel)
+    done = _few_rows(f, blocks, few)
+    f.loop(done, panels, panel)
     f.ret()
     return name
+
+
+def _few_rows(f: Function, blocks: Blocking, kernels: list[str]) -> Value:
+    """Where the rows are too few for a panel to keep the multipliers busy, panels side by side; how many were done."""
+    n, k, a, lda, w, panels, c, ldc, add = f.arguments
+    finished = f.allocate(I64)
+    f.store(integer(0), finished)
+    for i, name in enumerate(kernels):
+
+        def groups(name: str = name, each: int = _SIDE_BY_SIDE[i]) -> None:
+            end = f.sub(panels, f.binary("srem", panels, integer(each)))
+
+            def group(p: Value) -> None:
+                target = f.offset(c, f.mul(p, integer(blocks.width)), blocks.element)
+                source = f.offset(w, f.mul(p, f.mul(k, integer(blocks.width))), blocks.element)
+                f.call(name, "void", k, a, lda, source, target, ldc, add)
+
+            f.loop(integer(0), end, group, step=each)
+            f.store(end, finished)
+
+        f.when(f.compare("eq", n, integer(i + 1)), groups)
+    return f.load(I64, finished)
 
 
 def _choose(f: Function, height: Value, kernels: list[str], arguments: list[Value]) -> None:
@@ -94,9 +119,9 @@ def _choose(f: Function, height: Value, kernels: list[str], arguments: list[Valu
     f.begin(after)
 
 
-def _kernel(module: Module, blocks: Blocking, rows: int) -> str:
-    """`rows` rows of one panel, over k: everything in registers."""
-    name = f"product_rows{rows}"
+def _kernel(module: Module, blocks: Blocking, rows: int, panels: int = 1) -> str:
+    """`rows` rows of one panel, or of several that lie whole one after the other, over k: everything in registers."""
+    name = f"product_rows{rows}" if panels == 1 else f"product_rows{rows}_panels{panels}"
     kinds = [("k", I64), ("a", PTR), ("lda", I64), ("w", PTR), ("c", PTR), ("ldc", I64), ("add", BOOL)]
     f = Function(module, name, kinds, attributes="noinline", noalias=True)
     k, a, lda, w, c, ldc, add = f.arguments
@@ -106,8 +131,10 @@ def _kernel(module: Module, blocks: Blocking, rows: int) -> str:
     targets = [
         f.offset(c, f.add(f.mul(ldc, integer(r)), integer(v * blocks.lanes)), element)
         for r in range(rows)
-        for v in range(blocks.vectors)
+        for v in range(panels * blocks.vectors)
     ]
+    apart = f.mul(k, integer(blocks.width))
+    starts = [f.offset(w, f.mul(apart, integer(p)), element) for p in range(panels)]
     fresh, onto, start = f.label("fresh"), f.label("onto"), f.label("start")
     f.branch_if(add, onto, fresh)
     f.begin(fresh)
@@ -120,12 +147,12 @@ def _kernel(module: Module, blocks: Blocking, rows: int) -> str:
     totals = [f.emit(type, f"phi {type} [ {zero}, %{fresh} ], [ {x}, %{onto} ]") for x in loaded]
 
     def step(i: Value, *sums: Value) -> list[Value]:
-        return _multiply(f, blocks, i, sources, w, list(sums))
+        return _multiply(f, blocks, i, sources, starts, list(sums))
 
     def steps(i: Value, *sums: Value) -> list[Value]:
         current = list(sums)
         for u in range(_UNROLL):
-            current = _multiply(f, blocks, f.add(i, integer(u)), sources, w, current)
+            current = _multiply(f, blocks, f.add(i, integer(u)), sources, starts, current)
         return current
 
     whole = f.binary("and", k, integer(-_UNROLL))
@@ -138,21 +165,23 @@ def _kernel(module: Module, blocks: Blocking, rows: int) -> str:
 
 
 def _multiply(
-    f: Function, blocks: Blocking, i: Value, sources: list[Value], w: Value, sums: list[Value]
+    f: Function, blocks: Blocking, i: Value, sources: list[Value], panels: list[Value], sums: list[Value]
 ) -> list[Value]:
     type = vector_of(blocks.element, blocks.lanes)
-    row = f.offset(w, f.mul(i, integer(blocks.width)), blocks.element)
-    weights = [f.load(type, f.offset(row, integer(v * blocks.lanes), blocks.element)) for v in range(blocks.vectors)]
+    start = f.mul(i, integer(blocks.width))
+    rows = [f.offset(panel, start, blocks.element) for panel in panels]
+    places = [f.offset(row, integer(v * blocks.lanes), blocks.element) for row in rows for v in range(blocks.vectors)]
+    weights = [f.load(type, place) for place in places]
     results = []
     for r, source in enumerate(sources):
         x = f.splat(f.load(blocks.element, f.offset(source, i, blocks.element)), blocks.lanes)
         for v, weight in enumerate(weights):
-            results.append(f.fma(x, weight, sums[r * blocks.vectors + v]))
+            results.append(f.fma(x, weight, sums[r * len(weights) + v]))
     return results
 
 
 def define_packing(module: Module, blocks: Blocking) -> str:
-    """`pack(begin, end, arguments)`: panels begin..end-1 of W. Arguments: W, stride of k, of columns, K, columns, target."""
+    """`pack(begin, end, arguments)`: panels begin..end-1. Arguments: W, stride of k, of columns, K, columns, target."""
     f = Function(module, "pack", [("begin", I64), ("end", I64), ("arguments", PTR)], exported=True)
     begin, end, arguments = f.arguments
     w_, sk, sn, k, columns, to_ = (f.load(I64, f.offset(arguments, integer(i), I64)) for i in range(6))

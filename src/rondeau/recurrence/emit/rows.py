@@ -9,6 +9,7 @@ from rondeau.recurrence.emit import arithmetic
 from rondeau.recurrence.emit.llvm import BOOL, I64, Function, Value, everywhere, integer, number, vector_of
 from rondeau.recurrence.extent import Extent
 from rondeau.recurrence.ir import Node, strides_of
+from rondeau.recurrence.plan.overlay import pieces
 from rondeau.recurrence.plan.program import Phase, Place, Program
 
 # An index along one axis: a constant and loop variables with their factors.
@@ -66,7 +67,7 @@ class Rows:
                 if not root.shape:
                     groups.setdefault(root.args[0].shape, []).append((root, []))
                 continue
-            for piece, offset, strides in _pieces(root, 0, strides_of(root.shape)):
+            for piece, offset, strides in pieces(root):
                 targets = [(place, offset, strides) for place in self.program.targets(root)]
                 groups.setdefault(piece.shape, []).append((piece, targets))
         return list(groups.values())
@@ -406,17 +407,6 @@ class Rows:
             return self.f.compare("slt", numbers, self.f.splat(active, self.lanes))
         bits = ", ".join(f"i1 {'true' if lane < (active or 0) else 'false'}" for lane in range(self.lanes))
         return Value(f"<{bits}>", vector_of(BOOL, self.lanes))
-
-
-def _pieces(node: Node, offset: int, strides: tuple[int, ...]) -> list[tuple[Node, int, tuple[int, ...]]]:
-    """A `cat` as its parts, each with its offset in the whole."""
-    if node.op != "cat":
-        return [(node, offset, strides)]
-    pieces, axis, start = [], node.attrs[0], 0
-    for part in node.args:
-        pieces += _pieces(part, offset + start * strides[axis], strides)
-        start += part.shape[axis]
-    return pieces
 
 
 def _flat(index: Sequence[Affine], strides: Sequence[int], offset: int) -> Affine:

@@ -15,11 +15,19 @@ class Place:
 
     kind: token (one entry per real step), row (one per row), param (one in all), weight (packed, for products),
     state (carried from step to step), scratch (of one step), total (summed over all rows and steps), row_total (summed
-    over each row's steps). `name` tells those of a kind apart.
+    over each row's steps). `name` tells those of a kind apart. Several places may share a buffer, which has their name:
+    each then begins at `start` of every entry of `within` elements.
     """
 
     kind: str
     name: str
+    start: int = 0
+    within: int = 0
+
+    @property
+    def buffer(self) -> Place:
+        """The place that is the whole buffer."""
+        return Place(self.kind, self.name)
 
     @property
     def given(self) -> bool:

@@ -16,7 +16,8 @@ class Split:
     """The parts of a step.
 
     `before`: computed for all steps, `rows_before`: once per row, both by torch; the loop reads them.
-    `kept`: what the forward loop stores at each step for the backward one. `inside`: what the backward loop gives for
+    `kept`: what the forward loop stores at each step for the backward one; `operands`: those that `after` reads.
+    `inside`: what the backward loop gives for
     each step to `after`, the gradients that torch computes of it; `totals`, `row_totals`: what it sums over all steps,
     or over each row's. `state_gradients`: of the states before the step, in their order; None: no gradient.
     `cotangents`: in all, of the states after the step, where they are to be kept.
@@ -26,6 +27,7 @@ class Split:
     before: list[Node]
     rows_before: list[Node]
     kept: list[Node] = field(default_factory=list)
+    operands: list[Node] = field(default_factory=list)
     inside: list[Node] = field(default_factory=list)
     totals: list[Node] = field(default_factory=list)
     row_totals: dict[str, Node] = field(default_factory=dict)
@@ -109,6 +111,7 @@ def _backward(found: Split, kinds: _Kinds) -> None:
                     found.totals.append(a)
     found.inside = sorted((n for n in boundary if kinds.backward(n)), key=lambda n: n.index)
     forced = {n for n in boundary if not kinds.backward(n)}
+    found.operands = sorted(forced, key=lambda n: n.index)
     used = _forward_values(found, kinds)
     fixed = forced | {found.step.output}
     kept = to_keep(

@@ -21,6 +21,7 @@ from rondeau.errors import RondeauError
 _KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
 
 _forked = False
+_settled = True
 _functions: dict[int, Callable[[int, int, int], None]] = {}
 _MOST_FUNCTIONS = 4096
 
@@ -45,12 +46,20 @@ _parallel_for = _find()
 
 def _after_fork() -> None:
     # The pool's threads are not in the child, yet OpenMP would wait for them forever.
-    global _forked, _parallel_for
-    _forked, _parallel_for = True, None
+    global _forked, _parallel_for, _settled
+    _forked, _parallel_for, _settled = True, None, False
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def settle() -> None:
+    """In a forked process, once: torch itself takes one thread, for it would wait forever for those of its pool."""
+    global _settled
+    if not _settled:
+        _settled = True
+        torch.set_num_threads(1)
 
 
 def run(address: int, arguments: int, parts: int) -> None:

@@ -33,16 +33,6 @@ def user_place() -> tuple[str, int] | None:
     return _to_blame((frame, frame.f_lineno) for frame in _frames())
 
 
-def line_of(error: BaseException) -> str | None:
-    """As `user_line`, for an error that came out of the step."""
-    found = []
-    trace = error.__traceback__
-    while trace is not None:
-        found.append((trace.tb_frame, trace.tb_lineno))
-        trace = trace.tb_next
-    return as_text(_to_blame(reversed(found)))
-
-
 def _frames() -> Iterator[FrameType]:
     """From the innermost outwards, up to where tracing began."""
     frame: FrameType | None = sys._getframe(1)

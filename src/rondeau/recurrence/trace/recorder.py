@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from rondeau.recurrence.ir import Graph, Node
 from rondeau.recurrence.trace.arrange import gather
-from rondeau.recurrence.trace.blame import as_text, user_line, user_place
+from rondeau.recurrence.trace.blame import as_text, user_place
 from rondeau.recurrence.trace.forms import Declined, Form, numbering, rows_of
 
 READS = {"_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "allclose", "masked_select", "unique2"}
@@ -36,9 +36,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._kept: list[Any] = []  # ids are only good while the tensors live
         self._memory: dict[int, list[Tensor]] = {}  # storage -> the tensors known to lie in it
         self._given: dict[int, str] = {}  # storage that came from outside -> the kind of input it holds
+        self.declined: Declined | None = None  # the first reason not to compile the step
+        self._depth = 0
+        self._origins: list[tuple[int, str, tuple[str, int] | None]] = []  # first node, operation, line
         self._lines: dict[str, tuple[str, int] | None] = {}  # operation -> where the step first asked for it
         self._fixed: set[int] = set()  # tensors that hold the same values at every call
-        self.indices: list[Tensor] = []  # tensors whose values are part of the graph
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -77,9 +79,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         known = self._forms.get(id(value))
         if known is None:
             if self.batch in value.shape:
-                raise Declined(
-                    f"it uses a tensor of shape {tuple(value.shape)} that it made of other values than tensors"
-                )
+                raise Declined("it uses a tensor with rows that was made of something else than tensors")
             node = self.graph.input("param", f"{len(self.captured)}", value.shape, _type_of(value))
             self.captured.append(value)
             self.declare(value, known := Form(node))
@@ -95,31 +95,52 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        name = func._schema.name.split("::")[1]
+        place = None
+        if self._depth == 0:  # else it is part of another operation
+            place = self._place_of_gradient() if self.backward else user_place()
+            self._origins.append((len(self.graph.nodes), name, place))
+            if not self.backward:
+                self._lines.setdefault(_plain(name), place)
+        self._depth += 1
         try:
-            return self._record(func, args, kwargs)
+            with torch._C.DisableTorchFunction():  # what the recorder does is no part of the step
+                return self._record(func, name, args, kwargs)
         except Declined as declined:
-            if declined.where is None:
-                declined.where = self._line_of_gradient() if self.backward else user_line()
+            if declined.reason.startswith("it "):
+                declined.reason = f"{'its gradient: ' if self.backward else ''}{name}{declined.reason[2:]}"
+            declined.where = declined.where or as_text(place)
+            self.refuse(declined)
             raise
+        finally:
+            self._depth -= 1
 
-    def _line_of_gradient(self) -> str | None:
+    def refuse(self, declined: Declined) -> Declined:
+        """Remember it: the step might catch it as an exception of its own."""
+        self.declined = self.declined or declined
+        return declined
+
+    def origin(self, index: int) -> tuple[str, str | None]:
+        """The operation that made the node of this number, and its line."""
+        before = [o for o in self._origins if o[0] <= index]
+        _, name, place = before[-1] if before else (0, "what it is given", None)
+        return name, as_text(place)
+
+    def _place_of_gradient(self) -> tuple[str, int] | None:
         """The line whose gradient torch is computing."""
         node = torch._C._current_autograd_node()
         name = _plain(node.name().partition("Backward")[0]) if node is not None else ""
-        return as_text(self._lines.get(name))
+        return self._lines.get(name)
 
-    def _record(self, func: Any, args: Any, kwargs: Any) -> Any:
+    def _record(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
         from rondeau.recurrence.trace import changes, rules
         from rondeau.recurrence.trace.lookup import rule_for
 
-        name = func._schema.name.split("::")[1]
-        if not self.backward and _plain(name) not in self._lines:
-            self._lines[_plain(name)] = user_place()
         if any(t.is_meta for t in _tensors((args, kwargs))) or kwargs.get("device") == torch.device("meta"):
             return func(*args, **kwargs)  # torch asks for the shape of what it knows to be zero
         if torch.Tag.nondeterministic_seeded in func.tags:
             raise Declined(f"{name} draws random numbers (they belong in the cell's draw)")
-        if name in READS:
+        if name in READS and not all(self.fixed(t) for t in _tensors((args, kwargs))):
             raise Declined(f"{name} reads a tensor's value")
         new = name in ("lift_fresh", "lift") and id(args[0]) not in self._forms
         forms = [self.form(t) for t in _tensors((args, kwargs))]
@@ -253,7 +274,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for index in _tensors((args[1:], kwargs)):
             if not self.fixed(index):
                 raise Declined(f"{name} picks elements by a tensor's values")
-            self.indices.append(index)
         numbers = numbering(form, self.batch)
         if name == "as_strided":
             if not args[0].is_contiguous() or args[0].storage_offset():

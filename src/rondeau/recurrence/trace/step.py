@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -15,8 +15,8 @@ from rondeau.recurrence.extent import unify
 from rondeau.recurrence.ir import Graph, Node, ancestors
 from rondeau.recurrence.keep import Wish, apart, tensors_of
 from rondeau.recurrence.trace.asked import Names
-from rondeau.recurrence.trace.blame import line_of
 from rondeau.recurrence.trace.forms import Declined, Form
+from rondeau.recurrence.trace.reads import Reads
 from rondeau.recurrence.trace.recorder import Recorder
 
 _LONG = (101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167, 173, 179, 181, 191, 193, 197, 199)
@@ -53,13 +53,17 @@ class Asked:
 
 @dataclass
 class Step:
-    """A traced step. Gradients by "x", "state.0", a context's name, or "param.0" (the place in `captured`)."""
+    """A traced step. Gradients by "x", "state.0", a context's name, or "param.0" (the place in `captured`).
+
+    `origin`: while it is checked, the operation that made the node of a number, and its line.
+    """
 
     graph: Graph
     output: Node
     states: list[Node]
     gradients: dict[str, Node | None]
     captured: list[Tensor] = field(default_factory=list)
+    origin: Callable[[int], tuple[str, str | None]] = field(default=lambda _: ("it", None), repr=False)
     asked: Asked | None = None
 
 
@@ -74,7 +78,12 @@ def trace(cell: Cell, inputs: Inputs) -> Step:
     again = _trace_at(cell, inputs, second, {n: b for n, (_, b) in lengths.items()})
     _unify(step, again, lengths)
     _check_rows(step)
+    step.origin = _forgotten  # the tensors it was traced on may go
     return step
+
+
+def _forgotten(_: int) -> tuple[str, str | None]:
+    return "it", None
 
 
 def _sizes(cell: Cell, inputs: Inputs) -> set[int]:
@@ -105,29 +114,29 @@ def _trace_at(cell: Cell, inputs: Inputs, batch: int, lengths: Mapping[str, int]
             )
             for name, per_step, shape, dtype in inputs.context
         }
-        remaining = iter(leaves)
-        state = map_state(lambda _: next(remaining), cell.state_size)
-        context = _context(r, cell, tensors)
+        remaining, given = iter(leaves), _entering(r, x)
+        state = map_state(lambda _: _entering(r, next(remaining)), cell.state_size)
+        context = _context(r, cell, {name: _entering(r, t) for name, t in tensors.items()})
         names = Names(type(cell).__name__, r, inputs.wish) if inputs.wish is not None else None
         try:
-            with collecting(names), r:
-                output, after = cell.step(x, state, *context)
-        except Declined:
+            with collecting(names), Reads(r), r:
+                output, after = cell.step(given, state, *context)
+        except Exception as error:
+            if r.declined is not None and r.declined is not error:
+                raise r.declined from error
             raise
-        except TypeError as error:  # NumPy and others that ask a tensor for its memory
-            if "torch_dispatch" in str(error) or "__torch" in str(error):
-                raise Declined("it reads a tensor's value", line_of(error)) from error
-            raise
+        if r.declined is not None:  # and the step carried on
+            raise r.declined
         from rondeau.recurrence.reference import check_step
 
         check_step(cell, output, after, state, batch)
         if inputs.wish is not None and inputs.wish.cotangents:
             with r:
-                after = apart(after, tensors_of(x, state, context))
+                after = apart(after, tensors_of(given, state, context))
         results = [output, *(t for _, t in state_leaves(after))]
         forms = [_by_rows(r, t) for t in results]
         gradients = _differentiate(r, results, x, leaves, tensors, inputs) if train else {}
-        step = Step(r.graph, forms[0], forms[1:], gradients, r.captured)
+        step = Step(r.graph, forms[0], forms[1:], gradients, r.captured, origin=r.origin)
         if names is not None:
             step.asked = _asked(names, gradients, len(leaves))
     return step
@@ -150,6 +159,13 @@ def _stand_in(
     type = "float" if dtype.is_floating_point else kinds.get(dtype, "int")
     r.declare(tensor, Form(r.graph.input(kind, name, shape, type), 0))
     return tensor.requires_grad_(wanted and dtype.is_floating_point)
+
+
+def _entering(r: Recorder, leaf: Tensor) -> Tensor:
+    """What the step is given: no leaf, since of those torch itself would refuse changes, in words of its own."""
+    tensor = leaf.clone()
+    r.declare(tensor, r.form(leaf))
+    return tensor
 
 
 def _spelled(shape: tuple[int | str, ...], lengths: Mapping[str, int]) -> tuple[int, ...]:
@@ -227,10 +243,9 @@ def _silenced(tensors: list[Tensor]) -> Iterator[None]:
 def _unify(step: Step, again: Step, lengths: Mapping[str, tuple[int, int]]) -> None:
     """Both traces must be one, but for numbers that follow the lengths of memories."""
     a, b = step.graph.nodes, again.graph.nodes
+    x = a[0]
     try:
-        if len(a) != len(b):
-            raise ValueError("different operations")
-        for x, y in zip(a, b, strict=True):
+        for x, y in zip(a, b, strict=False):
             same = (x.op, x.dtype, x.rows, [n.index for n in x.args]) == (
                 y.op,
                 y.dtype,
@@ -240,9 +255,13 @@ def _unify(step: Step, again: Step, lengths: Mapping[str, tuple[int, int]]) -> N
             if not same or (x.op == "aten" and x.attrs != y.attrs):
                 raise ValueError("different operations")
             x.shape, x.attrs = unify(x.shape, y.shape, lengths), unify(x.attrs, y.attrs, lengths)
+        if len(a) != len(b):
+            raise ValueError("different operations")
     except ValueError as error:
-        what = "the batch size, in another way than by its row axis"
-        raise Declined(f"it depends on {what}" + (", or on the length of a memory" if lengths else "")) from error
+        name, where = step.origin(x.index)
+        what = "the batch size, in another way than row by row, or on what changes from call to call"
+        more = ", or on the length of a memory" if lengths else ""
+        raise Declined(f"{name} depends on {what}{more}", where) from error
 
 
 def _check_rows(step: Step) -> None:
@@ -255,5 +274,7 @@ def _check_rows(step: Step) -> None:
     more = [*(n for n, _ in asked.named.values()), *(n for n in asked.cotangents or () if n is not None)]
     rowwise = [g for n, g in step.gradients.items() if g and "param." not in n]
     loop = ancestors([step.output, *step.states, *rowwise, *more])
-    if any(n in summed for n in loop):
-        raise Declined("it mixes rows")
+    mixed = sorted(n.index for n in loop if n in summed)
+    if mixed:
+        name, where = step.origin(mixed[0])
+        raise Declined(f"{name} mixes rows", where)

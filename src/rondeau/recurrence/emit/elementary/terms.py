@@ -1,7 +1,8 @@
 """LLVM values as terms of a formula: `a * b + 1.0` writes the instructions, the same in every lane.
 
 Integers have the width of the numbers they came from, and wrap. Nothing is reassociated and nothing is contracted: an
-`fma` stands where one is written, so that a lane's bits depend neither on the number of lanes nor on the machine.
+`fma` stands where one is written, so that a lane's bits do not depend on the number of lanes; nor on the machine, but
+for polynomials, which a machine without `fma` rounds twice.
 """
 
 from __future__ import annotations
@@ -141,14 +142,25 @@ class Term:
     def truncate(self) -> Term:
         return Term(self.function, self.function.cast("fptrunc", self.value, "float"))
 
+    def times_plus(self, factor: Term | float, summand: Term | float) -> Term:
+        """self * factor + summand, rounded once or twice."""
+        return Term(self.function, self.function.fma(self.value, self._lift(factor), self._lift(summand)))
+
     def intrinsic(self, name: str, *others: Term) -> Term:
         return Term(self.function, self.function.intrinsic(name, self.value, *(o.value for o in others)))
 
 
 def fma(a: Term, b: Term | float, c: Term | float) -> Term:
-    """a * b + c, rounded once."""
+    """a * b + c, rounded once.
+
+    Without such an instruction float takes the way through double, where the product is exact, and double calls the C
+    library.
+    """
     function = a.function
-    return Term(function, function.fma(a.value, a._lift(b), a._lift(c)))
+    if function.module.fma or a.real is DOUBLE:
+        return Term(function, function.intrinsic("fma", a.value, a._lift(b), a._lift(c)))
+    x, y, z = (Term(function, a._lift(v)).extend() for v in (a, b, c))
+    return (x * y + z).truncate()
 
 
 def fms(a: Term, b: Term | float, c: Term) -> Term:
@@ -185,7 +197,7 @@ def polynomial(x: Term, coefficients: Sequence[float]) -> Term:
     *rest, last = coefficients
     result: Term | float = last
     for c in reversed(rest):
-        result = fma(x, result, c)
+        result = x.times_plus(result, c)
     assert isinstance(result, Term)
     return result
 
