@@ -39,8 +39,8 @@ class AttentionCell(Cell):
         memory_size: features of the memory (default: as many as h has).
 
     Inputs `(batch, features)`, output `(batch, units + memory_size)`, state `AttentionState`. The memory goes into
-    `scan` as context, made ready by `remember`; a row whose memory is empty reads zeros. `Keep(intermediates=True)` knows
-    a as attention, `(batch, time)`, and what the cell inside names as cell.name.
+    `scan` as context, made ready by `remember`; a row whose memory is empty reads zeros. `Keep(intermediates=True)`
+    knows a as attention, `(batch, time)`, and what the cell inside names as cell.name.
 
     >>> from rondeau import scan
     >>> from rondeau.cells import GRUCell

@@ -92,8 +92,7 @@ class LSTMCell(StandardCell):
             z = z + self.bias
         i, f, g, o = z.chunk(4, dim=-1)
         gate = self.recurrent_activation
-        c = named("forget_gate", gate(f)) * state.c + named("input_gate", gate(i)) * named(
-            "candidate", self.activation(g)
-        )
+        kept = named("forget_gate", gate(f)) * state.c
+        c = kept + named("input_gate", gate(i)) * named("candidate", self.activation(g))
         h = named("output_gate", gate(o)) * self.activation(c)
         return h, LSTMState(h, c)

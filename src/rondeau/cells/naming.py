@@ -1,4 +1,4 @@
-"""Names for what a step computes on its way, so that it can be asked for by `scan(..., keep=Keep(intermediates=True))`."""
+"""Names for what a step computes on its way, so that `scan(..., keep=Keep(intermediates=True))` can keep it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from rondeau.errors import ArgumentError, ShapeError
@@ -44,6 +45,11 @@ class Collector:
 _current: ContextVar[tuple[Collector, str] | None] = ContextVar("rondeau_collector", default=None)
 
 
+def _active() -> tuple[Collector, str] | None:
+    # torch.compile cannot look into a context variable, and nothing is kept where it traces
+    return None if torch.compiler.is_compiling() else _current.get()
+
+
 def named(name: str, tensor: Tensor) -> Tensor:
     """The tensor itself; in a step, it can then be kept under this name. Costs nothing where it is not.
 
@@ -53,7 +59,6 @@ def named(name: str, tensor: Tensor) -> Tensor:
 
     Raises `ArgumentError` and `ShapeError` for a name or tensor that does not fit, where intermediates are kept.
 
-    >>> import torch
     >>> from rondeau.cells import Cell, HiddenState
     >>> from rondeau.recurrence import Keep, scan
     >>> class Gated(Cell):
@@ -67,7 +72,7 @@ def named(name: str, tensor: Tensor) -> Tensor:
     >>> keep.intermediates["gate"].values.shape
     torch.Size([7, 3])
     """
-    current = _current.get()
+    current = _active()
     if current is not None:
         collector, prefix = current
         collector.take(f"{prefix}{name}", tensor)
@@ -77,7 +82,7 @@ def named(name: str, tensor: Tensor) -> Tensor:
 @contextmanager
 def within(place: str | int) -> Iterator[None]:
     """Around a cell inside the cell: what its step names is `place.name`, "0.forget_gate", as with its state."""
-    current = _current.get()
+    current = _active()
     if current is None:
         yield
         return

@@ -241,7 +241,7 @@ def _traced(
     inputs: Ragged,
     leaves: list[Tensor],
     context: dict[str, tuple[bool, Tensor]],
-    described: tuple[Any, ...],
+    described: tuple[Any, Any, Any, Any],
     wish: Wish | None,
 ) -> Entry:
     if not torch.is_grad_enabled():

@@ -121,7 +121,7 @@ class Keep:
 
 
 class Record:
-    """What one scan keeps, as tensors `(steps, ...)` in the order of the inputs; states in the order of their leaves."""
+    """What one scan keeps, as tensors `(steps, ...)` in the order of the inputs; of states, one for each leaf."""
 
     def __init__(self, wish: Wish, cell: Cell, inputs: Ragged) -> None:
         self.wish, self.owner = wish, type(cell).__name__

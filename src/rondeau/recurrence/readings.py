@@ -95,7 +95,7 @@ class _Cotangents:
     def watch(self, i: int, tensor: Tensor, here: Tensor) -> None:
         self.like.setdefault(i, tensor.detach()[:0])
         if tensor.requires_grad:
-            tensor.register_hook(self._hook(i, here))
+            tensor.register_hook(self._hook(i, here))  # type: ignore[no-untyped-call]
 
     def _hook(self, i: int, here: Tensor) -> Callable[[Tensor], None]:
         def got(gradient: Tensor) -> None:

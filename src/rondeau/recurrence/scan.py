@@ -62,8 +62,8 @@ def scan(
         state: after each row's last real step; a row without steps keeps its initial state.
 
     Raises `ShapeError`, `StateError` or `DataError` for inputs, states or lengths that do not fit, `ArgumentError` for
-    context the cell does not declare, `StateError` when `step` returns another state than it took or reads context
-    nobody gave, or is asked to keep what it does not name, `EngineError` for a step that cannot be compiled under `engine="native"`.
+    context the cell does not declare, or intermediates it does not name, `StateError` when `step` returns another state
+    than it took or reads context nobody gave, `EngineError` for a step that cannot be compiled under `engine="native"`.
 
     >>> from rondeau.cells import LSTMCell
     >>> outputs, state = scan(LSTMCell(4), torch.zeros(2, 5, 3), lengths=[5, 0])
