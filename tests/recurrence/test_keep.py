@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -54,20 +56,26 @@ class Users(Cell):
         return slow @ self.out, Two(fast, slow)
 
 
+class Three(NamedTuple):
+    a: Any
+    b: Any
+    c: Any
+
+
 class Stays(Cell):
     """A state that is handed on as it came, one that is given out twice, and one that nothing depends on."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.state_size, self.output_size = (3, 3, 3), 3
+        self.state_size, self.output_size = Three(3, 3, 3), 3
 
     def build(self, features: int) -> None:
         self.kernel = self.add_weight("kernel", (features, 3))
 
-    def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+    def step(self, x: Tensor, state: Three) -> tuple[Tensor, Three]:
         a, b, _ = state
         h = torch.tanh(x @ self.kernel + 0.5 * b + a * a)
-        return h, (a, h, torch.zeros_like(h))
+        return h, Three(a, h, torch.zeros_like(h))
 
 
 CELLS: dict[str, Callable[[], Cell]] = {
@@ -83,7 +91,7 @@ CELLS: dict[str, Callable[[], Cell]] = {
 
 def values(keep: Keep) -> dict[str, Tensor]:
     """All that was kept, by name."""
-    found = {name: r for name, r in keep.intermediates.items()}
+    found = dict(keep.intermediates)
     found |= {f"state {name}": r for name, r in state_leaves(keep.states)}
     found |= {f"cotangent of {name}": r for name, r in state_leaves(keep.cotangents)}
     return {name: r.values for name, r in found.items()}
@@ -96,7 +104,8 @@ def kept(cell: Cell, x: Ragged, engine: str, reverse: bool = False, **given: Any
         outputs, final = scan(cell, x, reverse=reverse, engine=engine, keep=keep, **given)
         g = torch.Generator().manual_seed(1)
         results = [outputs.values, *(t for _, t in state_leaves(final))]
-        torch.autograd.backward([torch.sum(r * torch.randn(r.shape, dtype=r.dtype, generator=g)) for r in results])
+        losses = [torch.sum(r * torch.randn(r.shape, dtype=r.dtype, generator=g)) for r in results]
+        torch.autograd.backward([loss for loss in losses if loss.requires_grad])
     found = values(keep)
     assert not any(t.requires_grad for t in found.values())
     return {"output": outputs.values.detach(), **found}
@@ -106,7 +115,10 @@ def check(cell: Cell, x: Ragged, reverse: bool = False, **given: Any) -> dict[st
     native, reference = (kept(cell, x, engine, reverse, **given) for engine in ("native", "reference"))
     assert list(native) == list(reference)
     for name, expected in reference.items():
-        assert_close(name, native[name], expected, TOLERANCE)
+        if expected.is_floating_point():
+            assert_close(name, native[name], expected, TOLERANCE)
+        else:
+            assert torch.equal(native[name], expected), name
     return native
 
 
@@ -119,11 +131,16 @@ def made(name: str, dtype: torch.dtype = torch.float64) -> tuple[Cell, Ragged]:
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", CELLS)
-def test_native_loops_keep_what_the_reference_loop_keeps(name: str, dtype: torch.dtype, reverse: bool) -> None:
-    cell, x = made(name, dtype)
+def test_native_loops_keep_what_the_reference_loop_keeps(name: str, reverse: bool) -> None:
+    cell, x = made(name)
     check(cell, x, reverse)
+
+
+@pytest.mark.parametrize("name", ["LSTM", "a user's"])
+def test_in_single_precision_too(name: str) -> None:
+    cell, x = made(name, torch.float32)
+    check(cell, x)
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -161,7 +178,12 @@ def test_they_are_what_the_formulas_say(engine: str, reverse: bool) -> None:
     z = x[0, 0] @ cell.kernel + cell.bias
     z = z + (h.pad()[0, 1] @ cell.recurrent_kernel if reverse else 0)
     i, f, g, o = z.chunk(4)
-    expected = {"input_gate": i.sigmoid(), "forget_gate": f.sigmoid(), "candidate": g.tanh(), "output_gate": o.sigmoid()}
+    expected = {
+        "input_gate": i.sigmoid(),
+        "forget_gate": f.sigmoid(),
+        "candidate": g.tanh(),
+        "output_gate": o.sigmoid(),
+    }
     assert set(gates) == set(expected)
     for name, value in expected.items():
         torch.testing.assert_close(gates[name].pad()[0, 0], value)
@@ -206,10 +228,11 @@ def _before(cell: Cell, x: Tensor, t: int) -> Tensor:
 
 def test_a_state_handed_on_has_the_cotangent_of_the_later_steps_alone() -> None:
     cell, x = made("states of all kinds")
-    found = check(cell, Ragged(x.values[:4], torch.tensor([4])))
-    assert found["cotangent of 0"][3].ne(0).all()  # of the final state
-    assert found["cotangent of 0"][0].ne(found["cotangent of 0"][3]).all()
-    assert found["cotangent of 2"][:3].eq(0).all()
+    state = Three(*(torch.rand(1, 3, dtype=torch.float64) for _ in range(3)))
+    found = check(cell, Ragged(x.values[:4], torch.tensor([4])), state=state)
+    assert found["cotangent of a"][3].ne(0).all()  # of the final state
+    assert found["cotangent of a"][0].ne(found["cotangent of a"][3]).all()
+    assert found["cotangent of c"][:3].eq(0).all()
 
 
 def test_an_attention_s_weights_over_a_memory_of_any_length() -> None:
@@ -287,7 +310,8 @@ def test_nothing_kept_nothing_changed() -> None:
             xz, xr, xn = from_x.chunk(3, dim=-1)
             hz, hr, hn = from_h.chunk(3, dim=-1)
             z, r = self.recurrent_activation(xz + hz), self.recurrent_activation(xr + hr)
-            h = z * state.h + (1 - z) * self.activation(xn + r * hn)
+            n = xn + r * hn
+            h = z * state.h + (1 - z) * self.activation(n)
             return h, HiddenState(h)
 
     cell, bare, x = GRUCell(5), Bare(5), torch.randn(3, 4, 2)
@@ -398,7 +422,12 @@ def test_a_scan_within_a_step_has_names_of_its_own() -> None:
     ("wrong", "names", "error", "message"),
     [
         (lambda x: named("a", named("a", x)), True, ArgumentError, "two intermediates of a step are named 'a'"),
-        (lambda x: named("a", torch.ones(3)), True, ShapeError, r"named\('a', ...\).*expected a tensor \(.*, ...\), got \(3,\)"),
+        (
+            lambda x: named("a", torch.ones(3)),
+            True,
+            ShapeError,
+            r"named\('a', ...\).*expected a tensor \(.*, ...\), got \(3,\)",
+        ),
         (lambda x: named("a", 1.0), True, ShapeError, "got float"),
         (lambda x: named("a", x), ["b"], ArgumentError, "no intermediate is named 'b'.*expected one of: a"),
         (lambda x: x, ["b"], ArgumentError, "expected none, since the step names nothing.*rondeau.named"),
@@ -427,7 +456,7 @@ def test_named_at_some_steps_only() -> None:
             Some.steps += 1
             return named("odd" if Some.steps % 2 else "even", x), HiddenState(x)
 
-    with pytest.raises(ArgumentError, match="at some steps only: even, odd .*Some.step.*every step"):
+    with pytest.raises(ArgumentError, match=r"at some steps only: even, odd .*Some.step.*every step"):
         scan(Some(), torch.randn(4, 3, 2), keep=Keep(intermediates=True), engine="reference")
 
 
@@ -436,6 +465,8 @@ def test_a_cell_around_another_says_its_place() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.a, self.b = GRUCell(3), GRUCell(3)
+            self.a.build_for(3)
+            self.b.build_for(3)
             self.state_size, self.output_size = (HiddenState(3), HiddenState(3)), 3
 
         def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
@@ -466,9 +497,16 @@ def test_what_keep_refuses() -> None:
         scan(LSTMCell(3), x, keep=Keep(cotangents=True))
 
 
-def test_a_single_step_and_torch_compile_pass_names_by() -> None:
-    cell = StackedRNNCells([LSTMCell(4), GRUCell(4)])
-    x = torch.ones(2, 3)
-    expected = cell(x)[0]
-    compiled = torch.compile(lambda x: cell(x)[0], backend="eager", fullgraph=True)
-    assert torch.equal(compiled(x), expected)
+COMPILED = """
+import torch
+from rondeau.cells import GRUCell, LSTMCell, StackedRNNCells
+
+cell, x = StackedRNNCells([LSTMCell(4), GRUCell(4)]), torch.ones(2, 3)
+expected, _ = cell(x)
+assert torch.equal(torch.compile(lambda x: cell(x)[0], backend="eager", fullgraph=True)(x), expected)
+"""
+
+
+def test_torch_compile_passes_names_by() -> None:
+    # by itself: the shape checks of these tests stand between
+    subprocess.run([sys.executable, "-c", COMPILED], check=True, timeout=120)
