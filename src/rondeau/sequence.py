@@ -85,8 +85,25 @@ class Ragged:
         """
         _check_steps(padded)
         lengths = check_lengths(lengths, *padded.shape[:2])
-        valid = torch.arange(padded.shape[1]) < lengths[:, None]
-        return cls(padded[valid.to(padded.device)], lengths)
+        if bool((lengths == padded.shape[1]).all()):
+            return cls.full(padded)
+        index = _places(lengths, padded.shape[1]).to(padded.device)
+        return cls._checked(padded.flatten(0, 1).index_select(0, index), lengths)
+
+    @classmethod
+    def full(cls, padded: Tensor) -> Ragged:
+        """All steps of `(batch, time, *features)`; no copy where they lie row by row. `ShapeError` as `from_padded`."""
+        _check_steps(padded)
+        batch, time = padded.shape[:2]
+        return cls._checked(padded.flatten(0, 1), torch.full((batch,), time))
+
+    @classmethod
+    def _checked(cls, values: Tensor, lengths: Tensor, mask: Tensor | None = None) -> Ragged:
+        """Of parts that are known to fit."""
+        self = object.__new__(cls)
+        for name, value in (("values", values), ("lengths", lengths), ("mask", mask)):
+            object.__setattr__(self, name, value)
+        return self
 
     @classmethod
     def compress(cls, padded: Tensor, mask: Tensor) -> Ragged:
@@ -108,7 +125,9 @@ class Ragged:
 
     def with_values(self, values: Shaped[Tensor, "steps *features"]) -> Ragged:
         """The same rows, and mask, with other values: `(steps, *other features)`."""
-        return Ragged(values, self.lengths, self.mask)
+        if values.ndim == 0 or len(values) != len(self.values):
+            return Ragged(values, self.lengths, self.mask)  # says what does not fit
+        return Ragged._checked(values, self.lengths, self.mask)
 
     def pad(self, time: int | None = None) -> Shaped[Tensor, "batch time *features"]:
         """Padded with zeros to `time` steps (default: the longest row); `ShapeError` if a row is longer."""
@@ -116,9 +135,12 @@ class Ragged:
         time = longest if time is None else time
         if time < longest:
             raise ShapeError("rows do not fit in the padded length", expected=f"at least {longest}", got=time)
-        valid = torch.arange(time) < self.lengths[:, None]
-        out = self.values.new_zeros(len(self.lengths), time, *self.values.shape[1:])
-        return out.masked_scatter_(_as_wide_as(valid.to(out.device), out), self.values)
+        batch, features = len(self.lengths), self.values.shape[1:]
+        if batch * time == len(self.values):  # no row is longer than `time`, so none is shorter
+            return self.values.view(batch, time, *features)
+        index = _places(self.lengths, time).to(self.values.device)
+        out = self.values.new_zeros(batch * time, *features).index_copy(0, index, self.values)
+        return out.view(batch, time, *features)
 
     def expand(self, zeros: bool = False) -> Shaped[Tensor, "batch time *features"]:
         """Back in the padded form it was compressed from.
@@ -195,6 +217,11 @@ class Ragged:
 
     def __repr__(self) -> str:
         return f"Ragged(batch={len(self)}, steps={len(self.values)}, features={tuple(self.values.shape[1:])})"
+
+
+def _places(lengths: Int64[Tensor, " batch"], time: int) -> Int64[Tensor, " steps"]:
+    """Where the real steps are in `(batch * time)` padded ones."""
+    return (torch.arange(time) < lengths[:, None]).flatten().nonzero()[:, 0]
 
 
 def check_lengths(lengths: Any, batch: int, time: int) -> Int64[Tensor, " batch"]:

@@ -504,9 +504,17 @@ from rondeau.cells import GRUCell, LSTMCell, StackedRNNCells
 cell, x = StackedRNNCells([LSTMCell(4), GRUCell(4)]), torch.ones(2, 3)
 expected, _ = cell(x)
 assert torch.equal(torch.compile(lambda x: cell(x)[0], backend="eager", fullgraph=True)(x), expected)
+
+from rondeau import Keep, scan
+
+keep = Keep(states=True, intermediates=["0.forget_gate"], cotangents=True)
+outputs, _ = torch.compile(lambda x: scan(cell, 2 * x, keep=keep), backend="eager")(x[None])
+outputs.sum().backward()
+assert keep.states[0].h.values.shape == keep.cotangents[0].h.values.shape == (2, 4)
+assert list(keep.intermediates) == ["0.forget_gate"]
 """
 
 
-def test_torch_compile_passes_names_by() -> None:
+def test_torch_compile_passes_names_by_and_runs_a_scan_that_keeps_outside_of_its_graph() -> None:
     # by itself: the shape checks of these tests stand between
     subprocess.run([sys.executable, "-c", COMPILED], check=True, timeout=120)

@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from rondeau.recurrence.emit.kernel import Kernel, Layout, lay_out
+from rondeau.recurrence.emit.kernel import NUMBERS, Kernel, Layout, lay_out
 from rondeau.recurrence.emit.llvm import Module
 from rondeau.recurrence.emit.product import Blocking, blocking, define_packing, define_product
 from rondeau.recurrence.extent import known
@@ -47,6 +47,10 @@ class Loops:
                 key = "x" if name == "x" else place
                 self._nodes[name] = self.inputs.get(("step", key)) or self.inputs.get(("row", key))
         return self._nodes[name]
+
+    def leaves(self, backward: bool) -> dict[Node, Place]:
+        """What a loop may read, and where it lies."""
+        return leaves_of(self, backward)
 
     @cached_property
     def inference(self) -> Loop:
@@ -164,7 +168,7 @@ class Loop:
 
     def __init__(self, loops: Loops, results: list[Result], backward: bool) -> None:
         self.loops, self.is_backward = loops, backward
-        self.program = Program(results, leaves_of(loops, backward))
+        self.program = Program(results, loops.leaves(backward))
         self._more_leaves()
         self.weights = {n.args[1]: Kernel.weight_place(n.args[1]) for n in self.program.inner if n.op == "product"}
         self.sizes: dict[Place, int] = {}
@@ -179,6 +183,8 @@ class Loop:
             self.sizes[place] = weight.size
         self.sizes = {p: n for p, n in self.sizes.items() if p.kind not in ("state", "index")}
         self.layout: Layout = lay_out(self.program, self.sizes, loops.states, loops.blocks)
+        self.slots = {p: self.layout.slots[p.buffer] for p in self.sizes if p.buffer in self.layout.slots}
+        self.slots.update({p.buffer: slot for p, slot in list(self.slots.items())})
         self.macs = sum(w.size for w in self.weights)
         self.pointwise = sum(n.size for n in self.program.inner)
 
@@ -200,7 +206,7 @@ class Loop:
         return f"{self.loops.blocks} {self.is_backward} {self.loops.states}\n{nodes}\n{results}\n{leaves}"
 
     def llvm(self) -> str:
-        module = Module(self.loops.blocks.element)
+        module = Module(self.loops.blocks.element, self.loops.blocks.fma)
         Kernel(
             module,
             self.program,
@@ -232,33 +238,39 @@ class Loop:
         scratch = torch.empty(dealt.parts * dealt.most * known(layout.row, sizes) + 16, dtype=dtype)
         totals = torch.zeros(dealt.parts, known(layout.total, sizes), dtype=dtype)
         kept: list[Tensor] = [scratch, totals]
-        words = (ctypes.c_int64 * len(layout.slots))()
         table = dealt.table.ctypes.data
-        values: dict[object, int] = {
-            "parts": table,
-            "tokens": table + 8 * dealt.places[0],
-            "lengths": table + 8 * dealt.places[1],
-            "ids": table + 8 * dealt.places[2],
-            "direction": dealt.direction,
-            "scratch": (scratch.data_ptr() + 63) // 64 * 64,
-            "most": dealt.most,
-            "totals": totals.data_ptr(),
-            "product": shared(blocks).address("product"),
-        }
-        values.update({f"size {name}": size for name, size in sizes.items()})
-        for i, tensor in enumerate(initial):
-            values[f"initial{i}"] = tensor.data_ptr()
-        for i, tensor in enumerate(final):
-            values[f"final{i}"] = tensor.data_ptr()
-        for node, place in self.weights.items():
+        words: list[int | None] = [None] * len(layout.slots)
+        # in the order of NUMBERS, and "totals"
+        words[: len(NUMBERS) + 1] = (
+            table,
+            table + 8 * dealt.places[0],
+            table + 8 * dealt.places[1],
+            table + 8 * dealt.places[2],
+            dealt.direction,
+            (scratch.data_ptr() + 63) // 64 * 64,
+            dealt.most,
+            shared(blocks).address("product"),
+            totals.data_ptr(),
+        )
+        place = len(NUMBERS) + 1
+        for tensor in (*initial, *final):
+            words[place] = tensor.data_ptr()
+            place += 1
+        for name, size in sizes.items():
+            if f"size {name}" in layout.slots:
+                words[layout.slots[f"size {name}"]] = size
+        for node, weight in self.weights.items():
             packed = pack(weights[node], blocks)
             kept.append(packed)
-            values[place] = packed.data_ptr()
-        for place, tensor in tensors.items():
-            values[place.buffer] = tensor.data_ptr()
-        for name, slot in layout.slots.items():
-            words[slot] = values[name]
-        threads.run(self.code.address("loop"), ctypes.addressof(words), dealt.parts)
+            words[layout.slots[weight]] = packed.data_ptr()
+        for where, tensor in tensors.items():
+            slot = self.slots.get(where)
+            if slot is not None:
+                words[slot] = tensor.data_ptr()
+        if None in words:
+            raise ValueError(f"nothing was given for {[p for p, slot in layout.slots.items() if words[slot] is None]}")
+        array = (ctypes.c_int64 * len(words))(*words)
+        threads.run(self.code.address("loop"), ctypes.addressof(array), dealt.parts)
         return totals.sum(0) if dealt.parts > 1 else totals[0]
 
 
@@ -285,7 +297,7 @@ def shared(blocks: Blocking) -> cache.Code:
     if blocks not in _SHARED:
 
         def text() -> str:
-            module = Module(blocks.element)
+            module = Module(blocks.element, blocks.fma)
             define_product(module, blocks)
             define_packing(module, blocks)
             return module.text()

@@ -70,6 +70,10 @@ def scan(
     >>> outputs.shape, state.c.shape
     (torch.Size([2, 5, 4]), torch.Size([2, 4]))
     """
+    if torch.compiler.is_compiling():
+        from rondeau.recurrence import compiled  # what it imports is in memory only then
+
+        return compiled.scan(cell, inputs, state, lengths, reverse, context, generator, engine, keep)
     if not isinstance(cell, Cell):
         fix = "Of a layer, pass its cell: scan(layer.cell, ...)"
         raise ArgumentError("scan: cell", expected="a Cell", got=type(cell).__name__, fix=fix)

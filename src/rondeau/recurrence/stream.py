@@ -32,22 +32,14 @@ NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 class _Together(Loops):
-    """Nothing is computed before the loop but what has no rows."""
+    """Nothing is computed before the loop but what has no rows; how many steps a row has made is said row by row."""
 
     def __init__(self, step: Step, dtype: torch.dtype) -> None:
         super().__init__(step, dtype)
         self.split = Split(step, [], [])
 
-    @property
-    def single(self) -> Loop:
-        return _Single(self, self._results(), backward=False)
-
-
-class _Single(Loop):
-    """A loop of one step. How many steps a row has made before is said from outside, row by row."""
-
-    def _leaves(self, backward: bool) -> dict[Node, Place]:
-        leaves = super()._leaves(backward)
+    def leaves(self, backward: bool) -> dict[Node, Place]:
+        leaves = super().leaves(backward)
         return {n: Place("row", f"n{n.index}") if p.kind == "index" else p for n, p in leaves.items()}
 
 
@@ -77,7 +69,7 @@ class CompiledStep:
         with torch.no_grad():
             step = trace(cell, Inputs((shape, torch.int64 if ids else dtype), states, (), dtype, None))
             _check(step.captured, dtype)
-            loop = _Together(step, dtype).single
+            loop = _Together(step, dtype).inference
             fixed = _fixed(step, loop, dtype)
         real = NUMPY[dtype]
         self.x: Array = np.zeros((rows, *shape), np.int64 if ids else real)
@@ -92,7 +84,7 @@ class CompiledStep:
         dtype, layout = loop.loops.dtype, loop.layout
         scratch = torch.zeros(dealt.parts * dealt.most * layout.row + 16, dtype=dtype)
         totals = torch.zeros(1, dtype=dtype)
-        table = dealt.table.data_ptr()
+        table = dealt.table.ctypes.data
         code = loop.code, shared(loop.loops.blocks)
         values: dict[object, int] = {
             "parts": table,

@@ -30,6 +30,7 @@ MACHINES = {
     "neoverse-n1": target(ARM, "neoverse-n1"),
     "skylake-avx512": target(LINUX, "skylake-avx512"),
     "haswell": target(LINUX, "haswell"),
+    "sandybridge": target(LINUX, "sandybridge"),
     "x86-64": target(LINUX, "x86-64"),
 }
 # One multiplication with addition of a whole vector, or, where the machine has no such thing, the multiplication.
@@ -40,6 +41,9 @@ MULTIPLY = {
     ("skylake-avx512", "double"): r"\tvfmadd\d+pd\t.*%zmm\d+$",
     ("haswell", "float"): r"\tvfmadd\d+ps\t.*%ymm\d+$",
     ("haswell", "double"): r"\tvfmadd\d+pd\t.*%ymm\d+$",
+    ("sandybridge", "float"): r"\tvmulps\t.*%ymm\d+$",
+    ("x86-64", "float"): r"\tmulps\t",
+    ("x86-64", "double"): r"\tmulpd\t",
 }
 SCALAR = re.compile(r"\tv?f?n?m(ul|add|sub)\w*s[sd]\t|\tf(mul|madd|add)\t[sd]\d")  # one number at a time
 CALL = re.compile(r"\t(callq?|bl|blr)\t")

@@ -38,13 +38,12 @@ def lay_out(program: Program, sizes: dict[Place, int], states: list[int], blocks
     """`sizes`: elements of an entry of each place; `states`: elements of each state."""
     layout = Layout()
     names = {n for size in sizes.values() if isinstance(size, Extent) for n, _ in size.terms}
-    for name in sorted(names):
-        layout.slots[f"size {name}"] = len(layout.slots)
     for name in (
         *NUMBERS,
         "totals",
         *(f"initial{i}" for i in range(len(states))),
         *(f"final{i}" for i in range(len(states))),
+        *(f"size {name}" for name in sorted(names)),
     ):
         layout.slots[name] = len(layout.slots)
     for place, size in sizes.items():

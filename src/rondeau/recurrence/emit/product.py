@@ -21,12 +21,13 @@ _SIDE_BY_SIDE = (4, 2)  # panels at a time for 1 row, for 2 rows
 
 @dataclass(frozen=True)
 class Blocking:
-    """`rows` x `vectors` accumulators of `lanes` elements; a panel has `width` columns."""
+    """`rows` x `vectors` accumulators of `lanes` elements; a panel has `width` columns. `fma`: as the processor's."""
 
     element: str
     lanes: int
     rows: int
     vectors: int = 2
+    fma: bool = True
 
     @property
     def width(self) -> int:
@@ -38,9 +39,11 @@ class Blocking:
 
 
 def blocking(target: Target, element: str) -> Blocking:
-    """All accumulators, the weights and one broadcast have to fit the registers."""
+    """All accumulators, the weights and one broadcast have to fit the registers; without fma, products before they are
+    added as well."""
     lanes = target.vector_bytes // (4 if element == "float" else 8)
-    return Blocking(element, lanes, rows=8 if target.registers >= 32 else 6)
+    rows = 8 if target.registers >= 32 else 6 if target.fma else 4
+    return Blocking(element, lanes, rows, fma=target.fma)
 
 
 def define_product(module: Module, blocks: Blocking) -> str:

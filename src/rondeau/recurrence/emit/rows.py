@@ -67,7 +67,7 @@ class Rows:
                 if not root.shape:
                     groups.setdefault(root.args[0].shape, []).append((root, []))
                 continue
-            for piece, offset, strides in pieces(root):
+            for piece, offset, strides in pieces(root, self.program.leaves):
                 targets = [(place, offset, strides) for place in self.program.targets(root)]
                 groups.setdefault(piece.shape, []).append((piece, targets))
         return list(groups.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from rondeau.recurrence.extent import Extent
@@ -29,14 +29,16 @@ class Read(NamedTuple):
     start: int | None
 
 
-def pieces(node: Node, offset: int = 0, strides: tuple[int, ...] | None = None) -> list[tuple[Node, int, tuple[int, ...]]]:
-    """A `cat` as its parts, each with its offset and strides in the whole."""
+def pieces(
+    node: Node, leaves: Container[Node] = (), offset: int = 0, strides: tuple[int, ...] | None = None
+) -> list[tuple[Node, int, tuple[int, ...]]]:
+    """A `cat` as its parts, each with its offset and strides in the whole; one of the `leaves` is read as it is."""
     strides = strides_of(node.shape) if strides is None else strides
-    if node.op != "cat":
+    if node.op != "cat" or node in leaves:
         return [(node, offset, strides)]
     found, axis, start = [], node.attrs[0], 0
     for part in node.args:
-        found += pieces(part, offset + start * strides[axis], strides)
+        found += pieces(part, leaves, offset + start * strides[axis], strides)
         start += part.shape[axis]
     return found
 
@@ -51,7 +53,7 @@ def reads(program: Program) -> list[Read]:
             source = root.args[0]
             found += _walk(program, source, Group(phase, depth, source.shape))
         else:
-            for piece, _, _ in pieces(root):
+            for piece, _, _ in pieces(root, program.leaves):
                 found += _walk(program, piece, Group(phase, depth, piece.shape))
     for node in program.inner:
         if node.op == "product" and node.args[0] in program.leaves:
@@ -135,7 +137,7 @@ def may_replace(program: Program, node: Node, buffer: dict[Node, Place]) -> bool
         if read.start is None:
             return False
         where = place.start + read.start
-        for piece, offset, strides in pieces(node):
+        for piece, offset, strides in pieces(node, program.leaves):
             group = Group(phase, depth, piece.shape)
             if len(piece.shape) != 1 or strides != (1,):
                 return False

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from rondeau.recurrence.ir import COSTLY, POINTWISE, Node
 from rondeau.recurrence.plan.cut import ancestors_until
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a value lies outside the registers.
 
     kind: token (one entry per real step), row (one per row), param (one in all), weight (packed, for products),
