@@ -12,11 +12,11 @@ from rondeau import (
     regularizers,
     utils,
 )
-from rondeau.cells import Cell, HiddenState
+from rondeau.cells import Cell, HiddenState, named
 from rondeau.errors import RondeauError
 from rondeau.layers import Input, Layer
 from rondeau.models import EncoderDecoder, Model, Sequential, load
-from rondeau.recurrence import explain, scan
+from rondeau.recurrence import Keep, explain, scan
 from rondeau.sequence import Ragged
 
 __version__ = "0.1.0"
@@ -26,6 +26,7 @@ __all__ = [
     "EncoderDecoder",
     "HiddenState",
     "Input",
+    "Keep",
     "Layer",
     "Model",
     "Ragged",
@@ -40,6 +41,7 @@ __all__ = [
     "losses",
     "metrics",
     "models",
+    "named",
     "optimizers",
     "regularizers",
     "scan",

@@ -4,6 +4,7 @@ from rondeau.cells.attention import AttentionCell, AttentionState
 from rondeau.cells.base import Cell, Context, HiddenState
 from rondeau.cells.gru import GRUCell
 from rondeau.cells.lstm import LSTMCell, LSTMState
+from rondeau.cells.naming import named, within
 from rondeau.cells.simple_rnn import SimpleRNNCell
 from rondeau.cells.stacked import StackedRNNCells
 
@@ -18,4 +19,6 @@ __all__ = [
     "LSTMState",
     "SimpleRNNCell",
     "StackedRNNCells",
+    "named",
+    "within",
 ]

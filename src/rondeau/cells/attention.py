@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from rondeau.cells.base import Cell, Context
+from rondeau.cells.naming import named, within
 from rondeau.errors import ArgumentError, ShapeError
 
 
@@ -38,7 +39,8 @@ class AttentionCell(Cell):
         memory_size: features of the memory (default: as many as h has).
 
     Inputs `(batch, features)`, output `(batch, units + memory_size)`, state `AttentionState`. The memory goes into
-    `scan` as context, made ready by `remember`; a row whose memory is empty reads zeros.
+    `scan` as context, made ready by `remember`; a row whose memory is empty reads zeros. `Keep(intermediates=True)`
+    knows a as attention, `(batch, time)`, and what the cell inside names as cell.name.
 
     >>> from rondeau import scan
     >>> from rondeau.cells import GRUCell
@@ -118,7 +120,8 @@ class AttentionCell(Cell):
     ) -> tuple[Float[Tensor, "batch output"], AttentionState]:
         inputs = torch.cat([x, state.read], -1)
         more = (context,) if self._context_inside else ()
-        h, after = self.cell.step(inputs, state.cell, *more)
-        a = self.weights(h, context.keys, context.memory_mask)
+        with within("cell"):
+            h, after = self.cell.step(inputs, state.cell, *more)
+        a = named("attention", self.weights(h, context.keys, context.memory_mask))
         read = (a[:, None] @ context.memory)[:, 0]  # zeros where there is no memory: its mask leaves no weight
         return torch.cat([h, read], -1), AttentionState(after, read)

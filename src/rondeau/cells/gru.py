@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rondeau import activations
 from rondeau.cells.base import Context, HiddenState
+from rondeau.cells.naming import named
 from rondeau.cells.standard import StandardCell
 
 
@@ -25,6 +26,7 @@ class GRUCell(StandardCell):
 
     Inputs `(batch, features)`, state `HiddenState(h)` and output `(batch, units)`. Gates stand in the order z, r, n.
     With `reset_after` the bias is `(2, 3 units)`: row 0 for the inputs (b), row 1 for the recurrent product (c).
+    `Keep(intermediates=True)` knows them as update_gate, reset_gate and candidate.
 
     >>> import torch
     >>> output, state = GRUCell(4)(torch.zeros(2, 3))
@@ -81,7 +83,7 @@ class GRUCell(StandardCell):
         if self.bias is not None:
             from_x = from_x + (self.bias[0] if self.reset_after else self.bias)
         z, candidate = (self._reset_after if self.reset_after else self._reset_before)(from_x, h)
-        h = z * state.h + (1 - z) * self.activation(candidate)
+        h = z * state.h + (1 - z) * named("candidate", self.activation(candidate))
         return h, HiddenState(h)
 
     def _reset_after(
@@ -92,7 +94,8 @@ class GRUCell(StandardCell):
             from_h = from_h + self.bias[1]
         xz, xr, xn = from_x.chunk(3, dim=-1)
         hz, hr, hn = from_h.chunk(3, dim=-1)
-        z, r = self.recurrent_activation(xz + hz), self.recurrent_activation(xr + hr)
+        gate = self.recurrent_activation
+        z, r = named("update_gate", gate(xz + hz)), named("reset_gate", gate(xr + hr))
         return z, xn + r * hn
 
     def _reset_before(
@@ -100,5 +103,6 @@ class GRUCell(StandardCell):
     ) -> tuple[Float[Tensor, "batch units"], Float[Tensor, "batch units"]]:
         xz, xr, xn = from_x.chunk(3, dim=-1)
         uz, ur, un = self.recurrent_kernel.chunk(3, dim=-1)
-        z, r = self.recurrent_activation(xz + h @ uz), self.recurrent_activation(xr + h @ ur)
+        gate = self.recurrent_activation
+        z, r = named("update_gate", gate(xz + h @ uz)), named("reset_gate", gate(xr + h @ ur))
         return z, xn + (r * h) @ un

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rondeau import activations
 from rondeau.cells.base import Context
+from rondeau.cells.naming import named
 from rondeau.cells.standard import StandardCell
 
 
@@ -30,7 +31,8 @@ class LSTMCell(StandardCell):
     sigmoid being `recurrent_activation` and tanh `activation`. Arguments are those of `StandardCell`, and
     `unit_forget_bias` (default true), which starts the forget gate's bias at one (Jozefowicz et al. 2015).
 
-    Inputs `(batch, features)`, state `LSTMState(h, c)` and output `(batch, units)`. The gates' order is i, f, g, o.
+    Inputs `(batch, features)`, state `LSTMState(h, c)` and output `(batch, units)`. The gates' order is i, f, g, o;
+    `Keep(intermediates=True)` knows them as input_gate, forget_gate, candidate and output_gate.
 
     >>> cell = LSTMCell(4)
     >>> output, state = cell(torch.zeros(2, 3))
@@ -90,6 +92,7 @@ class LSTMCell(StandardCell):
             z = z + self.bias
         i, f, g, o = z.chunk(4, dim=-1)
         gate = self.recurrent_activation
-        c = gate(f) * state.c + gate(i) * self.activation(g)
-        h = gate(o) * self.activation(c)
+        kept = named("forget_gate", gate(f)) * state.c
+        c = kept + named("input_gate", gate(i)) * named("candidate", self.activation(g))
+        h = named("output_gate", gate(o)) * self.activation(c)
         return h, LSTMState(h, c)

@@ -10,6 +10,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from rondeau.cells.base import Cell, Context
+from rondeau.cells.naming import within
 from rondeau.errors import ArgumentError
 
 
@@ -19,7 +20,8 @@ class StackedRNNCells(Cell):
     Args:
         cells: at least one `Cell`, the first nearest the input; no cell twice.
 
-    State: a tuple of the cells' states; `state_size` likewise. What cell i declares as context `name` is `i_name` here.
+    State: a tuple of the cells' states; `state_size` likewise. What cell i declares as context `name` is `i_name` here,
+    and what it names in its step `i.name`.
     Raises `ArgumentError` for anything but cells, each once.
 
     >>> from rondeau.cells import GRUCell, LSTMCell
@@ -67,11 +69,12 @@ class StackedRNNCells(Cell):
     def step(self, x: Tensor, state: Any, context: Context) -> tuple[Tensor, Any]:
         after = []
         for i, (cell, part) in enumerate(zip(self._own(), state, strict=True)):
+            more: tuple[Context, ...] = ()
             if cell.takes_context:
                 names = [name for name in (*cell.per_row, *cell.per_step) if f"{i}_{name}" in vars(context)]
                 own = Context(cell, {name: getattr(context, f"{i}_{name}") for name in names}, context.index)
-                x, part = cell.step(x, part, own)
-            else:
-                x, part = cell.step(x, part)
+                more = (own,)
+            with within(i):
+                x, part = cell.step(x, part, *more)
             after.append(part)
         return x, tuple(after)

@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from rondeau.cells.base import Cell, check_state, map_state, state_leaves
 from rondeau.errors import ArgumentError, EngineError, ShapeError
 from rondeau.recurrence import engine as engines
+from rondeau.recurrence.keep import Keep
 from rondeau.recurrence.text import write
 from rondeau.recurrence.trace.forms import Declined
 from rondeau.recurrence.trace.step import Inputs
@@ -41,13 +42,14 @@ def scan(
     context: Mapping[str, Any] | None,
     generator: torch.Generator | None,
     engine: str | None,
+    keep: Keep | None,
 ) -> tuple[Any, Any]:
     """As `rondeau.scan`, which runs outside of the graph where the compiler cannot take the step, or the device.
 
     Under torch.export, where nothing can stay outside, that is an `EngineError`.
     """
     values = inputs.values if isinstance(inputs, Ragged) else inputs
-    why = _why_outside(cell, values, lengths, generator)
+    why = _why_outside(cell, values, lengths, generator, keep)
     if why is None:
         x = _checked(cell, inputs, values)
         given = _given(inputs, lengths)
@@ -59,7 +61,8 @@ def scan(
         why = "its step is not compiled; rondeau.explain(cell) says why"
     if torch.compiler.is_exporting():
         raise EngineError(f"{type(cell).__name__} cannot be exported: {why}")
-    return _outside(cell, inputs, state, lengths, reverse, context=context, generator=generator, engine=engine)  # type: ignore[no-any-return]
+    more = {"context": context, "generator": generator, "engine": engine, "keep": keep}
+    return _outside(cell, inputs, state, lengths, reverse, **more)  # type: ignore[no-any-return]
 
 
 @torch.compiler.disable(  # type: ignore[untyped-decorator, no-untyped-call]
@@ -71,13 +74,15 @@ def _outside(*args: Any, **kwargs: Any) -> Any:
     return eager(*args, **kwargs)
 
 
-def _why_outside(cell: Any, values: Any, lengths: Any, generator: Any) -> str | None:
+def _why_outside(cell: Any, values: Any, lengths: Any, generator: Any, keep: Any) -> str | None:
     if not isinstance(cell, Cell) or not isinstance(values, Tensor):
         return "its arguments are not a cell and tensors"  # the eager scan says it better
     if not cell.built:
         return "it has no weights yet; call it once before"
     if lengths is not None and not isinstance(lengths, Tensor):
         return "lengths must be a tensor"
+    if keep is not None:
+        return "what it is to keep is no result of the graph"
     if generator is not None or (cell.training and cell.seed is not None):
         return "it draws from a generator of its own"
     if values.device.type != "cpu" and not torch.compiler.is_exporting():

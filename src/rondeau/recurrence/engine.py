@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from rondeau.cells.base import Cell, map_state, state_leaves
 from rondeau.errors import ArgumentError, EngineError
 from rondeau.recurrence import native, reference
 from rondeau.recurrence.guards import Guard
+from rondeau.recurrence.keep import Record, Wish
 from rondeau.recurrence.loops import Loops
+from rondeau.recurrence.readings import Readings
 from rondeau.recurrence.trace.forms import Declined
 from rondeau.recurrence.trace.step import Inputs, Step, trace
 from rondeau.sequence import Ragged
@@ -125,26 +128,33 @@ def traces_of(cell: Cell) -> Traces:
 
 
 def run(
-    cell: Cell, inputs: Ragged, state: Any, context: dict[str, tuple[bool, Tensor]], reverse: bool, engine: str | None
+    cell: Cell,
+    inputs: Ragged,
+    state: Any,
+    context: dict[str, tuple[bool, Tensor]],
+    reverse: bool,
+    engine: str | None,
+    record: Record | None = None,
 ) -> tuple[Ragged, Any]:
-    """As `reference.run`, on compiled loops where the step allows.
+    """As `reference.run`, on compiled loops where the step allows. `record`: where to keep more than the outputs.
 
     Raises `EngineError` where `engine="native"` and it does not.
     """
     _check(engine)
     engine = engine or (_forced[-1] if _forced else None)
+    readings = None if record is None else partial(Readings, record)
     if engine == "reference":
-        return reference.run(cell, inputs, state, context, reverse)
+        return reference.run(cell, inputs, state, context, reverse, readings)
     reason = _not_here(inputs, state, context)
     if reason is None:
-        entry = _entry(cell, inputs, state, context)
+        entry = _entry(cell, inputs, state, context, None if record is None else record.wish)
         if entry.loops is not None:
             with torch.autocast("cpu", enabled=False):
-                return _native(entry, cell, inputs, state, context, reverse)
+                return _native(entry, cell, inputs, state, context, reverse, record)
         declined = entry.declined or Declined("it was not traced")
         if engine is None:
             # first, so that what is wrong with the step itself is said by itself
-            result = reference.run(cell, inputs, state, context, reverse)
+            result = reference.run(cell, inputs, state, context, reverse, readings)
             _warn(cell, declined)
             return result
     else:
@@ -155,7 +165,7 @@ def run(
             where=declined.where,
             fix="Leave engine out to run it on the reference loop",
         )
-    return reference.run(cell, inputs, state, context, reverse)
+    return reference.run(cell, inputs, state, context, reverse, readings)
 
 
 def _warn(cell: Cell, declined: Declined) -> None:
@@ -194,7 +204,7 @@ def _not_here(inputs: Ragged, state: Any, context: dict[str, tuple[bool, Tensor]
     return None
 
 
-def _entry(cell: Cell, inputs: Ragged, state: Any, context: dict[str, tuple[bool, Tensor]]) -> Entry:
+def _entry(cell: Cell, inputs: Ragged, state: Any, context: dict[str, tuple[bool, Tensor]], wish: Wish | None) -> Entry:
     leaves = [t for _, t in state_leaves(state)]
     dtype = next((t.dtype for t in (*leaves, inputs.values) if t.is_floating_point()), torch.get_default_dtype())
     if torch.is_autocast_enabled("cpu"):
@@ -204,14 +214,14 @@ def _entry(cell: Cell, inputs: Ragged, state: Any, context: dict[str, tuple[bool
         return tuple(tensor.shape[1:]), dtype if tensor.is_floating_point() else tensor.dtype
 
     plain = tuple((name, per_step, *kind(t)) for name, (per_step, t) in context.items())
-    states = tuple(map(kind, leaves))
+    described = Inputs(kind(inputs.values), tuple(map(kind, leaves)), plain, dtype, None, wish)
     traces = traces_of(cell)
     named = _memories(plain)
     if named != plain:
-        entry = _traced(traces, cell, inputs, leaves, context, Inputs(kind(inputs.values), states, named, dtype, None))
+        entry = _traced(traces, cell, inputs, leaves, context, replace(described, context=named))
         if entry.loops is not None:
             return entry
-    return _traced(traces, cell, inputs, leaves, context, Inputs(kind(inputs.values), states, plain, dtype, None))
+    return _traced(traces, cell, inputs, leaves, context, described)
 
 
 def _memories(context: Described) -> Described:
@@ -247,7 +257,13 @@ def _traced(
 
 
 def _native(
-    entry: Entry, cell: Cell, inputs: Ragged, state: Any, context: dict[str, tuple[bool, Tensor]], reverse: bool
+    entry: Entry,
+    cell: Cell,
+    inputs: Ragged,
+    state: Any,
+    context: dict[str, tuple[bool, Tensor]],
+    reverse: bool,
+    record: Record | None,
 ) -> tuple[Ragged, Any]:
     loops = entry.loops
     if loops is None:
@@ -258,14 +274,14 @@ def _native(
     tensors = [inputs.values, *leaves, *(t for _, t in context.values()), *entry.captured]
     dtype = entry.inputs.dtype
     tensors = [t.to(dtype) if t.is_floating_point() and t.dtype != dtype else t for t in tensors]
-    call = native.Call(loops, inputs.lengths, reverse, tuple(names))
+    call = native.Call(loops, inputs.lengths, reverse, tuple(names), record=record)
     for name, _, shape, _ in entry.inputs.context:
         call.sizes.update({n: context[name][1].shape[a + 1] for a, n in enumerate(shape) if isinstance(n, str)})
     if entry.inputs.wanted is None:
         with torch.no_grad():
             output, final, _ = native.forward(call, tensors, train=False)
     else:
-        call.again = native.Again(cell, inputs.lengths, state, context, reverse, entry.may_hold)
+        call.again = native.Again(cell, inputs.lengths, state, context, reverse, entry.may_hold, record)
         output, *final = native.Scan.apply(call, *tensors)  # type: ignore[no-untyped-call]
     remaining = iter(final)
     return inputs.with_values(output.view(-1, *loops.step.output.shape)), map_state(lambda _: next(remaining), state)

@@ -107,15 +107,29 @@ class Loops:
 
     def _results(self) -> list[Result]:
         states = [Result(node, Place("state", str(i))) for i, node in enumerate(self.step.states)]
-        return [Result(self.step.output, OUTPUT), *states]
+        asked = [Result(node, place) for place, node in self.asked.items()]
+        return [Result(self.step.output, OUTPUT), *states, *asked]
+
+    @cached_property
+    def asked(self) -> dict[Place, Node]:
+        """What the forward loop writes down for the user, for each step: states in their order, then intermediates."""
+        step, found = self.step, self.step.asked
+        if found is None:
+            return {}
+        states = {Place("token", f"state {i}"): n for i, n in enumerate(step.states)} if found.states else {}
+        return states | {Place("token", f"asked {name}"): n for name, (n, _) in found.named.items()}
 
     @cached_property
     def backward(self) -> Loop:
         found = self.split
         results = []
-        for i, node in enumerate(found.state_gradients):
-            zero = self.step.graph.make("const", (), self.step.states[i].shape, "float", ("0.0",), rows=False)
-            results.append(Result(zero if node is None else node, Place("state", str(i))))
+        for kind, name, gradients in (
+            ("state", "{}", found.state_gradients),
+            ("token", "cotangent {}", found.cotangents),
+        ):
+            for i, node in enumerate(gradients):
+                zero = self.step.graph.make("const", (), self.step.states[i].shape, "float", ("0.0",), rows=False)
+                results.append(Result(zero if node is None else node, Place(kind, name.format(i))))
         results += [Result(n, kept_place(n)) for n in found.inside]
         results += [Result(t.args[0], Place("total", f"t{t.index}")) for t in found.totals]
         results += [Result(n, Place("row_total", name)) for name, n in found.row_totals.items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,8 +15,10 @@ from rondeau.errors import EngineError
 from rondeau.recurrence import pool, reference
 from rondeau.recurrence.extent import known
 from rondeau.recurrence.ir import Node, ancestors
+from rondeau.recurrence.keep import Record
 from rondeau.recurrence.loops import OUTPUT, Loop, Loops, kept_place
 from rondeau.recurrence.plan.program import Place
+from rondeau.recurrence.readings import Readings
 from rondeau.recurrence.replay import Replay
 from rondeau.recurrence.rows import Dealt, deal, parts_for
 from rondeau.sequence import Ragged
@@ -31,6 +34,7 @@ class Again:
     context: dict[str, tuple[bool, Tensor]]
     reverse: bool
     unchanged: Callable[[], bool]
+    record: Record | None = None
 
     def gradients(
         self,
@@ -52,7 +56,9 @@ class Again:
         context = {n: (per_step, given[f"context.{n}"]) for n, (per_step, _) in self.context.items()}
         state = map_state(lambda _: next(leaves), self.state)
         with torch.enable_grad():
-            outputs, final = reference.run(self.cell, Ragged(given["x"], self.lengths), state, context, self.reverse)
+            x = Ragged(given["x"], self.lengths)
+            again = None if self.record is None else partial(Readings, self.record, again=True)
+            outputs, final = reference.run(self.cell, x, state, context, self.reverse, again)
         results = [outputs.values, *(t for _, t in state_leaves(final))]
         pairs = [(r, c) for r, c in zip(results, cotangents, strict=True) if c is not None and r.requires_grad]
         sources = [t for t, need in zip(tensors, needed, strict=True) if need]
@@ -74,6 +80,7 @@ class Call:
     names: tuple[str, ...]
     again: Again | None = None
     sizes: dict[str, int] = field(default_factory=dict)  # of memories, by name
+    record: Record | None = None  # for what the loops are asked to keep
 
     def empty(self, count: int, *shape: int, zero: bool = False) -> Tensor:
         """`(count, *shape)`, shape as the graph has it."""
@@ -119,13 +126,28 @@ def forward(call: Call, tensors: Sequence[Tensor], train: bool) -> tuple[Tensor,
     if train:
         _reserve(call, kept, tokens, before)
         places |= kept.buffers
-    places[OUTPUT] = output
+    asked = {place: call.empty(tokens, n.size) for place, n in loops.asked.items()}
+    places |= {OUTPUT: output, **asked}
     weights = {w: values.whole(w) for w in loop.weights}
     initial = [_plain(given[f"state.{i}"]) for i in range(len(step.states))]
     loop.run(dealt, places, weights, initial, final, call.sizes)
     if not train:
         kept.release()
+    _keep(call, list(asked.values()))
     return output, final, kept
+
+
+def _keep(call: Call, values: list[Tensor]) -> None:
+    """Give the user what the forward loop wrote down for him."""
+    record, found = call.record, call.loops.step.asked
+    if record is None or found is None:
+        return
+    shaped = iter(
+        [t.view(len(t), *known(n.shape, call.sizes)) for t, n in zip(values, call.loops.asked.values(), strict=True)]
+    )
+    record.cotangents = None
+    record.states = [next(shaped) for _ in call.loops.step.states] if found.states else []
+    record.intermediates = {name: next(shaped).to(dtype) for name, (_, dtype) in found.named.items()}
 
 
 def _before(call: Call, values: Values, kept: Kept) -> dict[Place, Tensor]:
@@ -198,6 +220,10 @@ def backward(
     places |= {kept_place(n): t for n, t in inside.items()}
     places |= {Place("token", f"direct.{k}"): t for k, t in direct.items()}
     places |= {Place("row_total", k): t for k, t in row_totals.items()}
+    cotangents = [
+        torch.empty(tokens, *s.shape, dtype=loops.dtype) for s, _ in zip(step.states, found.cotangents, strict=False)
+    ]
+    places |= {Place("token", f"cotangent {i}"): t for i, t in enumerate(cotangents)}
     initial = [
         torch.zeros(batch, *s.shape, dtype=loops.dtype) if g is None else _plain(g)
         for s, g in zip(step.states, grad_final, strict=True)
@@ -205,6 +231,8 @@ def backward(
     final = [torch.empty_like(t) for t in initial]
     weights = {w: values.whole(w) for w in loop.weights}
     sums = loop.run(call.dealt(loop), places, weights, initial, final, call.sizes)
+    if call.record is not None and cotangents:
+        call.record.cotangents = cotangents
     for n, t in inside.items():
         values.per_step[n] = t.view(tokens, *known(n.shape, call.sizes))
     for total in found.totals:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,12 +10,20 @@ from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from rondeau.cells.base import Cell, Context, check_state, map_state, state_leaves
+from rondeau.cells.naming import collecting
 from rondeau.errors import ShapeError, StateError
+from rondeau.recurrence.keep import tensors_of
+from rondeau.recurrence.readings import Readings
 from rondeau.sequence import Ragged
 
 
 def run(
-    cell: Cell, inputs: Ragged, state: Any, context: dict[str, tuple[bool, Tensor]], reverse: bool
+    cell: Cell,
+    inputs: Ragged,
+    state: Any,
+    context: dict[str, tuple[bool, Tensor]],
+    reverse: bool,
+    readings: Callable[[Tensor], Readings] | None = None,
 ) -> tuple[Ragged, Any]:
     """Outputs (sequence-major, in input order) and the state after each row's last step.
 
@@ -24,6 +32,7 @@ def run(
         state: in the cell's named form, each tensor `(batch, size)`.
         context: name -> (per step?, tensor): `(batch, ...)`, or per step `(steps, ...)`, in the order of the values.
         reverse: each row from its last step to its first.
+        readings: given the order of all steps, what keeps more of them than the outputs.
 
     Rows run longest first, so that the rows still alive are always the first ones and no padding is computed. Raises
     `StateError` or `ShapeError` for a step that returns another state than it took, or an output of another shape.
@@ -33,23 +42,63 @@ def run(
     state = map_state(lambda s: s[order.to(s.device)], state)
     steps = torch.split(inputs.values[index], alive)
     context_at = _context_at(cell, context, order, index, alive)
+    keeping = None if readings is None else readings(index)
+    with collecting(keeping):
+        outputs, final = _loop(cell, len(inputs), steps, state, alive, context_at, keeping)
+        if keeping is not None and not outputs:
+            _imagined(cell, inputs, state, context, keeping)
+    back = _inverse(order)
+    final = map_state(lambda s: s[back.to(s.device)], final)
+    if keeping is not None:
+        keeping.done(final)
+    return inputs.with_values(_unschedule(cell, outputs, index, inputs)), final
+
+
+def _loop(
+    cell: Cell,
+    rows: int,
+    steps: Sequence[Tensor],
+    state: Any,
+    alive: list[int],
+    context_at: Callable[[int, int], tuple[Context, ...]],
+    keeping: Readings | None,
+) -> tuple[list[Tensor], Any]:
+    """The outputs of all steps, and the final states, both longest row first."""
     outputs: list[Tensor] = []
     finished: list[Any] = []  # states of the rows that ended, shortest first
-    live = len(inputs)
+    live, start = rows, 0
     for t, (n, x) in enumerate(zip(alive, steps, strict=True)):
         if n < live:
             finished.append(_part(state, n, live))
             state, live = _part(state, 0, n), n
-        output, after = cell.step(x, state, *context_at(t, n))
+        more = context_at(t, n)
+        if keeping is not None:
+            keeping.step(start, n)
+        output, after = cell.step(x, state, *more)
         if t == 0:
             check_step(cell, output, after, state, n)
+        if keeping is not None:
+            after = keeping.after(after, tensors_of(x, state, more))
         outputs.append(output)
-        state = after
+        state, start = after, start + n
     finished.append(state)
-    final = map_state(lambda *parts: torch.cat(parts[::-1]), *finished)
-    back = _inverse(order)
-    final = map_state(lambda s: s[back.to(s.device)], final)
-    return inputs.with_values(_unschedule(cell, outputs, index, inputs)), final
+    return outputs, map_state(lambda *parts: torch.cat(parts[::-1]), *finished)
+
+
+def _imagined(
+    cell: Cell, inputs: Ragged, state: Any, context: dict[str, tuple[bool, Tensor]], keeping: Readings
+) -> None:
+    """One step of one row of zeros, for the names and shapes that no real step says."""
+
+    def row(tensor: Tensor) -> Tensor:
+        return tensor.new_zeros(1, *tensor.shape[1:])
+
+    tensors = {name: row(tensor) for name, (_, tensor) in context.items()}
+    more = (Context(cell, tensors),) if cell.takes_context else ()
+    keeping.step(0, 1)
+    with torch.no_grad():
+        cell.step(row(inputs.values), map_state(row, state), *more)
+    keeping.named_at_every_step()
 
 
 def _context_at(

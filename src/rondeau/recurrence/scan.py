@@ -12,6 +12,7 @@ from rondeau.cells.base import Cell, begin
 from rondeau.errors import ArgumentError, ShapeError
 from rondeau.recurrence.context import gather_context
 from rondeau.recurrence.engine import run
+from rondeau.recurrence.keep import Keep, Record
 from rondeau.recurrence.resets import cut
 from rondeau.recurrence.runtime import threads
 from rondeau.sequence import Ragged
@@ -28,6 +29,7 @@ def scan(
     generator: torch.Generator | None = None,
     resets: Any = None,
     engine: str | None = None,
+    keep: Keep | None = None,
 ) -> tuple[Any, Any]:
     """Run `cell` over the steps of `inputs`, from `state` to the final state.
 
@@ -58,14 +60,15 @@ def scan(
             next one that is. `state` is what the row's first step takes, and the final state comes from its last.
         engine: "native" for compiled loops or an error, "reference" for the plain PyTorch loop; default: compiled loops
             where the step allows, else the reference loop, after one warning that says why.
+        keep: what to keep of the steps besides the outputs, and where to find it afterwards.
 
     Returns:
         outputs: as the inputs came: `(batch, time, output_size)`, zero behind each row's length, or a `Ragged`.
         state: after each row's last real step; a row without steps keeps its initial state.
 
     Raises `ShapeError`, `StateError` or `DataError` for inputs, states or lengths that do not fit, `ArgumentError` for
-    context the cell does not declare, `StateError` when `step` returns another state than it took or reads context
-    nobody gave, `EngineError` for a step that cannot be compiled under `engine="native"`.
+    context the cell does not declare, or intermediates it does not name, `StateError` when `step` returns another state
+    than it took or reads context nobody gave, `EngineError` for a step that cannot be compiled under `engine="native"`.
 
     >>> from rondeau.cells import LSTMCell
     >>> outputs, state = scan(LSTMCell(4), torch.zeros(2, 5, 3), lengths=[5, 0])
@@ -78,7 +81,7 @@ def scan(
         if resets is not None:
             fix = "Cut the rows at their resets before, or scan outside of torch.compile"
             raise ArgumentError("scan: resets under torch.compile or torch.export", expected="None", fix=fix)
-        return compiled.scan(cell, inputs, state, lengths, reverse, context, generator, engine)
+        return compiled.scan(cell, inputs, state, lengths, reverse, context, generator, engine, keep)
     if not isinstance(cell, Cell):
         fix = "Of a layer, pass its cell: scan(layer.cell, ...)"
         raise ArgumentError("scan: cell", expected="a Cell", got=type(cell).__name__, fix=fix)
@@ -87,14 +90,24 @@ def scan(
     cell.build_for(ragged.values.shape[-1])
     state = begin(cell, state, ragged, where="the initial state")
     tensors = gather_context(cell, ragged, context or {}, generator)
-    if resets is None:
-        outputs, state = run(cell, ragged, state, tensors, reverse, engine)
-    else:
+    rows = ragged
+    if resets is not None:
         stretches = cut(ragged, resets, reverse)
-        begun, context_of = stretches.begin(cell, state), stretches.context(tensors)
-        outputs, state = run(cell, stretches.rows, begun, context_of, reverse, engine)
+        rows, state, tensors = stretches.rows, stretches.begin(cell, state), stretches.context(tensors)
+    record = None
+    if keep is not None:
+        record, state = _begin(keep, cell, ragged, state)
+    outputs, state = run(cell, rows, state, tensors, reverse, engine, record)
+    if resets is not None:
         outputs, state = ragged.with_values(outputs.values), stretches.end(state)
     return (outputs.pad(inputs.shape[1]) if isinstance(inputs, Tensor) else outputs), state
+
+
+def _begin(keep: Any, cell: Cell, inputs: Ragged, state: Any) -> tuple[Record, Any]:
+    if not isinstance(keep, Keep):
+        fix = "Write keep = Keep(states=True), and read keep.states afterwards"
+        raise ArgumentError("scan: keep", expected="a Keep", got=type(keep).__name__, fix=fix)
+    return keep.begin(cell, inputs, state)
 
 
 def _as_ragged(inputs: Tensor | Ragged, lengths: Any) -> Ragged:

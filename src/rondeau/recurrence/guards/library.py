@@ -25,6 +25,7 @@ _LIBRARIES = {"beartype", "einops", "functorch", "jaxtyping", "numpy", "torch", 
 # Of Rondeau itself: what stands under every cell and is not for a user to change.
 _FOUNDATIONS = (
     "rondeau.cells.base",
+    "rondeau.cells.naming",
     "rondeau.config",
     "rondeau.errors",
     "rondeau.init",

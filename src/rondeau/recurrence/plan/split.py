@@ -20,6 +20,7 @@ class Split:
     `inside`: what the backward loop gives for
     each step to `after`, the gradients that torch computes of it; `totals`, `row_totals`: what it sums over all steps,
     or over each row's. `state_gradients`: of the states before the step, in their order; None: no gradient.
+    `cotangents`: in all, of the states after the step, where they are to be kept.
     """
 
     step: Step
@@ -33,12 +34,14 @@ class Split:
     direct: dict[str, Node] = field(default_factory=dict)
     after: dict[str, Node] = field(default_factory=dict)
     state_gradients: list[Node | None] = field(default_factory=list)
+    cotangents: list[Node | None] = field(default_factory=list)
 
 
 def split(step: Step) -> Split:
     """Divide the nodes of a step."""
     kinds = _Kinds(step.graph.nodes)
-    loop = ancestors_until([step.output, *step.states], lambda n: kinds.hoisted(n))
+    asked = [] if step.asked is None else [n for n, _ in step.asked.named.values()]
+    loop = ancestors_until([step.output, *step.states, *asked], lambda n: kinds.hoisted(n))
     found = Split(step, [], [])
     for node in sorted(loop, key=lambda n: n.index):
         _place(found, node, kinds)
@@ -89,7 +92,8 @@ def _backward(found: Split, kinds: _Kinds) -> None:
     gradients = found.step.gradients
     states = [gradients.get(f"state.{i}") for i in range(len(found.step.states))]
     found.state_gradients = states
-    recurrent = ancestors([g for g in states if g is not None])
+    found.cotangents = [] if found.step.asked is None else list(found.step.asked.cotangents or ())
+    recurrent = ancestors([g for g in (*states, *found.cotangents) if g is not None])
     late: set[Node] = set()
     for node in found.step.graph.nodes:
         starts = node.op in ("outer", "scatter", "aten", "item") or (node.op == "product" and node not in recurrent)
@@ -144,7 +148,7 @@ def _result(found: Split, name: str, node: Node, late: set[Node], kinds: _Kinds)
 
 def _forward_values(found: Split, kinds: _Kinds) -> set[Node]:
     """Nodes without cotangents that the backward loop reads."""
-    roots = [n for n in found.state_gradients if n is not None]
+    roots = [n for n in (*found.state_gradients, *found.cotangents) if n is not None]
     roots += [*found.inside, *(t.args[0] for t in found.totals), *found.row_totals.values(), *found.direct.values()]
     used: set[Node] = {n for n in roots if not kinds.backward(n)}
     for node in ancestors(roots):

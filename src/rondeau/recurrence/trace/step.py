@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 
 from rondeau.cells.base import Cell, Context, map_state, state_leaves
+from rondeau.cells.naming import collecting
 from rondeau.recurrence.extent import unify
 from rondeau.recurrence.ir import Graph, Node, ancestors
+from rondeau.recurrence.keep import Wish, apart, tensors_of
+from rondeau.recurrence.trace.asked import Names
 from rondeau.recurrence.trace.forms import Declined, Form
 from rondeau.recurrence.trace.reads import Reads
 from rondeau.recurrence.trace.recorder import Recorder
@@ -25,7 +28,7 @@ class Inputs:
     """What a step is given: shapes without the row axis, and what the caller wants gradients of.
 
     `context`: (name, per step?, shape, type); a size in a shape that is a name, "m0", is known only when the loop runs.
-    `wanted`: of "x" and the names of the context; None: no gradients at all.
+    `wanted`: of "x" and the names of the context; None: no gradients at all. `wish`: what the loops are to keep.
     """
 
     x: tuple[tuple[int, ...], torch.dtype]
@@ -33,6 +36,19 @@ class Inputs:
     context: tuple[tuple[str, bool, tuple[int | str, ...], torch.dtype], ...]
     dtype: torch.dtype
     wanted: frozenset[str] | None
+    wish: Wish | None = None
+
+
+@dataclass
+class Asked:
+    """What loops keep for the user: states and intermediates, name -> node and the type he sees, and cotangents.
+
+    A cotangent is the total derivative by a state after the step; None: nothing depends on it, or not differentiably.
+    """
+
+    states: bool
+    named: dict[str, tuple[Node, torch.dtype]]
+    cotangents: list[Node | None] | None
 
 
 @dataclass
@@ -48,6 +64,7 @@ class Step:
     gradients: dict[str, Node | None]
     captured: list[Tensor] = field(default_factory=list)
     origin: Callable[[int], tuple[str, str | None]] = field(default=lambda _: ("it", None), repr=False)
+    asked: Asked | None = None
 
 
 def trace(cell: Cell, inputs: Inputs) -> Step:
@@ -100,8 +117,9 @@ def _trace_at(cell: Cell, inputs: Inputs, batch: int, lengths: Mapping[str, int]
         remaining, given = iter(leaves), _entering(r, x)
         state = map_state(lambda _: _entering(r, next(remaining)), cell.state_size)
         context = _context(r, cell, {name: _entering(r, t) for name, t in tensors.items()})
+        names = Names(type(cell).__name__, r, inputs.wish) if inputs.wish is not None else None
         try:
-            with Reads(r), r:
+            with collecting(names), Reads(r), r:
                 output, after = cell.step(given, state, *context)
         except Exception as error:
             if r.declined is not None and r.declined is not error:
@@ -112,10 +130,23 @@ def _trace_at(cell: Cell, inputs: Inputs, batch: int, lengths: Mapping[str, int]
         from rondeau.recurrence.reference import check_step
 
         check_step(cell, output, after, state, batch)
+        if inputs.wish is not None and inputs.wish.cotangents:
+            with r:
+                after = apart(after, tensors_of(given, state, context))
         results = [output, *(t for _, t in state_leaves(after))]
         forms = [_by_rows(r, t) for t in results]
         gradients = _differentiate(r, results, x, leaves, tensors, inputs) if train else {}
-    return Step(r.graph, forms[0], forms[1:], gradients, r.captured, r.origin)
+        step = Step(r.graph, forms[0], forms[1:], gradients, r.captured, origin=r.origin)
+        if names is not None:
+            step.asked = _asked(names, gradients, len(leaves))
+    return step
+
+
+def _asked(names: Names, gradients: dict[str, Node | None], states: int) -> Asked:
+    wish = names.wish
+    wish.check(names.seen, names.owner)
+    cotangents = [gradients.pop(f"cotangent.{i}", None) for i in range(states)]
+    return Asked(wish.states, names.found, cotangents if wish.cotangents else None)
 
 
 def _stand_in(
@@ -165,10 +196,12 @@ def _differentiate(
 ) -> dict[str, Node | None]:
     """The gradients of the results' weighted sum, recorded while torch computes them; weights are the cotangents."""
     r.backward = True
+    cotangents_wanted = inputs.wish is not None and inputs.wish.cotangents
     names: list[str] = []
     sources: list[Tensor] = []
     for name, tensor in [("x", x), *((f"state.{i}", t) for i, t in enumerate(leaves)), *tensors.items(),
-                         *((f"param.{i}", t) for i, t in enumerate(r.captured))]:  # fmt: skip
+                         *((f"param.{i}", t) for i, t in enumerate(r.captured)),
+                         *((f"cotangent.{i}", t) for i, t in enumerate(results[1:]) if cotangents_wanted)]:  # fmt: skip
         if tensor.requires_grad:
             names.append(name)
             sources.append(tensor)
@@ -237,7 +270,10 @@ def _check_rows(step: Step) -> None:
     for node in step.graph.nodes:
         if node.op in ("total", "outer", "scatter") or any(a in summed for a in node.args):
             summed.add(node)
-    loop = ancestors([step.output, *step.states, *(g for n, g in step.gradients.items() if g and "param." not in n)])
+    asked = step.asked or Asked(False, {}, None)
+    more = [*(n for n, _ in asked.named.values()), *(n for n in asked.cotangents or () if n is not None)]
+    rowwise = [g for n, g in step.gradients.items() if g and "param." not in n]
+    loop = ancestors([step.output, *step.states, *rowwise, *more])
     mixed = sorted(n.index for n in loop if n in summed)
     if mixed:
         name, where = step.origin(mixed[0])
