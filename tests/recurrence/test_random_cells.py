@@ -90,7 +90,7 @@ def run(dtype: torch.dtype, examples: int) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_natively_as_on_the_reference_loop(dtype: torch.dtype) -> None:
-    run(dtype, 8)
+    run(dtype, 30)
 
 
 @pytest.mark.slow

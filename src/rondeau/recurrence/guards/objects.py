@@ -153,11 +153,8 @@ def _tensor(walk: Walk, value: Any, path: Path) -> None:
     if is_user_class(type(value)):
         instance(walk, value, path)
         return
-    own = object.__getattribute__(value, "__dict__")
-    if own:
-        walk.watched.named.append(ByName(own, path, walk.read))
-    else:
-        walk.watched.empty.append(own)
+    own = object.__getattribute__(value, "__dict__")  # torch.compile leaves its marks there
+    walk.watched.named.append(ByName(own, path, walk.read))
 
 
 def _container(walk: Walk, value: Any, path: Path, line: tuple[type, ...]) -> None:
