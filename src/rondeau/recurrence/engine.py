@@ -60,6 +60,8 @@ class Entry:
         self.loops: Loops | None = None
         self.declined: Declined | None = None
         try:
+            if inputs.dtype not in (torch.float32, torch.float64):
+                raise Declined(f"it computes in {inputs.dtype}; loops compute in float32 and float64")
             step = trace(cell, inputs)
             self._check_types(step)
             if self.guard.opaque is None and not self.guard.holds():
