@@ -181,6 +181,13 @@ def state_leaves(state: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield from state_leaves(part, f"{prefix}.{name}" if prefix else name)
 
 
+def state_tensors(state: Any) -> list[Tensor]:
+    """The tensors of a state, in order."""
+    if isinstance(state, tuple) and all(isinstance(part, Tensor) for part in state):
+        return list(state)
+    return [tensor for _, tensor in state_leaves(state)]
+
+
 def begin(cell: Cell, state: Any, inputs: Any, where: str) -> Any:
     """The state before the first step over `inputs` (rows first): the one given, checked, or the cell's own.
 
@@ -205,7 +212,10 @@ def check_state(cell: Cell, state: Any, batch: int, where: str | None = None) ->
 
     A plain list or tuple of tensors in the right order is taken as well, as is a bare tensor for a cell with one state.
     """
-    expected = list(state_leaves(cell.state_size))
+    like = cell.state_size
+    if type(state) is type(like) and all(_is_flat(t, batch, size) for t, size in zip(state, like, strict=True)):
+        return state  # as most are
+    expected = list(state_leaves(like))
     leaves = list(_tensors(state))
     owner = type(cell).__name__
     if len(leaves) != len(expected) or not _names_fit(state, cell.state_size):
@@ -221,6 +231,10 @@ def check_state(cell: Cell, state: Any, batch: int, where: str | None = None) ->
             raise StateError(what, expected=shape, got=got, where=where, fix=fix)
     remaining = iter(leaves)
     return map_state(lambda _: next(remaining), cell.state_size)
+
+
+def _is_flat(part: Any, batch: int, size: Any) -> bool:
+    return isinstance(part, Tensor) and part.shape == (batch, size)
 
 
 def _named(state: Any) -> bool:
