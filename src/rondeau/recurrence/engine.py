@@ -17,7 +17,7 @@ from torch import Tensor
 
 from rondeau.cells.base import Cell, map_state, state_leaves
 from rondeau.errors import ArgumentError, EngineError
-from rondeau.recurrence import native, reference
+from rondeau.recurrence import native, reference, vendor
 from rondeau.recurrence.guards import Guard
 from rondeau.recurrence.keep import Record, Wish
 from rondeau.recurrence.loops import Loops
@@ -85,7 +85,7 @@ class Entry:
                 raise Declined(f"it uses a tensor of {tensor.dtype}, in a step of {self.inputs.dtype}")
 
     def _flags(self) -> list[Any]:
-        return [(t.requires_grad, t.shape, t.dtype) for t in self.captured]
+        return [(t.requires_grad, t.shape, t.dtype, t.device) for t in self.captured]
 
     def holds(self) -> bool:
         return self.guard.holds() and self._flags() == self.flags
@@ -136,16 +136,23 @@ def run(
     engine: str | None,
     record: Record | None = None,
 ) -> tuple[Ragged, Any]:
-    """As `reference.run`, on compiled loops where the step allows. `record`: where to keep more than the outputs.
+    """As `reference.run`, on compiled loops where the step allows, or by a vendor's library elsewhere than on the CPU.
 
-    Raises `EngineError` where `engine="native"` and it does not.
+    `record`: where to keep more than the outputs. Raises `EngineError` where `engine="native"` and loops cannot do it.
     """
     _check(engine)
     engine = engine or (_forced[-1] if _forced else None)
     readings = None if record is None else partial(Readings, record)
     if engine == "reference":
         return reference.run(cell, inputs, state, context, reverse, readings)
-    reason = _not_here(inputs, state, context)
+    tensors = [inputs.values, *(t for _, t in state_leaves(state)), *(t for _, t in context.values())]
+    reason, instead = _not_here(tensors), vendor.REFERENCE
+    device = next((t.device for t in tensors if vendor.away(t.device)), None)
+    if reason is None and device is not None:
+        kernel = vendor.choose(cell, inputs, state, context, record)
+        if engine is None and not isinstance(kernel, str):
+            return vendor.run(kernel, inputs, state, reverse)
+        reason, instead = f"the tensors are on {device}, and loops are for the CPU", vendor.how(kernel)
     if reason is None:
         entry = _entry(cell, inputs, state, context, None if record is None else record.wish)
         if entry.loops is not None:
@@ -163,7 +170,7 @@ def run(
         raise EngineError(
             f"{type(cell).__name__}.step cannot be compiled: {declined.reason}",
             where=declined.where,
-            fix="Leave engine out to run it on the reference loop",
+            fix=f"Leave engine out to run it by {instead}",
         )
     return reference.run(cell, inputs, state, context, reverse, readings)
 
@@ -185,12 +192,9 @@ def _warn(cell: Cell, declined: Declined) -> None:
     )
 
 
-def _not_here(inputs: Ragged, state: Any, context: dict[str, tuple[bool, Tensor]]) -> str | None:
-    """Why these tensors cannot go through compiled loops, whatever the cell; None if they can."""
-    tensors = [inputs.values, *(t for _, t in state_leaves(state)), *(t for _, t in context.values())]
+def _not_here(tensors: list[Tensor]) -> str | None:
+    """Why only the reference loop can take these tensors, whatever the cell and device; None if others may."""
     for tensor in tensors:
-        if tensor.device.type != "cpu":
-            return f"tensors on {tensor.device} run on the reference loop"
         if type(tensor) not in (Tensor, torch.nn.Parameter):
             return f"a {type(tensor).__name__} is not a plain tensor"
         if tensor.layout != torch.strided:
