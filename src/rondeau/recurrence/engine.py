@@ -59,6 +59,7 @@ class Entry:
         self.guard = Guard.of(cell)
         self.loops: Loops | None = None
         self.declined: Declined | None = None
+        self.captured = [*cell.parameters(), *cell.buffers()]  # where none is traced, another type or place may help
         try:
             step = trace(cell, inputs)
             self._check_types(step)
@@ -67,9 +68,9 @@ class Entry:
             self.captured = step.captured
             self.loops = Loops(step, inputs.dtype)
         except Declined as declined:
-            self.declined, self.captured = declined, []
+            self.declined = declined
         except Exception as error:  # the reference loop runs next, and raises what is the user's to see
-            self.declined, self.captured = Declined(f"tracing it raised {type(error).__name__}: {error}"), []
+            self.declined = Declined(f"tracing it raised {type(error).__name__}: {error}")
         self.flags = self._flags()
 
     def _check_types(self, step: Step) -> None:
