@@ -137,6 +137,8 @@ def test_parameters_elsewhere_than_on_the_cpu() -> None:
     plan = explain(cell.to("meta"))
     assert not plan.native
     assert "meta" in str(plan.reason)
+    assert plan.vendor is None
+    assert plan.cuda == "cuDNN, through torch.lstm"  # there, not here
 
 
 def test_context_can_be_given() -> None:

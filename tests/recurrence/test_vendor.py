@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.utils.checkpoint
 from torch import Tensor
 from torch.nn.utils.parametrizations import weight_norm
 
@@ -199,6 +200,9 @@ def test_cudnn_has_no_second_derivative_so_it_is_off_there(monkeypatch: pytest.M
     torch.autograd.grad(y.sum(), x, create_graph=True)
     assert seen[2:] == [(False, True)]
     assert torch.backends.cudnn.enabled
+    cell.requires_grad_(False)
+    scan(cell, x.detach())
+    assert seen[3:] == [(True, False)]  # nothing to keep for a backward pass that cannot come
 
 
 def test_weights_lie_in_one_piece_of_memory_as_cudnn_has_them() -> None:
@@ -324,6 +328,50 @@ def test_what_a_call_asks_for(calls: list[str]) -> None:
         scan(cell, x.double())
     torch.func.grad(lambda v: scan(cell, v)[0].sum())(x)
     assert len(calls) == 1
+
+
+def test_tensors_that_do_not_go_together() -> None:
+    class Marked(Tensor):
+        pass
+
+    def choice(cell: Any) -> VendorKernel | str:
+        x = Ragged.from_rows([torch.zeros(2, 1)])
+        return vendor.choose(cell, x, cell.initial_state(1), {}, None)
+
+    lstm, summing = LSTMCell(4), Running()
+    lstm.build_for(1)
+    assert choice(lstm) == "cuDNN is for NVIDIA's devices"
+    assert choice(lstm.to("meta")) == "inputs, states and weights are on several devices"
+    assert isinstance(choice(summing), VendorKernel)
+    summing._parameters.clear()
+    summing.scale = torch.ones(1).as_subclass(Marked)
+    assert choice(summing) == "its weights are no plain tensors"
+
+
+def test_autocast(calls: list[str]) -> None:
+    cell = LSTMCell(4)
+    x = torch.randn(3, 5, 3, requires_grad=True)
+    expected, _ = scan(cell, x, engine="reference")
+    with torch.autocast("cpu", torch.bfloat16):
+        y, _ = scan(cell, x)
+    assert float((y - expected).detach().abs().max()) < 4 * torch.finfo(torch.bfloat16).eps
+    [once] = torch.autograd.grad(y.sum(), x, retain_graph=True)
+    [twice] = torch.autograd.grad(y.sum(), x, create_graph=True)  # outside of autocast
+    assert float((once - twice).detach().abs().max()) < 4 * torch.finfo(torch.bfloat16).eps
+    assert torch.isfinite(torch.autograd.grad(twice.square().sum(), cell.kernel)[0]).all()
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_checkpoints_of_torch(reentrant: bool, calls: list[str]) -> None:
+    cell = built("gru")
+    x = torch.randn(3, 5, 3, dtype=torch.float64, requires_grad=True)
+    y = torch.utils.checkpoint.checkpoint(lambda v: scan(cell, v)[0], x, use_reentrant=reentrant)
+    y.sum().backward()
+    assert len(calls) > 1
+    [expected] = torch.autograd.grad(scan(cell, x, engine="reference")[0].sum(), x)
+    assert x.grad is not None
+    assert_close("gradient of x", x.grad, expected, EPSILONS)
 
 
 @pytest.mark.parametrize("change", ["tanh", "double"])

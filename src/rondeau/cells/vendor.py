@@ -37,7 +37,7 @@ class VendorKernel:
         name: what runs, as `rondeau.explain` says it: "cuDNN, through torch.lstm".
         weights: the tensors `run` needs besides inputs and states, made of the cell's parameters by operations that
             autograd sees.
-        run: the scan.
+        run: the scan, as `Run` says.
         missing: why the library cannot take tensors like this one, or None if it can.
     """
 
