@@ -61,6 +61,8 @@ class Entry:
         self.declined: Declined | None = None
         self.captured = [*cell.parameters(), *cell.buffers()]  # where none is traced, another type or place may help
         try:
+            if inputs.dtype not in (torch.float32, torch.float64):
+                raise Declined(f"it computes in {inputs.dtype}; loops compute in float32 and float64")
             step = trace(cell, inputs)
             self._check_types(step)
             if self.guard.opaque is None and not self.guard.holds():
