@@ -142,6 +142,9 @@ def test_what_is_said() -> None:
     other = GRUCell(4, reset_after=False)
     other.build_for(3)
     assert explain(other.cuda()).cuda == "the reference loop, because reset_after is false"
+    dropping = LSTMCell(4, dropout=0.5, seed=1)
+    dropping.build_for(3)
+    assert "it drops out" in explain(dropping.cuda()).cuda
     keep = Keep(states=True)
     scan(cell, torch.zeros(2, 3, 17, device="cuda"), keep=keep)
     assert keep.states.c.values.is_cuda

@@ -489,6 +489,9 @@ def test_explained(calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     plan = explain(LSTMCell(4), 3)
     assert (plan.native, plan.vendor, plan.cuda) == (True, None, "cuDNN, through torch.lstm")
     assert "\non CUDA:\n  cuDNN, through torch.lstm\n" in str(plan)
+    cell = LSTMCell(4)
+    cell.build_for(3)
+    assert explain(cell.bfloat16()).cuda == "the reference loop, because torch.backends.cudnn takes no torch.bfloat16"
     plan = explain(OwnStep(4), 3)
     assert plan.native
     assert "\non CUDA:\n  the reference loop, because OwnStep has a step of its own" in str(plan)

@@ -38,6 +38,8 @@ def differs(cell: StandardCell, known: dict[str, Any], **activations: str) -> st
             return f"its {attribute} is not {activation}"
     if cell.training and (cell.dropout or cell.recurrent_dropout):
         return "it drops out within the loop, in training"
+    if cell.kernel.dtype not in torch.backends.cudnn.CUDNN_TENSOR_DTYPES:
+        return f"torch.backends.cudnn takes no {cell.kernel.dtype}"
     return None
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rondeau.cells import Cell, VendorKernel
+from rondeau.cells import Cell
 from rondeau.cells.base import begin, state_leaves
 from rondeau.errors import ArgumentError
 from rondeau.recurrence import vendor
@@ -103,14 +103,13 @@ def explain(cell: Cell, features: int | None = None, context: Mapping[str, Any] 
         if not cell.built:
             cell = copy.deepcopy(cell)
         cell.build_for(features)
-        inputs, dtype = _inputs(cell, features, context or {})
-    about = type(cell).__name__, features, dtype
-    with torch.no_grad():
-        kernel = vendor.offered(cell, bool(inputs.context))
-    there = next((t for t in (*cell.parameters(), *cell.buffers()) if vendor.away(t.device)), None)
-    if there is not None:
-        return _away(about, kernel, there)
-    on_cuda = vendor.how(kernel)
+        dtype = next((p.dtype for p in cell.parameters() if p.is_floating_point()), torch.get_default_dtype())
+        about = type(cell).__name__, features, dtype
+        there = next((t for t in (*cell.parameters(), *cell.buffers()) if vendor.away(t.device)), None)
+        if there is not None:
+            return _away(cell, about, bool(context), there)
+        inputs = _inputs(cell, features, dtype, context or {})
+    on_cuda = vendor.how(vendor.offered(cell, bool(inputs.context)))
     entry = Entry(cell, inputs)
     if entry.loops is None:
         why = entry.declined
@@ -125,8 +124,9 @@ def explain(cell: Cell, features: int | None = None, context: Mapping[str, Any] 
     return _Reader(cell, entry, entry.loops).explanation(*about, on_cuda)
 
 
-def _away(about: tuple[str, int, torch.dtype], kernel: VendorKernel | str, there: Tensor) -> Explanation:
+def _away(cell: Cell, about: tuple[str, int, torch.dtype], context: bool, there: Tensor) -> Explanation:
     """Of a cell with a tensor that is on no CPU."""
+    kernel = vendor.offered(cell, context)
     reason = f"its parameters are on {there.device}; loops are compiled for the CPU only"
     here = kernel if isinstance(kernel, str) else kernel.missing(there) or kernel
     on_cuda = vendor.how(here if there.device.type == "cuda" else kernel)
@@ -144,9 +144,8 @@ def _features(cell: Cell, features: int | None) -> int:
     return features if features is not None else known or 0
 
 
-def _inputs(cell: Cell, features: int, context: Mapping[str, Any]) -> tuple[Inputs, torch.dtype]:
+def _inputs(cell: Cell, features: int, dtype: torch.dtype, context: Mapping[str, Any]) -> Inputs:
     """What a training call would give the step."""
-    dtype = next((p.dtype for p in cell.parameters() if p.is_floating_point()), torch.get_default_dtype())
     batch, time = _sizes(cell, context)
     x = Ragged(torch.zeros(batch * time, features, dtype=dtype), torch.full((batch,), time))
     state = begin(cell, None, x, where="the initial state")
@@ -156,7 +155,7 @@ def _inputs(cell: Cell, features: int, context: Mapping[str, Any]) -> tuple[Inpu
         return tuple(tensor.shape[1:]), dtype if tensor.is_floating_point() else tensor.dtype
 
     named = tuple((name, per_step, *kind(t)) for name, (per_step, t) in tensors.items())
-    return Inputs(kind(x.values), tuple(kind(t) for _, t in state_leaves(state)), named, dtype, frozenset({"x"})), dtype
+    return Inputs(kind(x.values), tuple(kind(t) for _, t in state_leaves(state)), named, dtype, frozenset({"x"}))
 
 
 def _sizes(cell: Cell, context: Mapping[str, Any]) -> tuple[int, int]:

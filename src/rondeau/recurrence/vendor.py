@@ -66,17 +66,17 @@ def run(kernel: VendorKernel, inputs: Ragged, state: Any, reverse: bool) -> tupl
     order, alive, index = schedule(inputs.lengths)
     index = (inputs.reversal[index] if reverse else index).to(inputs.device)
     order = order.to(inputs.device)
-    leaves = [t[order] for _, t in state_leaves(state)]
+    leaves = [t.index_select(0, order) for _, t in state_leaves(state)]
     call = Call(kernel, torch.tensor(alive), len(leaves))
-    tensors = [inputs.values[index], *(t[: alive[0]] for t in leaves), *kernel.weights]
+    tensors = [inputs.values.index_select(0, index), *(t[: alive[0]] for t in leaves), *kernel.weights]
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
         output, *final = Scan.apply(call, *tensors)  # type: ignore[no-untyped-call]
     else:
         with torch.no_grad():
             output, *final = call.run(tensors)
     back = inverse(order)
-    whole = iter([torch.cat([f, t[alive[0] :]])[back] for f, t in zip(final, leaves, strict=True)])
-    return inputs.with_values(output[inverse(index)]), map_state(lambda _: next(whole), state)
+    whole = iter([torch.cat([f, t[alive[0] :]]).index_select(0, back) for f, t in zip(final, leaves, strict=True)])
+    return inputs.with_values(output.index_select(0, inverse(index))), map_state(lambda _: next(whole), state)
 
 
 @dataclass
