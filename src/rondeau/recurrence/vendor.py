@@ -120,7 +120,7 @@ class Scan(torch.autograd.Function):
         else:
             sources, results = ctx.made
         needed = ctx.needs_input_grad[1:]
-        pairs = [(r, c.to(r.dtype)) for r, c in zip(results, cotangents, strict=True) if c is not None]
+        pairs = [(r, c) for r, c in zip(results, cotangents, strict=True) if c is not None]
         wanted = [s for s, need in zip(sources, needed, strict=True) if need]
         results, given = [r for r, _ in pairs], [c for _, c in pairs]
         found = torch.autograd.grad(results, wanted, given, retain_graph=keep, create_graph=twice, allow_unused=True)
