@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from rondeau.cells.vendor import VendorKernel
 from rondeau.errors import ArgumentError, ShapeError, StateError
 from rondeau.module import BuildableModule
 
@@ -38,6 +39,9 @@ class Cell(BuildableModule):
     `context.index` counts the real steps the row has made (0-d, from 0). Values come from `scan(..., context={...})`,
     and random ones from `draw`, once before the loop and in training only, so that whoever runs the steps again sees
     the same.
+
+    A cell whose whole scan some device's library can run may say how in `vendor`; without it, the reference loop runs
+    the steps there.
 
     Attributes:
         features: what it was built for; None before, and for a cell without `build`.
@@ -101,6 +105,15 @@ class Cell(BuildableModule):
         the longest length, or a `Ragged`. All randomness comes from `generator` (None: torch's global one).
         """
         return {}
+
+    def vendor(self) -> VendorKernel | str:
+        """How the library of a device's vendor runs a whole scan of the cell as it is now; or, in words, why it cannot.
+
+        What it computes must be what `step` does, so hold it to `step` by a test, and answer in words whenever an
+        attribute makes the step another one. `scan` asks wherever tensors are on no CPU, for cells that are built. It
+        does not ask a class that has a newer `step` than `vendor`, nor where there is context or something to keep.
+        """
+        return f"{type(self).__name__} offers no kernel of a vendor's library"
 
     @property
     def takes_context(self) -> bool:

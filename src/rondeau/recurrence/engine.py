@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rondeau.cells.base import Cell, map_state, state_tensors
 from rondeau.errors import ArgumentError, EngineError
-from rondeau.recurrence import native, reference
+from rondeau.recurrence import native, reference, vendor
 from rondeau.recurrence.guards import Guard
 from rondeau.recurrence.keep import Record, Wish
 from rondeau.recurrence.loops import Loops
@@ -59,6 +59,7 @@ class Entry:
         self.loops: Loops | None = None
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
         self.declined: Declined | None = None
+        self.captured = [*cell.parameters(), *cell.buffers()]  # where none is traced, another type or place may help
         try:
             if inputs.dtype not in (torch.float32, torch.float64):
                 raise Declined(f"it computes in {inputs.dtype}; loops compute in float32 and float64")
@@ -69,9 +70,9 @@ class Entry:
             self.captured = step.captured
             self.loops = Loops(step, inputs.dtype)
         except Declined as declined:
-            self.declined, self.captured = declined, []
+            self.declined = declined
         except Exception as error:  # the reference loop runs next, and raises what is the user's to see
-            self.declined, self.captured = Declined(f"tracing it raised {type(error).__name__}: {error}"), []
+            self.declined = Declined(f"tracing it raised {type(error).__name__}: {error}")
         self.flags = self._flags()
 
     def _check_types(self, step: Step) -> None:
@@ -87,7 +88,7 @@ class Entry:
                 raise Declined(f"it uses a tensor of {tensor.dtype}, in a step of {self.inputs.dtype}")
 
     def _flags(self) -> list[Any]:
-        return [(t.requires_grad, t.shape, t.dtype) for t in self.captured]
+        return [(t.requires_grad, t.shape, t.dtype, t.device) for t in self.captured]
 
     def names(self, context: tuple[str, ...]) -> tuple[str, ...]:
         """What the tensors of a call are: the input, states, context and captured tensors."""
@@ -147,9 +148,9 @@ def run(
     engine: str | None,
     record: Record | None = None,
 ) -> tuple[Ragged, Any]:
-    """As `reference.run`, on compiled loops where the step allows. `record`: where to keep more than the outputs.
+    """As `reference.run`, on compiled loops where the step allows, or by a vendor's library elsewhere than on the CPU.
 
-    Raises `EngineError` where `engine="native"` and it does not.
+    `record`: where to keep more than the outputs. Raises `EngineError` where `engine="native"` and loops cannot do it.
     """
     _check(engine)
     engine = engine or (_forced[-1] if _forced else None)
@@ -157,7 +158,14 @@ def run(
     if engine == "reference":
         return reference.run(cell, inputs, state, context, reverse, readings)
     leaves = state_tensors(state)
-    reason = _not_here([inputs.values, *leaves, *(t for _, t in context.values())])
+    tensors = [inputs.values, *leaves, *(t for _, t in context.values())]
+    reason, instead = _not_here(tensors), vendor.REFERENCE
+    device = next((t.device for t in tensors if vendor.away(t.device)), None)
+    if reason is None and device is not None:
+        kernel = vendor.choose(cell, inputs, state, context, record)
+        if engine is None and not isinstance(kernel, str):
+            return vendor.run(kernel, inputs, state, reverse)
+        reason, instead = f"the tensors are on {device}, and loops are for the CPU", vendor.how(kernel)
     if reason is None:
         entry = _entry(cell, inputs, leaves, context, None if record is None else record.wish)
         if entry.loops is not None:
@@ -174,7 +182,7 @@ def run(
         raise EngineError(
             f"{type(cell).__name__}.step cannot be compiled: {declined.reason}",
             where=declined.where,
-            fix="Leave engine out to run it on the reference loop",
+            fix=f"Leave engine out to run it by {instead}",
         )
     return reference.run(cell, inputs, state, context, reverse, readings)
 
@@ -197,10 +205,8 @@ def _warn(cell: Cell, declined: Declined) -> None:
 
 
 def _not_here(tensors: list[Tensor]) -> str | None:
-    """Why these tensors cannot go through compiled loops, whatever the cell; None if they can."""
+    """Why only the reference loop can take these tensors, whatever the cell and device; None if others may."""
     for tensor in tensors:
-        if tensor.device.type != "cpu":
-            return f"tensors on {tensor.device} run on the reference loop"
         if type(tensor) not in (Tensor, torch.nn.Parameter):
             return f"a {type(tensor).__name__} is not a plain tensor"
         if tensor.layout != torch.strided:
