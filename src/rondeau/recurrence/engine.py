@@ -20,7 +20,7 @@ from rondeau.errors import ArgumentError, EngineError
 from rondeau.recurrence import native, reference
 from rondeau.recurrence.guards import Guard
 from rondeau.recurrence.keep import Record, Wish
-from rondeau.recurrence.loops import Loops
+from rondeau.recurrence.loops import ELEMENTS, Loops
 from rondeau.recurrence.readings import Readings
 from rondeau.recurrence.trace.forms import Declined
 from rondeau.recurrence.trace.step import Inputs, Step, trace
@@ -73,6 +73,8 @@ class Entry:
         self.flags = self._flags()
 
     def _check_types(self, step: Step) -> None:
+        if self.inputs.dtype not in ELEMENTS:
+            raise Declined(f"it computes in {self.inputs.dtype}; loops compute in float32 and float64")
         for _, dtype in self.inputs.states:
             if not dtype.is_floating_point:
                 raise Declined(f"it has a state of {dtype}; loops carry floating-point numbers only")

@@ -24,7 +24,7 @@ from rondeau.recurrence.runtime.target import host
 from rondeau.recurrence.trace.step import Step
 
 OUTPUT = Place("token", "output")
-_ELEMENTS = {torch.float32: "float", torch.float64: "double"}
+ELEMENTS = {torch.float32: "float", torch.float64: "double"}  # what loops compute in
 
 
 class Loops:
@@ -33,7 +33,7 @@ class Loops:
     def __init__(self, step: Step, dtype: torch.dtype) -> None:
         self.step, self.dtype = step, dtype
         self.split: Split = split(step)
-        self.blocks: Blocking = blocking(host(), _ELEMENTS[dtype])
+        self.blocks: Blocking = blocking(host(), ELEMENTS[dtype])
         self.states = [s.size for s in step.states]
         self._nodes: dict[str, Node | None] = {}
         self.inputs = {n.attrs: n for n in step.graph.nodes if n.op == "input"}
