@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rondeau.recurrence.ir import Graph, Node, ancestors, decompose, strides_of, value_of
 from rondeau.recurrence.legal import check
-from rondeau.recurrence.replay import Replay
+from rondeau.recurrence.recipe import evaluate
 
 ROWS = 2
 Draw = Callable[..., Any]
@@ -190,7 +190,7 @@ def test_a_chain_of_rearrangements_is_torchs(shape: tuple[int, ...], data: st.Da
         assert node.shape == tuple(tensor.shape[1:])
     check(g.nodes)
     assert node.rows
-    found = Replay({first: start}, ROWS, torch.float64)(node)
+    found = evaluate(node, {first: start}, ROWS, torch.float64)
     assert torch.equal(found, tensor)
 
 

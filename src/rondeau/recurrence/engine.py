@@ -20,7 +20,7 @@ from rondeau.errors import ArgumentError, EngineError
 from rondeau.recurrence import native, reference
 from rondeau.recurrence.guards import Guard
 from rondeau.recurrence.keep import Record, Wish
-from rondeau.recurrence.loops import ELEMENTS, Loops
+from rondeau.recurrence.loops import Loops
 from rondeau.recurrence.readings import Readings
 from rondeau.recurrence.trace.forms import Declined
 from rondeau.recurrence.trace.step import Inputs, Step, trace
@@ -60,6 +60,8 @@ class Entry:
         self.loops: Loops | None = None
         self.declined: Declined | None = None
         try:
+            if inputs.dtype not in (torch.float32, torch.float64):
+                raise Declined(f"it computes in {inputs.dtype}; loops compute in float32 and float64")
             step = trace(cell, inputs)
             self._check_types(step)
             if self.guard.opaque is None and not self.guard.holds():
@@ -73,8 +75,6 @@ class Entry:
         self.flags = self._flags()
 
     def _check_types(self, step: Step) -> None:
-        if self.inputs.dtype not in ELEMENTS:
-            raise Declined(f"it computes in {self.inputs.dtype}; loops compute in float32 and float64")
         for _, dtype in self.inputs.states:
             if not dtype.is_floating_point:
                 raise Declined(f"it has a state of {dtype}; loops carry floating-point numbers only")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from rondeau.recurrence import pool
 from rondeau.recurrence.emit.kernel import NUMBERS, Kernel, Layout, lay_out
 from rondeau.recurrence.emit.llvm import Module
 from rondeau.recurrence.emit.product import Blocking, blocking, define_packing, define_product
@@ -24,7 +26,7 @@ from rondeau.recurrence.runtime.target import host
 from rondeau.recurrence.trace.step import Step
 
 OUTPUT = Place("token", "output")
-ELEMENTS = {torch.float32: "float", torch.float64: "double"}  # what loops compute in
+_ELEMENTS = {torch.float32: "float", torch.float64: "double"}
 
 
 class Loops:
@@ -33,9 +35,10 @@ class Loops:
     def __init__(self, step: Step, dtype: torch.dtype) -> None:
         self.step, self.dtype = step, dtype
         self.split: Split = split(step)
-        self.blocks: Blocking = blocking(host(), ELEMENTS[dtype])
+        self.blocks: Blocking = blocking(host(), _ELEMENTS[dtype])
         self.states = [s.size for s in step.states]
         self._nodes: dict[str, Node | None] = {}
+        self._outside: dict[Any, Any] = {}
         self.inputs = {n.attrs: n for n in step.graph.nodes if n.op == "input"}
 
     def node(self, name: str) -> Node | None:
@@ -48,6 +51,13 @@ class Loops:
                 key = "x" if name == "x" else place
                 self._nodes[name] = self.inputs.get(("step", key)) or self.inputs.get(("row", key))
         return self._nodes[name]
+
+    def outside(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What torch computes around the loops for one kind of call, made when first asked for."""
+        found = self._outside.get(key)
+        if found is None:
+            found = self._outside[key] = make()
+        return found
 
     def leaves(self, backward: bool) -> dict[Node, Place]:
         """What a loop may read, and where it lies."""
@@ -189,6 +199,8 @@ class Loop:
         self.slots.update({p.buffer: slot for p, slot in list(self.slots.items())})
         self.macs = sum(w.size for w in self.weights)
         self.pointwise = sum(n.size for n in self.program.inner)
+        self._weight_slots = [self.layout.slots[place] for place in self.weights.values()]
+        self._arguments = ctypes.c_int64 * len(self.layout.slots)
 
     def _more_leaves(self) -> None:
         """Values without rows, and only what this loop reads."""
@@ -228,22 +240,27 @@ class Loop:
     def run(
         self,
         dealt: Dealt,
-        tensors: Mapping[Place, Tensor],
-        weights: Mapping[Node, Tensor],
-        initial: Iterable[Tensor],
-        final: Iterable[Tensor],
+        slots: Sequence[int | None],
+        tensors: Sequence[Tensor],
+        weights: Sequence[Tensor],
+        initial: Sequence[Tensor],
+        final: Sequence[Tensor],
         sizes: Mapping[str, int],
     ) -> Tensor:
-        """The loop over all rows; returns the sums over everything, `(total,)`."""
-        layout, blocks = self.layout, self.loops.blocks
-        dtype = self.loops.dtype
-        scratch = torch.empty(dealt.parts * dealt.most * known(layout.row, sizes) + 16, dtype=dtype)
+        """The loop over all rows; returns the sums over everything, `(total,)`.
+
+        `slots`: of each of `tensors` the word among the arguments, None for what this loop does not read or write.
+        `weights`: in the order of `self.weights`.
+        """
+        layout, blocks, dtype = self.layout, self.loops.blocks, self.loops.dtype
+        scratch = pool.take(1, dealt.parts * dealt.most * known(layout.row, sizes) + 16, dtype)
         totals = torch.zeros(dealt.parts, known(layout.total, sizes), dtype=dtype)
-        kept: list[Tensor] = [scratch, totals]
+        packed = [pack(weight, blocks) for weight in weights]
         table = dealt.table.ctypes.data
         words: list[int | None] = [None] * len(layout.slots)
-        # in the order of NUMBERS, and "totals"
-        words[: len(NUMBERS) + 1] = (
+        states = (*initial, *final)
+        # in the order of NUMBERS, "totals", and the states
+        words[: len(NUMBERS) + 1 + len(states)] = (
             table,
             table + 8 * dealt.places[0],
             table + 8 * dealt.places[1],
@@ -253,35 +270,35 @@ class Loop:
             dealt.most,
             shared(blocks).address("product"),
             totals.data_ptr(),
+            *[t.data_ptr() for t in states],
         )
-        place = len(NUMBERS) + 1
-        for tensor in (*initial, *final):
-            words[place] = tensor.data_ptr()
-            place += 1
         for name, size in sizes.items():
             if f"size {name}" in layout.slots:
                 words[layout.slots[f"size {name}"]] = size
-        for node, weight in self.weights.items():
-            packed = pack(weights[node], blocks)
-            kept.append(packed)
-            words[layout.slots[weight]] = packed.data_ptr()
-        for where, tensor in tensors.items():
-            slot = self.slots.get(where)
+        for place, tensor in zip(self._weight_slots, packed, strict=True):
+            words[place] = tensor.data_ptr()
+        for slot, tensor in zip(slots, tensors, strict=True):
             if slot is not None:
                 words[slot] = tensor.data_ptr()
         given = [w for w in words if w is not None]
         if len(given) < len(words):
             raise ValueError(f"nothing was given for {[p for p, slot in layout.slots.items() if words[slot] is None]}")
-        array = (ctypes.c_int64 * len(words))(*given)
-        threads.run(self.code.address("loop"), ctypes.addressof(array), dealt.parts)
+        array = self._arguments(*given)
+        threads.run(self._address, ctypes.addressof(array), dealt.parts)
+        for tensor in (scratch, *packed):
+            pool.give(tensor)
         return totals.sum(0) if dealt.parts > 1 else totals[0]
+
+    @cached_property
+    def _address(self) -> int:
+        return self.code.address("loop")
 
 
 def pack(weight: Tensor, blocks: Blocking) -> Tensor:
     """A weight (k, columns) of any strides in the order in which products read it."""
     k, columns = weight.shape
     panels = -(-columns // blocks.width)
-    packed = torch.empty(panels * k * blocks.width, dtype=weight.dtype)
+    packed = pool.take(1, panels * k * blocks.width, weight.dtype)
     words = (ctypes.c_int64 * 6)(weight.data_ptr(), *weight.stride(), k, columns, packed.data_ptr())
     parts = panels if packed.numel() > 1 << 15 else 1
     code = shared(blocks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -14,12 +14,12 @@ from rondeau.cells.base import Cell, map_state, state_leaves
 from rondeau.errors import EngineError
 from rondeau.recurrence import pool, reference
 from rondeau.recurrence.extent import known
-from rondeau.recurrence.ir import Node, ancestors
+from rondeau.recurrence.ir import Node
 from rondeau.recurrence.keep import Record
-from rondeau.recurrence.loops import OUTPUT, Loop, Loops, kept_place
+from rondeau.recurrence.loops import Loop, Loops
+from rondeau.recurrence.outside import After, Before, plain
 from rondeau.recurrence.plan.program import Place
 from rondeau.recurrence.readings import Readings
-from rondeau.recurrence.replay import Replay
 from rondeau.recurrence.rows import Dealt, deal, parts_for
 from rondeau.sequence import Ragged
 
@@ -112,28 +112,31 @@ class Kept:
 def forward(call: Call, tensors: Sequence[Tensor], train: bool) -> tuple[Tensor, list[Tensor], Kept]:
     """Outputs `(tokens, size)`, final states `(batch, ...)`, and what was kept for the backward loop."""
     loops = call.loops
-    loop = loops.training if train else loops.inference
-    given = dict(zip(call.names, tensors, strict=True))
+    plan = loops.outside((call.names, train), lambda: Before(loops, call.names, train))
+    loop, step, kept = plan.loop, loops.step, Kept()
     dealt = call.dealt(loop)
-    tokens, batch = dealt.tokens, len(call.lengths)
-    values = _values(call, given, tokens)
-    step = loops.step
-    output = call.empty(tokens, step.output.size)
-    final = [torch.empty(batch, *s.shape, dtype=loops.dtype) for s in step.states]
-    kept = Kept()
-    before = _before(call, values, kept)
-    places = _read(loop, values)
-    if train:
-        _reserve(call, kept, tokens, before)
-        places |= kept.buffers
-    asked = {place: call.empty(tokens, n.size) for place, n in loops.asked.items()}
-    places |= {OUTPUT: output, **asked}
-    weights = {w: values.whole(w) for w in loop.weights}
-    initial = [_plain(given[f"state.{i}"]) for i in range(len(step.states))]
-    loop.run(dealt, places, weights, initial, final, call.sizes)
+    values = plan.recipe.begin(dealt.tokens, call.lengths, call.sizes)
+    plan.sources.put(values, tensors)
+    plan.recipe.run(values)
+    for place, buffer in plan.hoisted:
+        kept.owned.append(values[place])
+        if buffer in plan.buffers:
+            kept.buffers[buffer] = values[place]
+    for buffer, size in plan.buffers.items():
+        if buffer not in kept.buffers:
+            kept.buffers[buffer] = pool.take(dealt.tokens, known(size, call.sizes), loops.dtype)
+            kept.owned.append(kept.buffers[buffer])
+    output = call.empty(dealt.tokens, step.output.size)
+    final = [call.empty(len(call.lengths), *s.shape) for s in step.states]
+    asked = [call.empty(dealt.tokens, n.size) for n in loops.asked.values()]
+    filled = [values[place] for place in plan.reads]
+    written = [*(kept.buffers[buffer] for buffer in plan.buffers), output, *asked]
+    weights = [values[place] for place in plan.weights]
+    initial = [plain(tensors[i]) for i in plan.sources.states]
+    loop.run(dealt, plan.slots, [*map(plain, filled), *written], weights, initial, final, call.sizes)
     if not train:
         kept.release()
-    _keep(call, list(asked.values()))
+    _keep(call, asked)
     return output, final, kept
 
 
@@ -150,33 +153,6 @@ def _keep(call: Call, values: list[Tensor]) -> None:
     record.intermediates = {name: next(shaped).to(dtype) for name, (_, dtype) in found.named.items()}
 
 
-def _before(call: Call, values: Values, kept: Kept) -> dict[Place, Tensor]:
-    """The products before the loop, into memory that the kept values may take over."""
-    found: dict[Place, Tensor] = {}
-    for node in call.loops.split.before:
-        if node.op != "product" or len(node.shape) != 1:
-            continue
-        weight, operand = values.whole(node.args[1]), values.steps(node.args[0])
-        result = pool.take(values.tokens, node.size, call.loops.dtype)
-        kept.owned.append(result)
-        values.per_step[node] = found[Place("token", f"n{node.index}")] = torch.mm(operand, weight, out=result)
-    return found
-
-
-def _reserve(call: Call, kept: Kept, tokens: int, before: Mapping[Place, Tensor]) -> None:
-    """Room for every kept value, in one piece for those that share a buffer."""
-    for node, place in call.loops.kept.items():
-        buffer = place.buffer
-        if buffer in kept.buffers:
-            continue
-        if buffer in before:
-            kept.buffers[buffer] = before[buffer]
-            continue
-        size = known(place.within or node.size, call.sizes)
-        kept.buffers[buffer] = pool.take(tokens, size, call.loops.dtype)
-        kept.owned.append(kept.buffers[buffer])
-
-
 def backward(
     call: Call,
     tensors: Sequence[Tensor],
@@ -189,179 +165,44 @@ def backward(
 ) -> list[Tensor | None]:
     """The gradient of each of the tensors that is needed. `last`: what was kept is read for the last time."""
     loops, step = call.loops, call.loops.step
-    loop, found = loops.backward, loops.split
-    given = dict(zip(call.names, tensors, strict=True))
-    tokens, batch = len(output), len(call.lengths)
-    values = _values(call, given, tokens)
-    for node in found.kept:
-        place = loops.kept.get(node)
-        if place is None:
-            values.per_step[node] = output.view(tokens, *known(node.shape, call.sizes))
-        elif not place.within:
-            values.per_step[node] = kept.buffers[place].view(tokens, *known(node.shape, call.sizes))
-        else:
-            values.per_step[node] = kept.buffers[place.buffer][:, place.start : place.start + node.size]
-    cotangent = loops.inputs.get(("output_cotangent", "0"))
-    if cotangent is not None:
-        zero = torch.zeros(tokens, cotangent.size, dtype=loops.dtype) if grad_output is None else grad_output
-        values.per_step[cotangent] = _plain(zero)
-    # what is kept lies in its buffers as the loop wants it, also where these are shared
-    places = _read(loop, values, set(found.kept)) | {OUTPUT: output, **kept.buffers}
+    plan = loops.outside((call.names, *needed), lambda: After(loops, call.names, needed))
+    loop, sizes, batch = plan.loop, call.sizes, len(call.lengths)
+    tokens = len(output)
+    values = plan.recipe.begin(tokens, call.lengths, sizes)
+    plan.sources.put(values, tensors)
+    if plan.cotangent is not None:
+        node, place = plan.cotangent
+        values[place] = call.empty(tokens, node.size, zero=True) if grad_output is None else plain(grad_output)
+    plan.put_kept(values, kept.buffers, output, sizes)
+    plan.recipe.run(values, 0, plan.before)
     own = Kept()
-    inside: dict[Node, Tensor] = {}
-    for n in found.inside:
-        if last and n in loops.replaced:
-            inside[n] = kept.buffers[loops.replaced[n]]
-        else:
-            inside[n] = pool.take(tokens, known(n.size, call.sizes), loops.dtype)
-            own.owned.append(inside[n])
-    direct = {k: call.empty(tokens, n.size) for k, n in found.direct.items()}
-    row_totals = {k: call.empty(batch, n.size, zero=True) for k, n in found.row_totals.items()}
-    places |= {kept_place(n): t for n, t in inside.items()}
-    places |= {Place("token", f"direct.{k}"): t for k, t in direct.items()}
-    places |= {Place("row_total", k): t for k, t in row_totals.items()}
-    cotangents = [
-        torch.empty(tokens, *s.shape, dtype=loops.dtype) for s, _ in zip(step.states, found.cotangents, strict=False)
-    ]
-    places |= {Place("token", f"cotangent {i}"): t for i, t in enumerate(cotangents)}
-    initial = [
-        torch.zeros(batch, *s.shape, dtype=loops.dtype) if g is None else _plain(g)
-        for s, g in zip(step.states, grad_final, strict=True)
-    ]
+    inside = [kept.buffers[loops.replaced[n]] if last and n in loops.replaced else _room(call, own, n, tokens)
+              for n in loops.split.inside]  # fmt: skip
+    direct = [call.empty(tokens, n.size) for n in loops.split.direct.values()]
+    row_totals = [call.empty(batch, n.size, zero=True) for n in loops.split.row_totals.values()]
+    cotangents = [call.empty(tokens, *s.shape) for s, _ in zip(step.states, loops.split.cotangents, strict=False)]
+    initial = [call.empty(batch, *s.shape, zero=True) if g is None else plain(g)
+               for s, g in zip(step.states, grad_final, strict=True)]  # fmt: skip
     final = [torch.empty_like(t) for t in initial]
-    weights = {w: values.whole(w) for w in loop.weights}
-    sums = loop.run(call.dealt(loop), places, weights, initial, final, call.sizes)
+    filled = [plain(values[place]) for place in plan.reads]
+    written = [*(kept.buffers[b] for b in plan.buffers), output, *inside, *direct, *row_totals, *cotangents]
+    weights = [values[place] for place in plan.weights]
+    sums = loop.run(call.dealt(loop), plan.slots, [*filled, *written], weights, initial, final, sizes)
     if call.record is not None and cotangents:
         call.record.cotangents = cotangents
-    for n, t in inside.items():
-        values.per_step[n] = t.view(tokens, *known(n.shape, call.sizes))
-    for total in found.totals:
-        start = loop.layout.totals[Place("total", f"t{total.index}")]
-        end = known(start + total.size, call.sizes)
-        values.alone[total] = sums[known(start, call.sizes) : end].view(known(total.shape, call.sizes))
-    results: list[Tensor | None] = []
-    for name, need in zip(call.names, needed, strict=True):
-        results.append(_gradient(call, name, values, final, direct, row_totals) if need else None)
+    plan.put_results(values, inside, direct, row_totals, sums, sizes)
+    plan.recipe.run(values, plan.before)
+    results = [final[place] if is_state else None if place is None else values[place]
+               for is_state, place in plan.gradients]  # fmt: skip
     own.release()
     if last:
         kept.release()
     return results
 
 
-def _gradient(
-    call: Call,
-    name: str,
-    values: Values,
-    final: list[Tensor],
-    direct: Mapping[str, Tensor],
-    row_totals: Mapping[str, Tensor],
-) -> Tensor | None:
-    found = call.loops.split
-    kind, _, place = name.partition(".")
-    if kind == "state":
-        return final[int(place)]  # also where the step does not read it: a row without steps hands it on
-    key = place if kind == "context" else name
-    if key in direct:
-        return direct[key].view(len(direct[key]), *known(found.direct[key].shape, call.sizes))
-    if key in row_totals:
-        return row_totals[key].view(len(row_totals[key]), *known(found.row_totals[key].shape, call.sizes))
-    after = found.after.get(key)
-    if after is None:
-        return None
-    if kind != "context":
-        return values.whole(after) if kind == "param" else values.steps(after)
-    each = values.steps(after)
-    source = call.node(name)
-    if source is not None and source.attrs[0] == "row":
-        sums = each.new_zeros(len(call.lengths), *each.shape[1:])
-        return sums.index_add_(0, values.owners, each)
-    return each
-
-
-class Values:
-    """Nodes that torch computes: for all steps, once per row, or without rows."""
-
-    def __init__(self, lengths: Tensor, tokens: int, dtype: torch.dtype, sizes: Mapping[str, int]) -> None:
-        self.sizes = sizes
-        self.lengths, self.tokens, self.dtype = lengths, tokens, dtype
-        self.per_step: dict[Node, Tensor] = {}
-        self.per_row: dict[Node, Tensor] = {}
-        self.alone: dict[Node, Tensor] = {}
-        self._owners: Tensor | None = None
-
-    @property
-    def owners(self) -> Tensor:
-        """For each step the row it belongs to."""
-        if self._owners is None:
-            self._owners = torch.repeat_interleave(torch.arange(len(self.lengths)), self.lengths)
-        return self._owners
-
-    def whole(self, node: Node) -> Tensor:
-        if node not in self.alone:
-            given = {**self.per_step, **self.alone}
-            for row, tensor in self.per_row.items():
-                if row not in given and _uses(node, row):
-                    given[row] = tensor[self.owners]
-            replay = Replay(given, self.tokens, self.dtype, self.sizes)
-            self.alone[node] = replay(node)
-            self.alone.update({n: t for n, t in replay.known.items() if not n.rows})
-        found = self.alone[node]
-        return found.to(self.dtype) if found.is_floating_point() else found
-
-    def steps(self, node: Node) -> Tensor:
-        if node not in self.per_step:
-            given = {**self.per_step, **self.alone}
-            for row, tensor in self.per_row.items():
-                if row not in given and _uses(node, row):
-                    given[row] = tensor[self.owners]
-            replay = Replay(given, self.tokens, self.dtype, self.sizes)
-            self.per_step[node] = replay(node)
-        return self.per_step[node]
-
-    def rows(self, node: Node) -> Tensor:
-        if node not in self.per_row:
-            self.per_row[node] = Replay({**self.per_row, **self.alone}, len(self.lengths), self.dtype, self.sizes)(node)
-        return self.per_row[node]
-
-
-def _uses(node: Node, row: Node) -> bool:
-    return row in ancestors([node])
-
-
-def _values(call: Call, given: Mapping[str, Tensor], tokens: int) -> Values:
-    values = Values(call.lengths, tokens, call.loops.dtype, call.sizes)
-    for name, tensor in given.items():
-        node = call.node(name)
-        if node is None:
-            continue
-        kind = node.attrs[0]
-        if kind == "param":
-            values.alone[node] = tensor
-        elif kind == "step":
-            values.per_step[node] = _plain(tensor)
-        elif kind == "row":
-            values.per_row[node] = _plain(tensor)
-    return values
-
-
-def _plain(tensor: Tensor) -> Tensor:
-    tensor = tensor.detach() if tensor.requires_grad else tensor
-    return tensor if tensor.is_contiguous() else tensor.contiguous()
-
-
-def _read(loop: Loop, values: Values, but: Collection[Node] = ()) -> dict[Place, Tensor]:
-    """What the loop reads and does not carry: computed now, contiguous."""
-    found: dict[Place, Tensor] = {}
-    for node, place in loop.program.leaves.items():
-        if node in but:
-            continue
-        if place.kind == "token":
-            found[place] = _plain(values.steps(node))
-        elif place.kind == "row":
-            found[place] = _plain(values.rows(node))
-        elif place.kind == "param":
-            found[place] = _plain(values.whole(node))
-    return found
+def _room(call: Call, own: Kept, node: Node, tokens: int) -> Tensor:
+    own.owned.append(pool.take(tokens, known(node.size, call.sizes), call.loops.dtype))
+    return own.owned[-1]
 
 
 class Scan(torch.autograd.Function):

@@ -21,7 +21,7 @@ from rondeau.recurrence.ir import Node
 from rondeau.recurrence.loops import OUTPUT, Loop, Loops, pack, shared
 from rondeau.recurrence.plan.program import Place
 from rondeau.recurrence.plan.split import Split
-from rondeau.recurrence.replay import Replay
+from rondeau.recurrence.recipe import evaluate
 from rondeau.recurrence.rows import deal, parts_for
 from rondeau.recurrence.runtime import cache, threads
 from rondeau.recurrence.trace.forms import Declined
@@ -123,13 +123,12 @@ def _check(captured: list[Tensor], dtype: torch.dtype) -> None:
 def _fixed(step: Step, loop: Loop, dtype: torch.dtype) -> dict[object, Tensor]:
     """What is the same for all rows, by its place: copies, in the order in which the kernel reads them."""
     known = {n: step.captured[int(n.attrs[1])].detach() for n in step.graph.nodes if n.op == "input" and not n.rows}
-    replay = Replay(known, 0, dtype)
     found: dict[object, Tensor] = {
-        place: pack(replay(weight), loop.loops.blocks) for weight, place in loop.weights.items()
+        place: pack(evaluate(weight, known, 0, dtype), loop.loops.blocks) for weight, place in loop.weights.items()
     }
     for node, place in loop.program.leaves.items():
         if place.kind == "param":
-            found[place] = replay(node).clone(memory_format=torch.contiguous_format)
+            found[place] = evaluate(node, known, 0, dtype).clone(memory_format=torch.contiguous_format)
     return found
 
 

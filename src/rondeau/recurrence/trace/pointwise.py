@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rondeau.recurrence.ir import TRUTH, Node, strides_of
-from rondeau.recurrence.replay import POINTWISE
+from rondeau.recurrence.recipe import POINTWISE
 from rondeau.recurrence.trace.forms import Declined, Form
 from rondeau.recurrence.trace.recorder import Recorder
 
