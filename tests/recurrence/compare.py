@@ -65,7 +65,7 @@ def _to(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
-def results(cell: Cell, case: Case, engine: str, gradients: bool = True) -> dict[str, Tensor]:
+def results(cell: Cell, case: Case, engine: str | None, gradients: bool = True) -> dict[str, Tensor]:
     """Outputs, final states, and the gradients of x, states, context and parameters, by name.
 
     The cotangents are random but always the same. A gradient that autograd leaves out counts as zero.
@@ -74,7 +74,7 @@ def results(cell: Cell, case: Case, engine: str, gradients: bool = True) -> dict
         return _results(cell, case, engine, gradients)
 
 
-def _results(cell: Cell, case: Case, engine: str, gradients: bool) -> dict[str, Tensor]:
+def _results(cell: Cell, case: Case, engine: str | None, gradients: bool) -> dict[str, Tensor]:
     sources: dict[str, Tensor] = {}
 
     def leaf(name: str, tensor: Tensor) -> Tensor:

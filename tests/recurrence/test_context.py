@@ -199,3 +199,31 @@ STEP = Listening(lambda c: c.step, per_step=("step",))
 def test_context_that_does_not_fit(cell: Cell, context: dict[str, Any], kind: type[Exception], said: str) -> None:
     with pytest.raises(kind, match=said):
         scan(cell, ZEROS, lengths=LENGTHS, context=context)
+
+
+def over_its_length(cell: Cell, x: Tensor, state: HiddenState, context: Context) -> Tensor:
+    return torch.tanh(state.h / context.memory.shape[1] + x)
+
+
+def summed_once_per_row(cell: Cell, x: Tensor, state: HiddenState, context: Context) -> Tensor:
+    return context.memory.sum(1)
+
+
+@pytest.mark.parametrize("output", [over_its_length, summed_once_per_row])
+def test_a_memory_that_the_loop_itself_does_not_read(output: Callable[..., Tensor]) -> None:
+    class Reading(Cell):
+        per_row = ("memory",)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.state_size, self.output_size = HiddenState(h=2), 2
+
+        def step(self, x: Tensor, state: HiddenState, context: Context) -> tuple[Tensor, HiddenState]:
+            return output(self, x, state, context), HiddenState(torch.tanh(state.h + x))
+
+    cell, x = Reading(), torch.randn(3, 4, 2, dtype=torch.float64)
+    for entries in (5, 2):
+        context = {"memory": torch.randn(3, entries, 2, dtype=torch.float64)}
+        found, _ = scan(cell, x, context=context, engine="native")
+        expected, _ = scan(cell, x, context=context, engine="reference")
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-15)

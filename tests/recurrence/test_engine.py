@@ -173,6 +173,34 @@ def test_another_type_between_calls(x: Tensor) -> None:
     assert all(map(torch.equal, before, again))
 
 
+def test_parameters_that_move_and_stay_the_same_objects(x: Tensor) -> None:
+    """As `module.to("cuda")` moves them; to where no loop could read them."""
+    cell = LSTMCell(4)
+    with torch.no_grad():
+        before, _ = scan(cell, x, engine="native")
+        weights = {name: p.clone() for name, p in cell.named_parameters()}
+        same = list(cell.parameters())
+        torch.__future__.set_swap_module_params_on_conversion(True)
+        try:
+            cell.to("meta")
+            with pytest.raises(EngineError, match="cannot be compiled"):
+                scan(cell, x, engine="native")
+            cell.to_empty(device="cpu")
+        finally:
+            torch.__future__.set_swap_module_params_on_conversion(False)
+        cell.load_state_dict(weights)
+        assert torch.equal(scan(cell, x, engine="native")[0], before)
+    assert all(a is b for a, b in zip(cell.parameters(), same, strict=True))
+
+
+def test_what_another_type_declined_is_traced_again(x: Tensor) -> None:
+    cell = GRUCell(4)
+    before, _ = scan(cell, x, engine="native")
+    with pytest.raises(EngineError, match="float != double"):
+        scan(cell.double(), x, engine="native")
+    assert torch.equal(scan(cell.float(), x, engine="native")[0], before)
+
+
 class Sum(Cell):
     """Takes any number of features."""
 

@@ -137,6 +137,16 @@ def test_parameters_elsewhere_than_on_the_cpu() -> None:
     plan = explain(cell.to("meta"))
     assert not plan.native
     assert "meta" in str(plan.reason)
+    assert plan.vendor is None
+    assert plan.cuda == "cuDNN, through torch.lstm"  # there, not here
+
+
+def test_elsewhere_nothing_is_drawn() -> None:
+    """A generator for the CPU could not, on CUDA."""
+    cell = LSTMCell(4, dropout=0.5, seed=1)
+    cell.build_for(3)
+    cell.draw = None  # type: ignore[assignment, method-assign]
+    assert explain(cell.to("meta")).cuda == "the reference loop, because it drops out within the loop, in training"
 
 
 def test_context_can_be_given() -> None:

@@ -157,7 +157,7 @@ def test_a_table_is_not_looked_up_by_what_cannot_be_checked() -> None:
 def test_weights_of_another_type_are_declined() -> None:
     cell = made(Lookup(lambda s, x: s.flat[x]), 4)
     cell.kernel.data = cell.kernel.data.double()
-    with pytest.raises(Declined, match="float32, in a step of torch.float64"):
+    with pytest.raises(Declined, match=r"float32, in a step of torch\.float64"):
         CompiledStep(cell, (4,), True, torch.float64, 1)
 
 

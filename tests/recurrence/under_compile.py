@@ -307,6 +307,15 @@ def test_what_cannot_be_in_a_graph_runs_outside(cell: Cell, options: Any, graphs
     assert sum(graphs.scans) == 0
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_on_cuda_a_scan_runs_outside(graphs: Graphs) -> None:
+    cell = built(LSTMCell(4)).cuda()
+    compiled = graphs.compile(outside(cell), whole=False)
+    assert torch.equal(compiled(X.cuda()), outside(cell)(X.cuda()))
+    assert sum(graphs.scans) == 0
+
+
 def test_importing_and_training_leave_torch_dynamo_alone() -> None:
     code = """
 import sys, torch, rondeau

@@ -7,6 +7,7 @@ from rondeau.cells.lstm import LSTMCell, LSTMState
 from rondeau.cells.naming import named, within
 from rondeau.cells.simple_rnn import SimpleRNNCell
 from rondeau.cells.stacked import StackedRNNCells
+from rondeau.cells.vendor import VendorKernel
 
 __all__ = [
     "AttentionCell",
@@ -19,6 +20,7 @@ __all__ = [
     "LSTMState",
     "SimpleRNNCell",
     "StackedRNNCells",
+    "VendorKernel",
     "named",
     "within",
 ]

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from rondeau.cells.vendor import VendorKernel
 from rondeau.errors import ArgumentError, ShapeError, StateError
 from rondeau.module import BuildableModule
 
@@ -38,6 +39,9 @@ class Cell(BuildableModule):
     `context.index` counts the real steps the row has made (0-d, from 0). Values come from `scan(..., context={...})`,
     and random ones from `draw`, once before the loop and in training only, so that whoever runs the steps again sees
     the same.
+
+    A cell whose whole scan some device's library can run may say how in `vendor`; without it, the reference loop runs
+    the steps there.
 
     Attributes:
         features: what it was built for; None before, and for a cell without `build`.
@@ -101,6 +105,15 @@ class Cell(BuildableModule):
         the longest length, or a `Ragged`. All randomness comes from `generator` (None: torch's global one).
         """
         return {}
+
+    def vendor(self) -> VendorKernel | str:
+        """How the library of a device's vendor runs a whole scan of the cell as it is now; or, in words, why it cannot.
+
+        What it computes must be what `step` does, so hold it to `step` by a test, and answer in words whenever an
+        attribute makes the step another one. `scan` asks wherever tensors are on no CPU, for cells that are built. It
+        does not ask a class that has a newer `step` than `vendor`, nor where there is context or something to keep.
+        """
+        return f"{type(self).__name__} offers no kernel of a vendor's library"
 
     @property
     def takes_context(self) -> bool:
@@ -181,6 +194,13 @@ def state_leaves(state: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield from state_leaves(part, f"{prefix}.{name}" if prefix else name)
 
 
+def state_tensors(state: Any) -> list[Tensor]:
+    """The tensors of a state, in order."""
+    if isinstance(state, tuple) and all(isinstance(part, Tensor) for part in state):
+        return list(state)
+    return [tensor for _, tensor in state_leaves(state)]
+
+
 def begin(cell: Cell, state: Any, inputs: Any, where: str) -> Any:
     """The state before the first step over `inputs` (rows first): the one given, checked, or the cell's own.
 
@@ -205,7 +225,10 @@ def check_state(cell: Cell, state: Any, batch: int, where: str | None = None) ->
 
     A plain list or tuple of tensors in the right order is taken as well, as is a bare tensor for a cell with one state.
     """
-    expected = list(state_leaves(cell.state_size))
+    like = cell.state_size
+    if type(state) is type(like) and all(_is_flat(t, batch, size) for t, size in zip(state, like, strict=True)):
+        return state  # as most are
+    expected = list(state_leaves(like))
     leaves = list(_tensors(state))
     owner = type(cell).__name__
     if len(leaves) != len(expected) or not _names_fit(state, cell.state_size):
@@ -221,6 +244,10 @@ def check_state(cell: Cell, state: Any, batch: int, where: str | None = None) ->
             raise StateError(what, expected=shape, got=got, where=where, fix=fix)
     remaining = iter(leaves)
     return map_state(lambda _: next(remaining), cell.state_size)
+
+
+def _is_flat(part: Any, batch: int, size: Any) -> bool:
+    return isinstance(part, Tensor) and part.shape == (batch, size)
 
 
 def _named(state: Any) -> bool:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from rondeau import activations
+from rondeau.cells import cudnn
 from rondeau.cells.base import Context, HiddenState
 from rondeau.cells.naming import named
 from rondeau.cells.standard import StandardCell
+from rondeau.cells.vendor import VendorKernel
 
 
 class GRUCell(StandardCell):
@@ -106,3 +109,21 @@ class GRUCell(StandardCell):
         gate = self.recurrent_activation
         z, r = named("update_gate", gate(xz + h @ uz)), named("reset_gate", gate(xr + h @ ur))
         return z, xn + (r * h) @ un
+
+    def vendor(self) -> VendorKernel | str:
+        """cuDNN's, which resets after the product, and has the gates in the order r, z, n."""
+        if not self.reset_after:
+            return "reset_after is false"
+        differs = cudnn.differs(self, _FORMULA, activation="tanh", recurrent_activation="sigmoid")
+        if differs is not None:
+            return differs
+        bias, more = (None, None) if self.bias is None else _reordered(self.bias)
+        return cudnn.kernel(torch.gru, _reordered(self.kernel), _reordered(self.recurrent_kernel), bias, more)
+
+
+_FORMULA = cudnn.formula(GRUCell)
+
+
+def _reordered(gates: Float[Tensor, "rows gates"]) -> Float[Tensor, "rows gates"]:
+    z, r, n = gates.chunk(3, dim=-1)
+    return torch.cat([r, z, n], dim=-1)

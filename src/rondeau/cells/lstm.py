@@ -9,9 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rondeau import activations
+from rondeau.cells import cudnn
 from rondeau.cells.base import Context
 from rondeau.cells.naming import named
 from rondeau.cells.standard import StandardCell
+from rondeau.cells.vendor import VendorKernel
 
 
 class LSTMState(NamedTuple):
@@ -96,3 +98,11 @@ class LSTMCell(StandardCell):
         c = kept + named("input_gate", gate(i)) * named("candidate", self.activation(g))
         h = named("output_gate", gate(o)) * self.activation(c)
         return h, LSTMState(h, c)
+
+    def vendor(self) -> VendorKernel | str:
+        """cuDNN's, which has these gates in this order."""
+        differs = cudnn.differs(self, _FORMULA, activation="tanh", recurrent_activation="sigmoid")
+        return differs or cudnn.kernel(torch.lstm, self.kernel, self.recurrent_kernel, self.bias, None)
+
+
+_FORMULA = cudnn.formula(LSTMCell)

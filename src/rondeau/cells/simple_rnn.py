@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rondeau.cells import cudnn
 from rondeau.cells.base import Context, HiddenState
 from rondeau.cells.standard import StandardCell
+from rondeau.cells.vendor import VendorKernel
 
 
 class SimpleRNNCell(StandardCell):
@@ -64,3 +67,13 @@ class SimpleRNNCell(StandardCell):
             z = z + self.bias
         h = self.activation(z)
         return h, HiddenState(h)
+
+    def vendor(self) -> VendorKernel | str:
+        """cuDNN's, with tanh or relu."""
+        relu = self.activation in cudnn.KNOWN["relu"]
+        differs = cudnn.differs(self, _FORMULA, activation="relu" if relu else "tanh")
+        function = torch.rnn_relu if relu else torch.rnn_tanh
+        return differs or cudnn.kernel(function, self.kernel, self.recurrent_kernel, self.bias, None)
+
+
+_FORMULA = cudnn.formula(SimpleRNNCell)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ import jaxtyping
 import torch
 from torch import Tensor
 
-from rondeau.cells.base import Cell, map_state, state_leaves
+from rondeau.cells.base import Cell, map_state, state_tensors
 from rondeau.errors import ArgumentError, EngineError
-from rondeau.recurrence import native, reference
+from rondeau.recurrence import native, reference, vendor
 from rondeau.recurrence.guards import Guard
 from rondeau.recurrence.keep import Record, Wish
 from rondeau.recurrence.loops import Loops
@@ -58,7 +57,9 @@ class Entry:
         self.inputs = inputs
         self.guard = Guard.of(cell)
         self.loops: Loops | None = None
+        self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
         self.declined: Declined | None = None
+        self.captured = [*cell.parameters(), *cell.buffers()]  # where none is traced, another type or place may help
         try:
             if inputs.dtype not in (torch.float32, torch.float64):
                 raise Declined(f"it computes in {inputs.dtype}; loops compute in float32 and float64")
@@ -69,9 +70,9 @@ class Entry:
             self.captured = step.captured
             self.loops = Loops(step, inputs.dtype)
         except Declined as declined:
-            self.declined, self.captured = declined, []
+            self.declined = declined
         except Exception as error:  # the reference loop runs next, and raises what is the user's to see
-            self.declined, self.captured = Declined(f"tracing it raised {type(error).__name__}: {error}"), []
+            self.declined = Declined(f"tracing it raised {type(error).__name__}: {error}")
         self.flags = self._flags()
 
     def _check_types(self, step: Step) -> None:
@@ -87,7 +88,16 @@ class Entry:
                 raise Declined(f"it uses a tensor of {tensor.dtype}, in a step of {self.inputs.dtype}")
 
     def _flags(self) -> list[Any]:
-        return [(t.requires_grad, t.shape, t.dtype) for t in self.captured]
+        return [(t.requires_grad, t.shape, t.dtype, t.device) for t in self.captured]
+
+    def names(self, context: tuple[str, ...]) -> tuple[str, ...]:
+        """What the tensors of a call are: the input, states, context and captured tensors."""
+        found = self._names.get(context)
+        if found is None:
+            states = [f"state.{i}" for i in range(len(self.inputs.states))]
+            captured = [f"param.{i}" for i in range(len(self.captured))]
+            found = self._names[context] = ("x", *states, *(f"context.{n}" for n in context), *captured)
+        return found
 
     def holds(self) -> bool:
         return self.guard.holds() and self._flags() == self.flags
@@ -138,21 +148,28 @@ def run(
     engine: str | None,
     record: Record | None = None,
 ) -> tuple[Ragged, Any]:
-    """As `reference.run`, on compiled loops where the step allows. `record`: where to keep more than the outputs.
+    """As `reference.run`, on compiled loops where the step allows, or by a vendor's library elsewhere than on the CPU.
 
-    Raises `EngineError` where `engine="native"` and it does not.
+    `record`: where to keep more than the outputs. Raises `EngineError` where `engine="native"` and loops cannot do it.
     """
     _check(engine)
     engine = engine or (_forced[-1] if _forced else None)
     readings = None if record is None else partial(Readings, record)
     if engine == "reference":
         return reference.run(cell, inputs, state, context, reverse, readings)
-    reason = _not_here(inputs, state, context)
+    leaves = state_tensors(state)
+    tensors = [inputs.values, *leaves, *(t for _, t in context.values())]
+    reason, instead = _not_here(tensors), vendor.REFERENCE
+    device = next((t.device for t in tensors if vendor.away(t.device)), None)
+    if reason is None and device is not None:
+        kernel = vendor.choose(cell, inputs, state, context, record)
+        if engine is None and not isinstance(kernel, str):
+            return vendor.run(kernel, inputs, state, reverse)
+        reason, instead = f"the tensors are on {device}, and loops are for the CPU", vendor.how(kernel)
     if reason is None:
-        entry = _entry(cell, inputs, state, context, None if record is None else record.wish)
+        entry = _entry(cell, inputs, leaves, context, None if record is None else record.wish)
         if entry.loops is not None:
-            with torch.autocast("cpu", enabled=False):
-                return _native(entry, cell, inputs, state, context, reverse, record)
+            return _native(entry, cell, inputs, state, leaves, context, reverse, record)
         declined = entry.declined or Declined("it was not traced")
         if engine is None:
             # first, so that what is wrong with the step itself is said by itself
@@ -165,7 +182,7 @@ def run(
         raise EngineError(
             f"{type(cell).__name__}.step cannot be compiled: {declined.reason}",
             where=declined.where,
-            fix="Leave engine out to run it on the reference loop",
+            fix=f"Leave engine out to run it by {instead}",
         )
     return reference.run(cell, inputs, state, context, reverse, readings)
 
@@ -187,12 +204,9 @@ def _warn(cell: Cell, declined: Declined) -> None:
     )
 
 
-def _not_here(inputs: Ragged, state: Any, context: dict[str, tuple[bool, Tensor]]) -> str | None:
-    """Why these tensors cannot go through compiled loops, whatever the cell; None if they can."""
-    tensors = [inputs.values, *(t for _, t in state_leaves(state)), *(t for _, t in context.values())]
+def _not_here(tensors: list[Tensor]) -> str | None:
+    """Why only the reference loop can take these tensors, whatever the cell and device; None if others may."""
     for tensor in tensors:
-        if tensor.device.type != "cpu":
-            return f"tensors on {tensor.device} run on the reference loop"
         if type(tensor) not in (Tensor, torch.nn.Parameter):
             return f"a {type(tensor).__name__} is not a plain tensor"
         if tensor.layout != torch.strided:
@@ -206,8 +220,9 @@ def _not_here(inputs: Ragged, state: Any, context: dict[str, tuple[bool, Tensor]
     return None
 
 
-def _entry(cell: Cell, inputs: Ragged, state: Any, context: dict[str, tuple[bool, Tensor]], wish: Wish | None) -> Entry:
-    leaves = [t for _, t in state_leaves(state)]
+def _entry(
+    cell: Cell, inputs: Ragged, leaves: list[Tensor], context: dict[str, tuple[bool, Tensor]], wish: Wish | None
+) -> Entry:
     dtype = next((t.dtype for t in (*leaves, inputs.values) if t.is_floating_point()), torch.get_default_dtype())
     if torch.is_autocast_enabled("cpu"):
         dtype = torch.float32
@@ -215,15 +230,24 @@ def _entry(cell: Cell, inputs: Ragged, state: Any, context: dict[str, tuple[bool
     def kind(tensor: Tensor) -> tuple[tuple[int, ...], torch.dtype]:
         return tuple(tensor.shape[1:]), dtype if tensor.is_floating_point() else tensor.dtype
 
-    plain = tuple((name, per_step, *kind(t)) for name, (per_step, t) in context.items())
-    described = Inputs(kind(inputs.values), tuple(map(kind, leaves)), plain, dtype, None, wish)
+    plain = tuple([(name, per_step, *kind(t)) for name, (per_step, t) in context.items()])
+    wanted = None
+    if torch.is_grad_enabled():
+        sources = (("x", inputs.values), *((n, t) for n, (_, t) in context.items()))
+        wanted = frozenset([n for n, t in sources if t.requires_grad])
+    differentiable = wanted is not None and (
+        bool(wanted) or any(t.requires_grad for t in leaves) or any(p.requires_grad for p in cell.parameters())
+    )
+    given = kind(inputs.values), tuple(map(kind, leaves))
     traces = traces_of(cell)
-    named = _memories(plain)
-    if named != plain:
-        entry = _traced(traces, cell, inputs, leaves, context, replace(described, context=named))
+    named = _memories(plain) if plain else plain
+    for described in (named, plain) if named != plain else (plain,):
+        entry = traces.find(cell, Inputs(*given, described, dtype, wanted if differentiable else None, wish))
+        if wanted is not None and not differentiable and any(t.requires_grad for t in entry.captured):
+            entry = traces.find(cell, Inputs(*given, described, dtype, wanted, wish))
         if entry.loops is not None:
-            return entry
-    return _traced(traces, cell, inputs, leaves, context, described)
+            break
+    return entry
 
 
 def _memories(context: Described) -> Described:
@@ -239,51 +263,33 @@ def _memories(context: Described) -> Described:
     )
 
 
-def _traced(
-    traces: Traces,
-    cell: Cell,
-    inputs: Ragged,
-    leaves: list[Tensor],
-    context: dict[str, tuple[bool, Tensor]],
-    described: Inputs,
-) -> Entry:
-    if not torch.is_grad_enabled():
-        return traces.find(cell, replace(described, wanted=None))
-    wanted = [n for n, t in (("x", inputs.values), *((n, t) for n, (_, t) in context.items())) if t.requires_grad]
-    differentiable = wanted or any(t.requires_grad for t in (*leaves, *cell.parameters()))
-    if not differentiable:
-        entry = traces.find(cell, replace(described, wanted=None))
-        if not any(t.requires_grad for t in entry.captured):
-            return entry
-    return traces.find(cell, replace(described, wanted=frozenset(wanted)))
-
-
 def _native(
     entry: Entry,
     cell: Cell,
     inputs: Ragged,
     state: Any,
+    leaves: list[Tensor],
     context: dict[str, tuple[bool, Tensor]],
     reverse: bool,
     record: Record | None,
 ) -> tuple[Ragged, Any]:
-    loops = entry.loops
+    loops, dtype = entry.loops, entry.inputs.dtype
     if loops is None:
         raise ValueError("a declined step has no loops")
-    leaves = [t for _, t in state_leaves(state)]
-    names = ["x", *(f"state.{i}" for i in range(len(leaves))), *(f"context.{n}" for n in context)]
-    names += [f"param.{i}" for i in range(len(entry.captured))]
-    tensors = [inputs.values, *leaves, *(t for _, t in context.values()), *entry.captured]
-    dtype = entry.inputs.dtype
-    tensors = [t.to(dtype) if t.is_floating_point() and t.dtype != dtype else t for t in tensors]
-    call = native.Call(loops, inputs.lengths, reverse, tuple(names), record=record)
+    names = entry.names(tuple(context))
+    tensors = [inputs.values, *leaves, *[t for _, t in context.values()], *entry.captured]
+    tensors = [t if t.dtype == dtype or not t.is_floating_point() else t.to(dtype) for t in tensors]
+    call = native.Call(loops, inputs.lengths, reverse, names, record=record)
     for name, _, shape, _ in entry.inputs.context:
         call.sizes.update({n: context[name][1].shape[a + 1] for a, n in enumerate(shape) if isinstance(n, str)})
-    if entry.inputs.wanted is None:
-        with torch.no_grad():
-            output, final, _ = native.forward(call, tensors, train=False)
-    else:
-        call.again = native.Again(cell, inputs.lengths, state, context, reverse, entry.may_hold, record)
-        output, *final = native.Scan.apply(call, *tensors)  # type: ignore[no-untyped-call]
+    with torch.autocast("cpu", enabled=False) if torch.is_autocast_enabled("cpu") else nullcontext():
+        if entry.inputs.wanted is None:
+            with torch.no_grad():
+                output, final, _ = native.forward(call, tensors, train=False)
+        else:
+            call.again = native.Again(cell, inputs.lengths, state, context, reverse, entry.may_hold, record)
+            output, *final = native.Scan.apply(call, *tensors)  # type: ignore[no-untyped-call]
     remaining = iter(final)
-    return inputs.with_values(output.view(-1, *loops.step.output.shape)), map_state(lambda _: next(remaining), state)
+    shape = loops.step.output.shape
+    values = output if len(shape) == 1 else output.view(-1, *shape)
+    return inputs.with_values(values), map_state(lambda _: next(remaining), state)

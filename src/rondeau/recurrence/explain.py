@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rondeau.cells.base import Cell, begin, state_leaves
+from rondeau.cells import Cell
+from rondeau.cells.base import begin, state_leaves
 from rondeau.errors import ArgumentError
+from rondeau.recurrence import vendor
 from rondeau.recurrence.context import gather_context
 from rondeau.recurrence.engine import Entry
 from rondeau.recurrence.ir import COSTLY, POINTWISE, Node, ancestors
@@ -32,6 +34,8 @@ class Explanation:
     Attributes:
         cell: the cell's class; `features`: of its inputs; `dtype`: what it computes in.
         native: whether it runs on compiled loops; if not, `reason` says why, and `where` the line to blame, if any.
+        cuda: what runs it where its tensors are on CUDA: a vendor's library, or the reference loop, and then why.
+        vendor: the library that runs it where its parameters are now; None where none does.
         before, forward, backward, after: what is computed before the loop for all steps at once, at each step, at each
             step of the backward loop, and after it for all steps at once.
         kept: numbers kept for backward, for each row at each step, and `kept_bytes` what they take.
@@ -45,6 +49,8 @@ class Explanation:
     native: bool
     reason: str | None = None
     where: str | None = None
+    cuda: str = ""
+    vendor: str | None = None
     before: tuple[str, ...] = ()
     forward: tuple[str, ...] = ()
     backward: tuple[str, ...] = ()
@@ -55,7 +61,7 @@ class Explanation:
     remarks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        kind = "native, compiled loops" if self.native else "reference, a PyTorch loop"
+        kind = "native, compiled loops" if self.native else self.vendor or "reference, a PyTorch loop"
         lines = [f"{self.cell}, {self.features} features, {_name(self.dtype)}: {kind}"]
         if not self.native:
             lines.append(f"  because {self.reason}" + (f" ({self.where})" if self.where else ""))
@@ -66,6 +72,7 @@ class Explanation:
             ("kept for backward, besides the output", kept),
             ("at each step backward", self.backward),
             ("after it, all steps at once", self.after),
+            ("on CUDA", (self.cuda,) if self.cuda else ()),
             ("machine", self.machine),
             ("remarks", self.remarks),
         ):
@@ -96,11 +103,13 @@ def explain(cell: Cell, features: int | None = None, context: Mapping[str, Any] 
         if not cell.built:
             cell = copy.deepcopy(cell)
         cell.build_for(features)
-        inputs, dtype = _inputs(cell, features, context or {})
-    about = type(cell).__name__, features, dtype
-    device = next((t.device for t in (*cell.parameters(), *cell.buffers()) if t.device.type != "cpu"), None)
-    if device is not None:
-        return Explanation(*about, False, f"its parameters are on {device}; loops are compiled for the CPU only")
+        dtype = next((p.dtype for p in cell.parameters() if p.is_floating_point()), torch.get_default_dtype())
+        about = type(cell).__name__, features, dtype
+        there = next((t for t in (*cell.parameters(), *cell.buffers()) if vendor.away(t.device)), None)
+        if there is not None:
+            return _away(cell, about, bool(context), there)
+        inputs = _inputs(cell, features, dtype, context or {})
+    on_cuda = vendor.how(vendor.offered(cell, bool(inputs.context)))
     entry = Entry(cell, inputs)
     if entry.loops is None:
         why = entry.declined
@@ -110,8 +119,20 @@ def explain(cell: Cell, features: int | None = None, context: Mapping[str, Any] 
             if missing
             else ()
         )
-        return Explanation(*about, False, why.reason if why else None, why.where if why else None, remarks=hint)
-    return _Reader(cell, entry, entry.loops).explanation(*about)
+        reason, where = (why.reason, why.where) if why else (None, None)
+        return Explanation(*about, False, reason, where, on_cuda, remarks=hint)
+    return _Reader(cell, entry, entry.loops).explanation(*about, on_cuda)
+
+
+def _away(cell: Cell, about: tuple[str, int, torch.dtype], context: bool, there: Tensor) -> Explanation:
+    """Of a cell with a tensor that is on no CPU."""
+    kernel = vendor.offered(cell, context)
+    reason = f"its parameters are on {there.device}; loops are compiled for the CPU only"
+    here = kernel if isinstance(kernel, str) else kernel.missing(there) or kernel
+    on_cuda = vendor.how(here if there.device.type == "cuda" else kernel)
+    if isinstance(here, str):
+        return Explanation(*about, False, f"{reason}, and {here}", None, on_cuda)
+    return Explanation(*about, False, reason, None, on_cuda, here.name)
 
 
 def _features(cell: Cell, features: int | None) -> int:
@@ -123,9 +144,8 @@ def _features(cell: Cell, features: int | None) -> int:
     return features if features is not None else known or 0
 
 
-def _inputs(cell: Cell, features: int, context: Mapping[str, Any]) -> tuple[Inputs, torch.dtype]:
+def _inputs(cell: Cell, features: int, dtype: torch.dtype, context: Mapping[str, Any]) -> Inputs:
     """What a training call would give the step."""
-    dtype = next((p.dtype for p in cell.parameters() if p.is_floating_point()), torch.get_default_dtype())
     batch, time = _sizes(cell, context)
     x = Ragged(torch.zeros(batch * time, features, dtype=dtype), torch.full((batch,), time))
     state = begin(cell, None, x, where="the initial state")
@@ -135,7 +155,7 @@ def _inputs(cell: Cell, features: int, context: Mapping[str, Any]) -> tuple[Inpu
         return tuple(tensor.shape[1:]), dtype if tensor.is_floating_point() else tensor.dtype
 
     named = tuple((name, per_step, *kind(t)) for name, (per_step, t) in tensors.items())
-    return Inputs(kind(x.values), tuple(kind(t) for _, t in state_leaves(state)), named, dtype, frozenset({"x"})), dtype
+    return Inputs(kind(x.values), tuple(kind(t) for _, t in state_leaves(state)), named, dtype, frozenset({"x"}))
 
 
 def _sizes(cell: Cell, context: Mapping[str, Any]) -> tuple[int, int]:
@@ -156,13 +176,14 @@ class _Reader:
         tensors = [*cell.named_parameters(), *cell.named_buffers()]
         self.names = {id(t): name for name, t in tensors}
 
-    def explanation(self, cell: str, features: int, dtype: torch.dtype) -> Explanation:
+    def explanation(self, cell: str, features: int, dtype: torch.dtype, on_cuda: str) -> Explanation:
         kept = sum(n.size for n in self.split.kept if n is not self.loops.step.output)
         return Explanation(
             cell,
             features,
             dtype,
             native=True,
+            cuda=on_cuda,
             before=tuple(self._before()),
             forward=tuple(self._phases(self.loops.training)),
             backward=tuple(self._phases(self.loops.backward)),

@@ -72,6 +72,15 @@ def known(number: Any, sizes: Mapping[str, int]) -> Any:
     return number.base + sum(f * sizes[n] for n, f in number.terms)
 
 
+def names_in(number: Any) -> set[str]:
+    """The sizes that a number depends on; also of numbers in tuples, and of a share of a size, "k/name"."""
+    if isinstance(number, tuple):
+        return set().union(*map(names_in, number))
+    if isinstance(number, str):
+        return {number.split("/")[1]} if "/" in number else set()
+    return {n for n, _ in number.terms} if isinstance(number, Extent) else set()
+
+
 def up_to(size: int, step: int) -> int:
     """At least `size`, and a multiple of `step` where `size` is known."""
     return size + step if isinstance(size, Extent) else -(-size // step) * step

@@ -88,7 +88,7 @@ class Call:
         return make(count, *known(shape, self.sizes), dtype=self.loops.dtype)
 
     def dealt(self, loop: Loop) -> Dealt:
-        return deal(self.lengths, self.reverse, parts_for(len(self.lengths), loop.macs, loop.pointwise))
+        return deal(self.lengths, self.reverse, parts_for(self.lengths.shape[0], loop.macs, loop.pointwise))
 
     def node(self, name: str) -> Node | None:
         """The input a name stands for; None where the step does not read it."""
@@ -127,7 +127,7 @@ def forward(call: Call, tensors: Sequence[Tensor], train: bool) -> tuple[Tensor,
             kept.buffers[buffer] = pool.take(dealt.tokens, known(size, call.sizes), loops.dtype)
             kept.owned.append(kept.buffers[buffer])
     output = call.empty(dealt.tokens, step.output.size)
-    final = [call.empty(len(call.lengths), *s.shape) for s in step.states]
+    final = [call.empty(call.lengths.shape[0], *s.shape) for s in step.states]
     asked = [call.empty(dealt.tokens, n.size) for n in loops.asked.values()]
     filled = [values[place] for place in plan.reads]
     written = [*(kept.buffers[buffer] for buffer in plan.buffers), output, *asked]
@@ -166,8 +166,8 @@ def backward(
     """The gradient of each of the tensors that is needed. `last`: what was kept is read for the last time."""
     loops, step = call.loops, call.loops.step
     plan = loops.outside((call.names, *needed), lambda: After(loops, call.names, needed))
-    loop, sizes, batch = plan.loop, call.sizes, len(call.lengths)
-    tokens = len(output)
+    loop, sizes, batch = plan.loop, call.sizes, call.lengths.shape[0]
+    tokens = output.shape[0]
     values = plan.recipe.begin(tokens, call.lengths, sizes)
     plan.sources.put(values, tensors)
     if plan.cotangent is not None:
@@ -185,12 +185,13 @@ def backward(
                for s, g in zip(step.states, grad_final, strict=True)]  # fmt: skip
     final = [torch.empty_like(t) for t in initial]
     filled = [plain(values[place]) for place in plan.reads]
-    written = [*(kept.buffers[b] for b in plan.buffers), output, *inside, *direct, *row_totals, *cotangents]
+    left = [*inside, *direct, *row_totals]
+    written = [*(kept.buffers[b] for b in plan.buffers), output, *left, *cotangents]
     weights = [values[place] for place in plan.weights]
     sums = loop.run(call.dealt(loop), plan.slots, [*filled, *written], weights, initial, final, sizes)
     if call.record is not None and cotangents:
         call.record.cotangents = cotangents
-    plan.put_results(values, inside, direct, row_totals, sums, sizes)
+    plan.put_results(values, left, sums, sizes)
     plan.recipe.run(values, plan.before)
     results = [final[place] if is_state else None if place is None else values[place]
                for is_state, place in plan.gradients]  # fmt: skip

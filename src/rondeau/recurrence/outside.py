@@ -89,12 +89,17 @@ class After:
         self.slots = [*slots, *(self.loop.slots.get(place) for place in written)]
         self.weights = [recipe.whole(w) for w in self.loop.weights]
         self.before = len(recipe.lines)
-        self.inside = [(recipe.given(n), n) for n in found.inside]
-        self.direct = {k: (recipe.given_as(f"direct.{k}"), n) for k, n in found.direct.items()}
-        self.row_totals = {k: (recipe.given_as(f"row_total.{k}"), n) for k, n in found.row_totals.items()}
+        named = [(f"direct.{k}", n) for k, n in found.direct.items()]
+        named += [(f"row_total.{k}", n) for k, n in found.row_totals.items()]
+        self.named = {k: recipe.given_as(k) for k, _ in named}
+        places = [*((recipe.given(n), n) for n in found.inside), *((self.named[k], n) for k, n in named)]
+        self.written = [(where, node, i) for i, (where, node) in enumerate(places)]
         starts = [self.loop.layout.totals[Place("total", f"t{t.index}")] for t in found.totals]
         self.totals = [(recipe.given(t), t, start) for t, start in zip(found.totals, starts, strict=True)]
         self.gradients = [self._gradient(loops, n, need) for n, need in zip(names, needed, strict=True)]
+        read = recipe.read().union(self.reads, (place for _, place in self.gradients if place is not None))
+        self.kept = [k for k in self.kept if k[0] in read]
+        self.written = [w for w in self.written if w[0] in read]
 
     def _gradient(self, loops: Loops, name: str, need: bool) -> tuple[bool, int | None]:
         found = loops.split
@@ -104,10 +109,9 @@ class After:
             return False, None
         if kind == "state":
             return True, int(place)  # also where the step does not read it: a row without steps hands it on
-        if key in self.direct:
-            return False, self.direct[key][0]
-        if key in self.row_totals:
-            return False, self.row_totals[key][0]
+        for at in (f"direct.{key}", f"row_total.{key}"):
+            if at in self.named:
+                return False, self.named[at]
         after = found.after.get(key)
         if after is None:
             return False, None
@@ -124,27 +128,18 @@ class After:
     ) -> None:
         for where, node, place in self.kept:
             if place is None:
-                values[where] = output if len(node.shape) == 1 else output.view(-1, *known(node.shape, sizes))
+                values[where] = _shaped(output, node, sizes)
             elif place.within:
                 values[where] = buffers[place.buffer].narrow(1, place.start, node.size)
             else:
                 values[where] = _shaped(buffers[place], node, sizes)
 
-    def put_results(
-        self,
-        values: list[Any],
-        inside: list[Tensor],
-        direct: list[Tensor],
-        row_totals: list[Tensor],
-        sums: Tensor,
-        sizes: Mapping[str, int],
-    ) -> None:
-        places = (*self.inside, *self.direct.values(), *self.row_totals.values())
-        for (where, node), tensor in zip(places, (*inside, *direct, *row_totals), strict=True):
-            values[where] = _shaped(tensor, node, sizes)
+    def put_results(self, values: list[Any], written: Sequence[Tensor], sums: Tensor, sizes: Mapping[str, int]) -> None:
+        for where, node, i in self.written:
+            values[where] = _shaped(written[i], node, sizes)
         for where, node, start in self.totals:
             first, size = known(start, sizes), known(node.size, sizes)
-            values[where] = sums[first : first + size].view(known(node.shape, sizes))
+            values[where] = _whole(sums[first : first + size], node, sizes)
 
 
 def plain(tensor: Tensor) -> Tensor:
@@ -154,7 +149,11 @@ def plain(tensor: Tensor) -> Tensor:
 
 
 def _shaped(tensor: Tensor, node: Node, sizes: Mapping[str, int]) -> Tensor:
-    return tensor if len(node.shape) == 1 else tensor.view(len(tensor), *known(node.shape, sizes))
+    return tensor if len(node.shape) == 1 else tensor.view(tensor.shape[0], *known(node.shape, sizes))
+
+
+def _whole(tensor: Tensor, node: Node, sizes: Mapping[str, int]) -> Tensor:
+    return tensor if len(node.shape) == 1 else tensor.view(known(node.shape, sizes))
 
 
 def _pooled(size: int, dtype: torch.dtype, operand: Tensor, weight: Tensor, steps: int) -> Tensor:

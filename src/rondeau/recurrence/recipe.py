@@ -76,7 +76,7 @@ class Recipe:
         """Where the value of a node without rows will be, in the type of all numbers: torch's own may be shorter."""
         place, dtype = self.value(node), self.dtype
         if node.dtype == "float" and any(n.op in ("aten", "item") for n in ancestors([node])):
-            return self.add(lambda value: value.to(dtype), place)
+            return self.add(lambda value: value if value.dtype == dtype else value.to(dtype), place)
         return place
 
     def add(self, function: Callable[..., Any], *arguments: int) -> int:
@@ -85,11 +85,15 @@ class Recipe:
         self.lines.append((function, arguments, place))
         return place
 
+    def read(self) -> set[int]:
+        """All places that operations read."""
+        return {a for _, arguments, _ in self.lines for a in arguments}
+
     def begin(self, steps: int, lengths: Tensor | None, sizes: Mapping[str, int]) -> list[Any]:
         """The values of a run, to be filled with those that are given."""
         values: list[Any] = [None] * self._count
         values[STEPS], values[SIZES], values[LENGTHS] = steps, sizes, lengths
-        values[BATCH] = 0 if lengths is None else len(lengths)
+        values[BATCH] = 0 if lengths is None else lengths.shape[0]
         return values
 
     def run(self, values: list[Any], first: int = 0, last: int | None = None) -> None:
@@ -271,6 +275,9 @@ def _aten(node: Node) -> Callable[..., Any]:
     function: Any = torch.ops
     for part in name.split("."):
         function = getattr(function, part)
+    if kwargs == ("list",) and all(kind in ("node", "value") for kind, *_ in args[1:]):
+        plan = [(kind == "node", what) for kind, what in args[1:]]
+        return lambda *values: function(*[values[what] if is_node else what for is_node, what in plan])
     return lambda *values: function(*_fill(args, values), **dict(_fill(kwargs, values)))
 
 

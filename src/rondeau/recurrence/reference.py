@@ -47,7 +47,7 @@ def run(
         outputs, final = _loop(cell, len(inputs), steps, state, alive, context_at, keeping)
         if keeping is not None and not outputs:
             _imagined(cell, inputs, state, context, keeping)
-    back = _inverse(order)
+    back = inverse(order)
     final = map_state(lambda s: s[back.to(s.device)], final)
     if keeping is not None:
         keeping.done(final)
@@ -142,10 +142,11 @@ def _unschedule(
     if not outputs:
         dtype = inputs.dtype if inputs.dtype.is_floating_point else torch.get_default_dtype()
         return inputs.values.new_zeros(0, cell.output_size, dtype=dtype)
-    return torch.cat(outputs)[_inverse(index)]
+    return torch.cat(outputs)[inverse(index)]
 
 
-def _inverse(permutation: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
+def inverse(permutation: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
+    """The permutation that puts things back."""
     back = torch.empty_like(permutation)
     back[permutation] = torch.arange(len(permutation), device=permutation.device)
     return back

@@ -100,7 +100,11 @@ def scan(
     outputs, state = run(cell, rows, state, tensors, reverse, engine, record)
     if resets is not None:
         outputs, state = ragged.with_values(outputs.values), stretches.end(state)
-    return (outputs.pad(inputs.shape[1]) if isinstance(inputs, Tensor) else outputs), state
+    if isinstance(inputs, Ragged):
+        return outputs, state
+    if lengths is None:  # every row is full
+        return outputs.values.view(*inputs.shape[:2], *outputs.values.shape[1:]), state
+    return outputs.pad(inputs.shape[1]), state
 
 
 def _begin(keep: Any, cell: Cell, inputs: Ragged, state: Any) -> tuple[Record, Any]:
@@ -123,5 +127,4 @@ def _as_ragged(inputs: Tensor | Ragged, lengths: Any) -> Ragged:
     if inputs.ndim < 3:
         fix = "Add a batch axis (or a features axis) to the inputs"
         raise ShapeError("scan: inputs", expected="(batch, time, features)", got=tuple(inputs.shape), fix=fix)
-    batch, time = inputs.shape[:2]
-    return Ragged.from_padded(inputs, [time] * batch if lengths is None else lengths)
+    return Ragged.full(inputs) if lengths is None else Ragged.from_padded(inputs, lengths)

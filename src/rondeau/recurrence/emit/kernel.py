@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from rondeau.recurrence.emit.llvm import I64, PTR, Function, Module, Value, integer
 from rondeau.recurrence.emit.product import Blocking
 from rondeau.recurrence.emit.rows import Rows
-from rondeau.recurrence.extent import Extent, up_to
+from rondeau.recurrence.extent import Extent, names_in, up_to
 from rondeau.recurrence.ir import Node
 from rondeau.recurrence.plan.program import Place, Program
 
@@ -37,7 +37,9 @@ class Layout:
 def lay_out(program: Program, sizes: dict[Place, int], states: list[int], blocks: Blocking) -> Layout:
     """`sizes`: elements of an entry of each place; `states`: elements of each state."""
     layout = Layout()
-    names = {n for size in sizes.values() if isinstance(size, Extent) for n, _ in size.terms}
+    names = {n for size in sizes.values() for n in names_in(size)}
+    read = {a for node in program.nodes for a in (node, *node.args)}
+    names |= {n for node in read for n in names_in((node.shape, node.attrs))}
     for name in (
         *NUMBERS,
         "totals",

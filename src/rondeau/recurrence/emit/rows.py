@@ -55,15 +55,19 @@ class Rows:
             for group in self._groups(roots):
                 self._loop(group)
             for node in roots:
-                if node.op == "reduce" and node.shape:
+                if self._reduces(node) and node.shape:
                     self._reduce_kept(node)
             self.ready.update(n for n in roots if n in self.program.stored)
+
+    def _reduces(self, node: Node) -> bool:
+        """Whether the sum, say, is made here: one that was made before the loop is only handed on."""
+        return node.op == "reduce" and node not in self.program.leaves
 
     def _groups(self, roots: Sequence[Node]) -> list[list[tuple[Node, list[tuple[Place, int, tuple[int, ...]]]]]]:
         """What one loop computes: pieces of equal shape, each with the places (offset and strides there) it goes to."""
         groups: dict[tuple[int, ...], list[tuple[Node, list[tuple[Place, int, tuple[int, ...]]]]]] = {}
         for root in roots:
-            if root.op == "reduce":
+            if self._reduces(root):
                 if not root.shape:
                     groups.setdefault(root.args[0].shape, []).append((root, []))
                 continue

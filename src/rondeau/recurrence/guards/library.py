@@ -25,7 +25,9 @@ _LIBRARIES = {"beartype", "einops", "functorch", "jaxtyping", "numpy", "torch", 
 # Of Rondeau itself: what stands under every cell and is not for a user to change.
 _FOUNDATIONS = (
     "rondeau.cells.base",
+    "rondeau.cells.cudnn",
     "rondeau.cells.naming",
+    "rondeau.cells.vendor",
     "rondeau.config",
     "rondeau.errors",
     "rondeau.init",
