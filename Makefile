@@ -15,6 +15,8 @@ INSTALL := $(BIN)/python -m pip install --no-input --disable-pip-version-check -
 
 # What the tests and examples compute is small: a second thread gains nothing, and waits long on a busy machine.
 test test-all test-reference examples: export OMP_NUM_THREADS ?= 1
+# Threads that wait sleep: where another process needs a core, spinning ones hold up every step, several times over.
+demo: export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

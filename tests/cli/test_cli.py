@@ -34,7 +34,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(work: Path) -> Path:
     done = rondeau("train", "text.txt", *SMALL, "--out", "run", cwd=work)
     assert done.returncode == 0, done.stderr
-    for shown in ("epoch 2/2", "bits/char", "unigram", "Kneser-Ney", "feed-forward", "lstm, 1 x 12", "a sample"):
+    for shown in ("epoch 2/2", "bits/char", "unigram", "Kneser-Ney", "feed-forward", "lstm, 2 x 12", "a sample"):
         assert shown in done.stdout
     assert len(re.findall(r"epoch \d/2  loss.*held out.*  [\d,]+ tokens/s  [\d.]+ s$", done.stdout, re.M)) >= 2
     assert re.search(r"^trained on [\d,]+ tokens in [\d.]+ s: [\d,]+ tokens/s on 1 thread$", done.stdout, re.M)
@@ -103,7 +103,7 @@ def test_a_run_from_before_speed_was_measured(trained: Path, work: Path) -> None
     (old / "speed.jsonl").unlink()
     done = rondeau("summary", old)
     assert done.returncode == 0, done.stderr
-    assert "lstm, 1 x 12" in done.stdout
+    assert "lstm, 2 x 12" in done.stdout
     assert "tokens/s" not in done.stdout
     done = rondeau("train", "--resume", "old", cwd=work)
     assert done.returncode == 0, done.stderr

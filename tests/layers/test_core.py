@@ -66,6 +66,13 @@ def test_dropout_zeroes_a_share_and_scales_the_rest() -> None:
     assert layers.Dropout(0.0)(x) is x
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_dropout_scales_as_precisely_as_the_numbers_are(dtype: torch.dtype) -> None:
+    y = layers.Dropout(0.3)(torch.ones(20, 30, dtype=dtype))
+    assert y.dtype == dtype
+    assert set(y.unique().tolist()) == {0.0, float(torch.tensor(1 / 0.7, dtype=dtype))}
+
+
 def test_dropout_repeats_with_its_seed() -> None:
     one, other = layers.Dropout(0.5, seed=3), layers.Dropout(0.5, seed=3)
     x = torch.ones(4, 50)

@@ -205,7 +205,9 @@ def test_a_trained_model_does_not_keep_its_data() -> None:
     assert len(pickle.dumps(model)) < 60_000
 
 
-def test_other_precisions() -> None:
+@pytest.mark.native
+def test_other_precisions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rondeau.recurrence.engine._warned", set())  # it is said once in a process
     model = classifier()
     model.predict(X)
     assert model.to(torch.float64).predict(X).dtype == np.float64

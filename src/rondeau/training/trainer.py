@@ -116,9 +116,7 @@ class Trainer:
 
     def _check_finite(self, loss: float, x: Any) -> None:
         named = [(name, p.grad) for name, p in self.model.named_parameters() if p.grad is not None and p.numel()]
-        # the largest magnitude, not the Euclidean norm, which is infinite for gradients that are merely large
-        norms = torch._foreach_norm([g for _, g in named], float("inf")) if named else []
-        finite = torch.isfinite(torch.stack([n.float().to(self.device) for n in norms])).tolist() if named else []
+        finite = self._finite([gradient for _, gradient in named])
         if all(finite) and loss - loss == 0:  # inf - inf and nan - nan are nan
             return
         bad = [name for (name, _), fine in zip(named, finite, strict=True) if not fine]
@@ -130,6 +128,18 @@ class Trainer:
             got=f"loss {loss}" + (f", {len(bad)} of {len(named)} gradients not finite" if bad else ""),
             fix=_advice(x),
         )
+
+    def _finite(self, gradients: list[torch.Tensor]) -> list[bool]:
+        """Of each gradient, whether it is."""
+        finite: list[bool] = []
+        # The Euclidean norm of gradients that are merely large is infinite; on a CPU it is 20 times as fast as the
+        # largest magnitude, which therefore has its say only where the first finds something.
+        for order in (2.0, float("inf")):
+            norms = torch._foreach_norm(gradients, order) if gradients else []
+            finite = torch.isfinite(torch.stack([n.float().to(self.device) for n in norms])).tolist() if norms else []
+            if all(finite):
+                break
+        return finite
 
 
 def _advice(x: Any) -> str:
