@@ -20,7 +20,7 @@ demo: export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all test-reference examples lint format docs install clean interpreter
+.PHONY: help demo test test-all test-reference bench examples lint format docs install clean interpreter
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,9 @@ test-all: $(VENV)/.test  ## the tests, the slow ones too
 test-reference: $(VENV)/.test  ## what recurs, with every scan on the reference loop
 	$(BIN)/python -m pytest --engine reference tests/cells tests/layers tests/models \
 	  tests/recurrence/test_autograd.py tests/recurrence/test_context.py tests/recurrence/test_engine.py tests/recurrence/test_scan.py
+
+bench: $(VENV)/.bench  ## the benchmark, all of it (hours); less: python -m benchmarks --help
+	$(BIN)/python -m benchmarks
 
 examples: $(VENV)/.test  ## run every program in examples/
 	@set -e; for program in $(sort $(wildcard examples/*.py)); do echo "== $$program"; $(BIN)/python -W error $$program; done
@@ -73,6 +76,10 @@ $(VENV)/.test: $(VENV)/.made $(PINS)
 
 $(VENV)/.dev: $(VENV)/.made $(PINS)
 	$(INSTALL) -e '.[test,dev,docs]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.made $(PINS)
+	$(INSTALL) -e '.[bench]'
 	@touch $@
 
 $(VENV)/.made: | interpreter
