@@ -49,12 +49,13 @@ def test_an_lstms_plan() -> None:
     plan = explain(LSTMCell(128), features=64)
     assert plan.native
     assert plan.reason is None
-    assert plan.before == ("x @ kernel (64 x 512): 32,768 multiply-adds",)
+    often = "in the loop, 8 at a time, where rows keep all threads at work"
+    assert plan.before == (f"x @ kernel (64 x 512): 32,768 multiply-adds; {often}",)
     assert plan.forward[0] == "h @ recurrent_kernel (128 x 512): 65,536 multiply-adds"
     assert plan.forward[1].startswith("384 sigmoid, 256 tanh, ")
     assert plan.backward[-1] == "values @ recurrent_kernel.T (512 x 128): 65,536 multiply-adds"
     assert set(plan.after) == {
-        "gradient of x: a product over all steps",
+        f"gradient of x: a product over all steps; {often}",
         "gradient of kernel: a product over all steps",
         "gradient of recurrent_kernel: a product over all steps",
         "gradient of bias: summed within the loop",

@@ -20,11 +20,14 @@ from rondeau.recurrence.engine import Entry
 from rondeau.recurrence.ir import COSTLY, POINTWISE, Node, ancestors
 from rondeau.recurrence.loops import Loop, Loops
 from rondeau.recurrence.plan.cut import ancestors_until
+from rondeau.recurrence.plan.tiles import STEPS
 from rondeau.recurrence.rows import ALONE
 from rondeau.recurrence.runtime import cache, threads
 from rondeau.recurrence.runtime.target import host
 from rondeau.recurrence.trace.step import Inputs
 from rondeau.sequence import Ragged
+
+_TILED = f"in the loop, {STEPS} at a time, where rows keep all threads at work"
 
 
 @dataclass(frozen=True)
@@ -195,7 +198,12 @@ class _Reader:
         )
 
     def _before(self) -> list[str]:
-        steps = [self._product(n) if n.op == "product" else self._values([n]) for n in self.split.before]
+        steps = [
+            self._product(n) + (f"; {_TILED}" if n in self.loops.tiles else "")
+            if n.op == "product"
+            else self._values([n])
+            for n in self.split.before
+        ]
         rows = [f"once per row: {self._values([n])}" for n in self.split.rows_before]
         return rows + [line for line in steps if line]
 
@@ -237,6 +245,8 @@ class _Reader:
     def _made(self, name: str, node: Node) -> str:
         if name in self.split.direct:
             return "written by the loop"
+        if name in self.loops.late_tiles:
+            return f"a product over all steps; {_TILED}"
         late = ancestors_until([node], lambda n: n in self.split.inside or n in self.split.totals)
         if any(n.op in ("outer", "product") for n in late - set(self.split.inside)):
             return "a product over all steps"

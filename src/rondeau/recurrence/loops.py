@@ -16,6 +16,7 @@ from rondeau.recurrence.emit.llvm import Module
 from rondeau.recurrence.emit.product import Blocking, blocking, define_packing, define_product
 from rondeau.recurrence.extent import known
 from rondeau.recurrence.ir import POINTWISE, Node
+from rondeau.recurrence.plan import tiles
 from rondeau.recurrence.plan.overlay import lay_over, may_replace, pieces
 from rondeau.recurrence.plan.program import Place, Program, Result
 from rondeau.recurrence.plan.split import Split, split
@@ -73,6 +74,16 @@ class Loops:
         return Loop(self, [*self._results(), *keep], backward=False)
 
     @cached_property
+    def tiles(self) -> list[Node]:
+        """Products before the loop that it can make itself."""
+        return tiles.before(self.split, self.dtype.itemsize)
+
+    @cached_property
+    def late_tiles(self) -> dict[str, Node]:
+        """Gradients that the backward loop can make itself: name -> product."""
+        return tiles.after(self.split, self.dtype.itemsize, self.blocks.width)
+
+    @cached_property
     def kept(self) -> dict[Node, Place]:
         """Where the forward loop leaves what the backward one reads.
 
@@ -83,7 +94,7 @@ class Loops:
         nodes = [n for n in found.kept if n is not output]
         plain = Program([*self._results(), *(Result(n, kept_place(n)) for n in nodes)], leaves_of(self, backward=False))
         free = [n for n in nodes if n not in found.operands]  # the others are read once more, after the backward loop
-        hosts = [n for n in found.before if n not in found.kept and n.dtype == "float"]
+        hosts = [n for n in found.before if n not in found.kept and n not in self.tiles and n.dtype == "float"]
         places = {n: kept_place(n) for n in nodes} | lay_over(plain, free, hosts)
         for late in found.inside:
             self._side_by_side(late, [n for n in free if not places[n].within], places)
@@ -152,6 +163,11 @@ def kept_place(node: Node) -> Place:
     return Place("token", f"k{node.index}")
 
 
+def tile_place(name: str) -> Place:
+    """Where a gradient lies that the backward loop makes itself."""
+    return Place("token", f"tile.{name}")
+
+
 def leaves_of(loops: Loops, backward: bool) -> dict[Node, Place]:
     """What a loop may read, and where it lies; of the values without rows those that are read are added later."""
     split, step = loops.split, loops.step
@@ -168,7 +184,8 @@ def leaves_of(loops: Loops, backward: bool) -> dict[Node, Place]:
             leaves[node] = Place("index", "index")
         elif kind == ("state_cotangent" if backward else "state"):
             leaves[node] = Place("state", name)
-    leaves.update({n: Place("token", f"n{n.index}") for n in split.before})
+    tiled = [] if backward else loops.tiles
+    leaves.update({n: Place("tile" if n in tiled else "token", f"n{n.index}") for n in split.before})
     leaves.update({n: Place("row", f"n{n.index}") for n in split.rows_before})
     if backward:
         leaves.update({n: OUTPUT if n is step.output else loops.kept[n] for n in split.kept})
@@ -182,7 +199,14 @@ class Loop:
         self.loops, self.is_backward = loops, backward
         self.program = Program(results, loops.leaves(backward))
         self._more_leaves()
+        self.tiles = {n: p for n, p in self.program.leaves.items() if p.kind == "tile"}
+        for node in self.tiles:
+            operand = node.args[0]
+            self.program.leaves[operand] = Place("token", f"n{operand.index}")
+        self.late_tiles = {n: tile_place(name) for name, n in loops.late_tiles.items()} if backward else {}
         self.weights = {n.args[1]: Kernel.weight_place(n.args[1]) for n in self.program.inner if n.op == "product"}
+        for node in (*self.tiles, *self.late_tiles):
+            self.weights[node.args[1]] = Kernel.weight_place(node.args[1])
         self.sizes: dict[Place, int] = {}
         self.elements: dict[Place, str] = {}
         for node, place in (*self.program.leaves.items(), *self.program.stored.items()):
@@ -191,13 +215,15 @@ class Loop:
                 self.elements[place] = "i8" if node.dtype == "bool" else "i64"
         for result in results:
             self.sizes[result.place] = result.node.size
+        for node, place in self.late_tiles.items():
+            self.sizes[place] = node.size
         for weight, place in self.weights.items():
             self.sizes[place] = weight.size
         self.sizes = {p: n for p, n in self.sizes.items() if p.kind not in ("state", "index")}
         self.layout: Layout = lay_out(self.program, self.sizes, loops.states, loops.blocks)
         self.slots = {p: self.layout.slots[p.buffer] for p in self.sizes if p.buffer in self.layout.slots}
         self.slots.update({p.buffer: slot for p, slot in list(self.slots.items())})
-        self.macs = sum(w.size for w in self.weights)
+        self.macs = sum(n.args[1].size for n in self.program.inner if n.op == "product")
         self.pointwise = sum(n.size for n in self.program.inner)
         self._weight_slots = [self.layout.slots[place] for place in self.weights.values()]
         self._arguments = ctypes.c_int64 * len(self.layout.slots)
@@ -217,7 +243,8 @@ class Loop:
         nodes = "\n".join(map(repr, self.program.nodes))
         results = [(r.node.index, r.place) for r in self.program.results]
         leaves = sorted((n.index, str(p)) for n, p in self.program.leaves.items())
-        return f"{self.loops.blocks} {self.is_backward} {self.loops.states}\n{nodes}\n{results}\n{leaves}"
+        late = [(repr(n), *map(repr, n.args), p) for n, p in (*self.tiles.items(), *self.late_tiles.items())]
+        return f"{self.loops.blocks} {self.is_backward} {self.loops.states}\n{nodes}\n{results}\n{leaves}\n{late}"
 
     def llvm(self) -> str:
         module = Module(self.loops.blocks.element, self.loops.blocks.fma)
@@ -230,6 +257,7 @@ class Loop:
             self.loops.blocks,
             self.is_backward,
             self.elements,
+            self.late_tiles,
         )
         return module.text()
 
@@ -241,7 +269,7 @@ class Loop:
         self,
         dealt: Dealt,
         slots: Sequence[int | None],
-        tensors: Sequence[Tensor],
+        tensors: Sequence[Tensor | None],
         weights: Sequence[Tensor],
         initial: Sequence[Tensor],
         final: Sequence[Tensor],
@@ -249,7 +277,8 @@ class Loop:
     ) -> Tensor:
         """The loop over all rows; returns the sums over everything, `(total,)`.
 
-        `slots`: of each of `tensors` the word among the arguments, None for what this loop does not read or write.
+        `slots`: of each of `tensors` the word among the arguments, None for what this loop does not read or write; no
+        tensor for what it makes itself, or is not to make.
         `weights`: in the order of `self.weights`.
         """
         layout, blocks, dtype = self.layout, self.loops.blocks, self.loops.dtype
@@ -277,13 +306,13 @@ class Loop:
                 words[layout.slots[f"size {name}"]] = size
         for place, tensor in zip(self._weight_slots, packed, strict=True):
             words[place] = tensor.data_ptr()
-        for slot, tensor in zip(slots, tensors, strict=True):
+        for slot, given in zip(slots, tensors, strict=True):
             if slot is not None:
-                words[slot] = tensor.data_ptr()
-        given = [w for w in words if w is not None]
-        if len(given) < len(words):
+                words[slot] = 0 if given is None else given.data_ptr()
+        known_words = [w for w in words if w is not None]
+        if len(known_words) < len(words):
             raise ValueError(f"nothing was given for {[p for p, slot in layout.slots.items() if words[slot] is None]}")
-        array = self._arguments(*given)
+        array = self._arguments(*known_words)
         threads.run(self._address, ctypes.addressof(array), dealt.parts)
         for tensor in (scratch, *packed):
             pool.give(tensor)

@@ -112,9 +112,10 @@ class Kept:
 def forward(call: Call, tensors: Sequence[Tensor], train: bool) -> tuple[Tensor, list[Tensor], Kept]:
     """Outputs `(tokens, size)`, final states `(batch, ...)`, and what was kept for the backward loop."""
     loops = call.loops
-    plan = loops.outside((call.names, train), lambda: Before(loops, call.names, train))
+    dealt = call.dealt(loops.training if train else loops.inference)
+    tiled = _tiled(dealt)
+    plan = loops.outside((call.names, train, tiled), lambda: Before(loops, call.names, train, tiled))
     loop, step, kept = plan.loop, loops.step, Kept()
-    dealt = call.dealt(loop)
     values = plan.recipe.begin(dealt.tokens, call.lengths, call.sizes)
     plan.sources.put(values, tensors)
     plan.recipe.run(values)
@@ -131,9 +132,10 @@ def forward(call: Call, tensors: Sequence[Tensor], train: bool) -> tuple[Tensor,
     asked = [call.empty(dealt.tokens, n.size) for n in loops.asked.values()]
     filled = [values[place] for place in plan.reads]
     written = [*(kept.buffers[buffer] for buffer in plan.buffers), output, *asked]
+    tiles = [None] * len(loop.tiles) if tiled else []
     weights = [values[place] for place in plan.weights]
     initial = [plain(tensors[i]) for i in plan.sources.states]
-    loop.run(dealt, plan.slots, [*map(plain, filled), *written], weights, initial, final, call.sizes)
+    loop.run(dealt, plan.slots, [*map(plain, filled), *written, *tiles], weights, initial, final, call.sizes)
     if not train:
         kept.release()
     _keep(call, asked)
@@ -165,7 +167,9 @@ def backward(
 ) -> list[Tensor | None]:
     """The gradient of each of the tensors that is needed. `last`: what was kept is read for the last time."""
     loops, step = call.loops, call.loops.step
-    plan = loops.outside((call.names, *needed), lambda: After(loops, call.names, needed))
+    dealt = call.dealt(loops.backward)
+    tiled = _tiled(dealt)
+    plan = loops.outside((call.names, *needed, tiled), lambda: After(loops, call.names, needed, tiled))
     loop, sizes, batch = plan.loop, call.sizes, call.lengths.shape[0]
     tokens = output.shape[0]
     values = plan.recipe.begin(tokens, call.lengths, sizes)
@@ -186,12 +190,15 @@ def backward(
     final = [torch.empty_like(t) for t in initial]
     filled = [plain(values[place]) for place in plan.reads]
     left = [*inside, *direct, *row_totals]
-    written = [*(kept.buffers[b] for b in plan.buffers), output, *left, *cotangents]
+    tiles = [call.empty(tokens, n.size) if made else None for n, made in plan.tiles.items()]
+    written = [*(kept.buffers[b] for b in plan.buffers), output, *left, *cotangents, *tiles]
     weights = [values[place] for place in plan.weights]
-    sums = loop.run(call.dealt(loop), plan.slots, [*filled, *written], weights, initial, final, sizes)
+    sums = loop.run(dealt, plan.slots, [*filled, *written], weights, initial, final, sizes)
     if call.record is not None and cotangents:
         call.record.cotangents = cotangents
     plan.put_results(values, left, sums, sizes)
+    for place, tensor in zip(plan.named_tiles.values(), [t for t in tiles if t is not None], strict=True):
+        values[place] = tensor
     plan.recipe.run(values, plan.before)
     results = [final[place] if is_state else None if place is None else values[place]
                for is_state, place in plan.gradients]  # fmt: skip
@@ -199,6 +206,11 @@ def backward(
     if last:
         kept.release()
     return results
+
+
+def _tiled(dealt: Dealt) -> bool:
+    """Whether the loop makes its tiles itself: where it keeps all threads at work, as torch would."""
+    return dealt.parts == torch.get_num_threads()
 
 
 def _room(call: Call, own: Kept, node: Node, tokens: int) -> Tensor:

@@ -49,19 +49,20 @@ class Before:
             what the user asked for.
     """
 
-    def __init__(self, loops: Loops, names: Sequence[str], train: bool) -> None:
+    def __init__(self, loops: Loops, names: Sequence[str], train: bool, tiled: bool) -> None:
         self.loop = loops.training if train else loops.inference
         self.recipe = recipe = Recipe(loops.dtype, loops.split.rows_before)
         self.sources = Sources(recipe, loops, names)
         self.hoisted: list[tuple[int, Place]] = []
         for node in loops.split.before:
-            if node.op == "product" and len(node.shape) == 1:
+            if node.op == "product" and len(node.shape) == 1 and not (tiled and node in self.loop.tiles):
                 operand, weight = recipe.value(node.args[0]), recipe.whole(node.args[1])
                 recipe.compute(node, partial(_pooled, node.size, loops.dtype), operand, weight, STEPS)
                 self.hoisted.append((recipe.value(node), Place("token", f"n{node.index}")))
         self.buffers = _buffers(loops) if train else {}
-        self.reads, slots = _reads(recipe, self.loop)
+        self.reads, slots = _reads(recipe, self.loop, tiled=tiled)
         written = [*self.buffers, OUTPUT, *loops.asked]
+        written += self.loop.tiles.values() if tiled else []
         self.slots = [*slots, *(self.loop.slots.get(place) for place in written)]
         self.weights = [recipe.whole(w) for w in self.loop.weights]
 
@@ -73,7 +74,7 @@ class After:
     is put. `gradients`: for each tensor whether it is a state's, and where it will be.
     """
 
-    def __init__(self, loops: Loops, names: Sequence[str], needed: Sequence[bool]) -> None:
+    def __init__(self, loops: Loops, names: Sequence[str], needed: Sequence[bool], tiled: bool) -> None:
         found, self.loop = loops.split, loops.backward
         self.recipe = recipe = Recipe(loops.dtype, found.rows_before)
         self.sources = Sources(recipe, loops, names)
@@ -86,9 +87,13 @@ class After:
         written += [Place("token", f"direct.{name}") for name in found.direct]
         written += [Place("row_total", name) for name in found.row_totals]
         written += [Place("token", f"cotangent {i}") for i in range(len(found.cotangents))]
+        wanted = {name for name, need in zip(names, needed, strict=True) if need}
+        self.tiles = {n: bool(tiled and name in wanted) for name, n in loops.late_tiles.items()}
+        written += [self.loop.late_tiles[n] for n in self.tiles]
         self.slots = [*slots, *(self.loop.slots.get(place) for place in written)]
         self.weights = [recipe.whole(w) for w in self.loop.weights]
         self.before = len(recipe.lines)
+        self.named_tiles = {n: recipe.given(n) for n, made in self.tiles.items() if made}
         named = [(f"direct.{k}", n) for k, n in found.direct.items()]
         named += [(f"row_total.{k}", n) for k, n in found.row_totals.items()]
         self.named = {k: recipe.given_as(k) for k, _ in named}
@@ -166,9 +171,12 @@ def _buffers(loops: Loops) -> dict[Place, int | Extent]:
     return {place.buffer: place.within or node.size for node, place in loops.kept.items()}
 
 
-def _reads(recipe: Recipe, loop: Loop, but: Sequence[Node] = ()) -> tuple[list[int], list[int | None]]:
-    """What the loop reads and does not carry: where in the recipe, and among the loop's arguments."""
-    leaves = [(n, p) for n, p in loop.program.leaves.items() if p.kind in ("token", "row", "param") and n not in but]
+def _reads(
+    recipe: Recipe, loop: Loop, but: Sequence[Node] = (), tiled: bool = True
+) -> tuple[list[int], list[int | None]]:
+    """What the loop reads and neither carries nor makes itself: where in the recipe, and among the arguments."""
+    kinds = ("token", "row", "param") if tiled else ("token", "row", "param", "tile")
+    leaves = [(n, p) for n, p in loop.program.leaves.items() if p.kind in kinds and n not in but]
     places = [
         recipe.whole(node) if place.kind == "param" else recipe.value(node, once_per_row=place.kind == "row")
         for node, place in leaves

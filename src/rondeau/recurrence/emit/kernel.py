@@ -6,6 +6,7 @@ arguments are an array of 64-bit words in the order of `Layout.slots`: addresses
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rondeau.recurrence.emit.llvm import I64, PTR, Function, Module, Value, integer
@@ -14,6 +15,7 @@ from rondeau.recurrence.emit.rows import Rows
 from rondeau.recurrence.extent import Extent, names_in, up_to
 from rondeau.recurrence.ir import Node
 from rondeau.recurrence.plan.program import Place, Program
+from rondeau.recurrence.plan.tiles import STEPS
 
 NUMBERS = ("parts", "tokens", "lengths", "ids", "direction", "scratch", "most", "product")
 
@@ -49,8 +51,10 @@ def lay_out(program: Program, sizes: dict[Place, int], states: list[int], blocks
     ):
         layout.slots[name] = len(layout.slots)
     for place, size in sizes.items():
-        if place.kind in ("token", "row", "param", "weight", "row_total"):
+        if place.kind in ("token", "row", "param", "weight", "row_total", "tile"):
             layout.slots.setdefault(place.buffer, len(layout.slots))
+        if place.kind == "tile":
+            _reserve(layout, place, size, blocks, STEPS)
         elif place.kind == "total":
             layout.totals[place] = layout.total
             layout.total += size
@@ -72,7 +76,8 @@ def _reserve(layout: Layout, place: Place, size: int, blocks: Blocking, copies: 
 class Kernel:
     """Writes the loop of `program` into `module`. `backward`: from each row's last step to its first.
 
-    `elements`: the type in memory of inputs that are no floating-point numbers.
+    `elements`: the type in memory of inputs that are no floating-point numbers. `late_tiles`: products made of what the
+    loop leaves, and where they go.
     """
 
     def __init__(
@@ -85,8 +90,9 @@ class Kernel:
         blocks: Blocking,
         backward: bool,
         elements: dict[Place, str],
+        late_tiles: dict[Node, Place],
     ) -> None:
-        self.elements = elements
+        self.elements, self.late_tiles = elements, late_tiles
         self.program, self.layout, self.sizes, self.states = program, layout, sizes, states
         self.blocks, self.backward, self.module = blocks, backward, module
         self._part()
@@ -205,13 +211,16 @@ class Kernel:
         other = f.binary("xor", parity, integer(1))
         self.read, self.write = (other, parity) if self.backward else (parity, other)
         shift = f.mul(t, self.words["direction"])
+        for node, place in self.program.leaves.items():
+            if place.kind == "tile":
+                self._early_tile(node, place, t, n)
         ready: set[Node] = set()
         for phase in self.program.phases:
             if phase.roots:
 
                 def row(r: Value, phase=phase) -> None:  # type: ignore[no-untyped-def]
                     nonlocal ready
-                    pointers = self._row_pointers(r, shift)
+                    pointers = self._row_pointers(r, t, shift)
                     emitter = Rows(
                         f, self.program, self.blocks.element, self.blocks.lanes,
                         lambda place, write: pointers[place, write and place.kind == "state"], t, self.extent,
@@ -223,8 +232,64 @@ class Kernel:
                 f.loop(integer(0), n, row)
             for node in phase.products:
                 self._product(node, n)
+        for node, place in self.late_tiles.items():
+            self._late_tile(node, place, t, n)
 
-    def _row_pointers(self, r: Value, shift: Value) -> dict[tuple[Place, bool], Value]:
+    def _early_tile(self, node: Node, place: Place, t: Value, n: Value) -> None:
+        """The next steps of a product that nobody gave, in scratch memory."""
+        operand, wide = node.args[0], self.layout.scratch[place][1]
+        given = self.words[place]
+        source = self.program.leaves[operand]
+
+        def target(r: Value, token: Value) -> Value:
+            return self._scratch(place, self.f.mul(r, integer(STEPS)))
+
+        self._tile(node, source, self.f.compare("eq", given, integer(0)), t, n, target, integer(wide))
+
+    def _late_tile(self, node: Node, place: Place, t: Value, n: Value) -> None:
+        """A product of what the last steps left, for whom it may concern."""
+        f, wanted = self.f, self.words[place]
+        stored = next(r.place for r in self.program.results if r.node is node.args[0])
+
+        def target(r: Value, token: Value) -> Value:
+            return f.offset(self._pointer(place), f.mul(token, integer(node.size)), self.blocks.element)
+
+        entry = f.mul(self.words["direction"], integer(node.size))
+        self._tile(node, stored, f.compare("ne", wanted, integer(0)), t, n, target, entry)
+
+    def _tile(
+        self,
+        node: Node,
+        source: Place,
+        wanted: Value,
+        t: Value,
+        n: Value,
+        target: Callable[[Value, Value], Value],
+        ldc: Value,
+    ) -> None:
+        """A product of `STEPS` steps of each row, those from t on, where t is a multiple of that."""
+        f, weight = self.f, node.args[1]
+        k, columns = weight.shape
+        panels = -(-columns // self.blocks.width)
+        lda = f.mul(self.words["direction"], integer(k))
+        first = f.compare("eq", f.binary("and", t, integer(STEPS - 1)), integer(0))
+
+        def row(r: Value) -> None:
+            left = f.sub(f.load(I64, f.offset(self.lengths, r, I64)), t)
+            count = f.select(f.compare("slt", left, integer(STEPS)), left, integer(STEPS))
+            token = f.add(f.load(I64, f.offset(self.tokens, r, I64)), f.mul(t, self.words["direction"]))
+            a = f.offset(self._pointer(source), f.mul(token, integer(k)), self.blocks.element)
+            f.call_at(
+                self.words["product"], count, integer(k), a, lda, self._pointer(self.weight_place(weight)),
+                integer(panels), target(r, token), ldc, Value("false", "i1"),
+            )  # fmt: skip
+
+        def rows() -> None:
+            f.loop(integer(0), n, row)
+
+        f.when(f.binary("and", first, wanted), rows)
+
+    def _row_pointers(self, r: Value, t: Value, shift: Value) -> dict[tuple[Place, bool], Value]:
         """Where this row's entry of every place begins; what a phase does not use LLVM removes."""
         f = self.f
         token = f.add(f.load(I64, f.offset(self.tokens, r, I64)), shift)
@@ -244,6 +309,11 @@ class Kernel:
                 pointers[place, False] = f.offset(self.totals, self.extent(self.layout.totals[place]), element)
             elif place.kind == "scratch":
                 pointers[place, False] = self._scratch(place, r)
+            elif place.kind == "tile":
+                given = f.offset(self._pointer(place), f.mul(token, integer(size)), element)
+                made = self._scratch(place, f.add(f.mul(r, integer(STEPS)), f.binary("and", t, integer(STEPS - 1))))
+                none = f.compare("eq", self.words[place], integer(0))
+                pointers[place, False] = f.select(none, made, given)
         for i in range(len(self.states)):
             place = Place("state", str(i))
             pointers[place, False] = self._state(i, self.read, r)
