@@ -36,12 +36,29 @@ class Clocked(Cell):
         return h, HiddenState(h)
 
 
+class Chained(Cell):
+    """A product of a product of the input, narrow in between."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.state_size, self.output_size = HiddenState(h=units), units
+
+    def build(self, features: int) -> None:
+        self.w = self.add_weight("w", (features, 3))
+        self.v = self.add_weight("v", (3, self.output_size))
+
+    def step(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
+        h = torch.tanh(x @ self.w @ self.v + state.h)
+        return h, HiddenState(h)
+
+
 CELLS: dict[str, Callable[[int], Cell]] = {
     "lstm": LSTMCell,
     "gru": GRUCell,
     "gru, reset before": lambda units: GRUCell(units, reset_after=False),
     "simple rnn": SimpleRNNCell,
     "clocked": Clocked,
+    "chained": Chained,
 }
 LENGTHS = [17, 0, 8, 1, 9, 16, 7, 24]
 

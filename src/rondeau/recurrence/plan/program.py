@@ -163,7 +163,7 @@ class Program:
         return cost
 
     def _phases(self) -> list[Phase]:
-        roots = {n: None for n in self.stored if n.op != "product"}
+        roots = {n: None for n in self.stored if not self._is_product(n)}
         roots.update(dict.fromkeys(n for n in self.inner if n.op == "reduce"))
         roots.update(dict.fromkeys(r.node for r in self.results))
         last = max((self.phase.get(n, 0) for n in (*roots, *self.inner)), default=0)
@@ -173,7 +173,7 @@ class Program:
             place = (
                 last if node not in self.phase or (self.is_leaf(node) and node not in self.stored) else self.phase[node]
             )
-            if node.op == "product" and node in self.stored and not any(r.node is node for r in self.results):
+            if self._is_product(node) and node in self.stored and not any(r.node is node for r in self.results):
                 continue
             phases[place].roots.append(node)
         for node in self.inner:
@@ -186,7 +186,11 @@ class Program:
     def targets(self, node: Node) -> list[Place]:
         """Everywhere `node` is stored."""
         own = [r.place for r in self.results if r.node is node]
-        return own + ([self.stored[node]] if node in self.stored and node.op != "product" else [])
+        return own + ([self.stored[node]] if node in self.stored and not self._is_product(node) else [])
+
+    def _is_product(self, node: Node) -> bool:
+        """Whether the loop makes it by a product; one that was made before is a value like others."""
+        return node.op == "product" and node not in self.leaves
 
     def map_places(self, function: Callable[[Place], None]) -> None:
         for place in (*self.leaves.values(), *self.stored.values(), *(r.place for r in self.results)):
