@@ -52,6 +52,15 @@ class Chained(Cell):
         return h, HiddenState(h)
 
 
+class Gated(Chained):
+    """The gradient by the input is a product, and then what a truth value of the loop lets through."""
+
+    def step(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
+        seen = torch.where(state.h[:, :1] > 0, x, 0.5)
+        h = torch.tanh(seen @ self.w @ self.v + state.h - 0.1)
+        return h, HiddenState(h)
+
+
 CELLS: dict[str, Callable[[int], Cell]] = {
     "lstm": LSTMCell,
     "gru": GRUCell,
@@ -59,6 +68,7 @@ CELLS: dict[str, Callable[[int], Cell]] = {
     "simple rnn": SimpleRNNCell,
     "clocked": Clocked,
     "chained": Chained,
+    "gated": Gated,
 }
 LENGTHS = [17, 0, 8, 1, 9, 16, 7, 24]
 

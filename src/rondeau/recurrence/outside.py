@@ -135,7 +135,8 @@ class After:
             if place is None:
                 values[where] = _shaped(output, node, sizes)
             elif place.within:
-                values[where] = buffers[place.buffer].narrow(1, place.start, node.size)
+                part = buffers[place.buffer].narrow(1, place.start, node.size)
+                values[where] = part if node.dtype == "float" else _shaped(part, node, sizes)
             else:
                 values[where] = _shaped(buffers[place], node, sizes)
 
@@ -154,6 +155,8 @@ def plain(tensor: Tensor) -> Tensor:
 
 
 def _shaped(tensor: Tensor, node: Node, sizes: Mapping[str, int]) -> Tensor:
+    if node.dtype != "float":  # loops write numbers only
+        tensor = tensor != 0 if node.dtype == "bool" else tensor.long()
     return tensor if len(node.shape) == 1 else tensor.view(tensor.shape[0], *known(node.shape, sizes))
 
 
