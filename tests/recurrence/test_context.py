@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -227,3 +227,48 @@ def test_a_memory_that_the_loop_itself_does_not_read(output: Callable[..., Tenso
         found, _ = scan(cell, x, context=context, engine="native")
         expected, _ = scan(cell, x, context=context, engine="reference")
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-15)
+
+
+class OncePerRow(Cell):
+    """A value of the context that the loop reads, a comparison of it, and nothing else."""
+
+    per_row = ("r",)
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.state_size, self.output_size = HiddenState(h=units), units
+
+    def build(self, features: int) -> None:
+        self.w = self.add_weight("w", (self.output_size, self.output_size))
+
+    def step(self, x: Tensor, state: HiddenState, context: Context) -> tuple[Tensor, HiddenState]:
+        v = context.r @ self.w
+        h = torch.where(v > 0, v, 0.1 * state.h)
+        return h, HiddenState(h)
+
+
+def test_the_loops_for_inference_and_training_are_not_taken_for_one_another() -> None:
+    cell, x, context = OncePerRow(16), torch.randn(4, 3, 8), {"r": torch.randn(4, 16)}
+    with torch.no_grad():
+        expected, _ = scan(cell, x, context=context, engine="reference")
+        torch.testing.assert_close(scan(cell, x, context=context, engine="native")[0], expected)
+    torch.testing.assert_close(scan(cell, x, context=context, engine="native")[0], expected)
+
+
+class Nothing(NamedTuple):
+    """No state."""
+
+
+def test_a_cell_without_state_or_weights() -> None:
+    class Twice(Cell):
+        def __init__(self) -> None:
+            super().__init__()
+            self.state_size, self.output_size = Nothing(), 9
+
+        def step(self, x: Tensor, state: Nothing) -> tuple[Tensor, Nothing]:
+            return torch.tanh(2 * x), Nothing()
+
+    x = torch.randn(2, 5, 9, requires_grad=True)
+    output, _ = scan(Twice(), x, engine="native")
+    (found,) = torch.autograd.grad(output.sum(), [x])
+    torch.testing.assert_close(found, 2 * (1 - torch.tanh(2 * x.detach()) ** 2))

@@ -268,3 +268,73 @@ def test_without_a_batch_nothing_is_declined() -> None:
     cell = made(lambda h, x, w: h)
     outputs, _ = scan(cell, torch.zeros(0, 3, FEATURES, dtype=torch.float64), engine="native")
     assert outputs.shape == (0, 3, UNITS)
+
+
+WHOLE: dict[str, Callable[[Tensor], Tensor]] = {
+    "abs": lambda x: x.abs(),
+    "clamp": lambda x: x.clamp(0, 2),
+    "maximum": lambda x: torch.maximum(x, 2 * x - 3),
+    "fmod": lambda x: x.fmod(3),
+    "remainder": lambda x: x % 3,
+    "of a negative divisor": lambda x: x % -3,
+    "round": lambda x: x.round(),
+    "sign": lambda x: x.sign(),
+    "sum of truths": lambda x: (x > 0) + (x > 1),
+    "product of truths": lambda x: (x > 0) * (x > 1),
+    "count": lambda x: (x > 0).sum(-1, keepdim=True),
+    "any": lambda x: (x > 2).any(-1, keepdim=True),
+    "compared": lambda x: x < 2,
+}
+NARROW = [torch.int32, torch.int16, torch.int8, torch.uint8]
+
+
+class Whole(Cell):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.state_size, self.output_size, self.function = HiddenState(h=7), 7, function
+        self.register_buffer("numbers", torch.arange(7, dtype=torch.int32))
+
+    def step(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
+        h = torch.tanh(state.h + self.function(x).float() + 0.1 * (x == self.numbers).float())
+        return h, HiddenState(h)
+
+
+def whole(cell: Cell, dtype: torch.dtype, engine: str) -> Tensor:
+    x = torch.randint(0 if dtype == torch.uint8 else -4, 7, (2, 5, 7), generator=torch.Generator().manual_seed(0))
+    return scan(cell, x.to(dtype), engine=engine)[0]
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_whole_numbers(name: str) -> None:
+    cell = Whole(WHOLE[name])
+    found, expected = (whole(cell, torch.int64, engine) for engine in ("native", "reference"))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", NARROW, ids=str)
+def test_narrow_whole_numbers_are_read_but_not_computed_with(dtype: torch.dtype) -> None:
+    cell = Whole(lambda x: x)
+    found, expected = (whole(cell, dtype, engine) for engine in ("native", "reference"))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    with pytest.raises(EngineError, match=r"computes in u?int\d+; loops compute whole numbers in int64"):
+        whole(Whole(lambda x: x * 2), dtype, "native")
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (lambda x: x % (x + 100), "computes remainder of whole numbers"),
+        (lambda x: x.amax(-1, keepdim=True), "takes the max of whole numbers"),
+        (lambda x: (x > 0).prod(-1, keepdim=True), "makes whole numbers of what"),
+        (lambda x: (x * 2).int(), "computes in int32"),
+    ],
+)
+def test_what_whole_numbers_cannot_do_is_declined_before_anything_is_compiled(
+    function: Callable[[Tensor], Tensor], reason: str
+) -> None:
+    cell = Whole(function)
+    with pytest.raises(EngineError, match=reason):
+        whole(cell, torch.int64, "native")
+    with pytest.warns(RuntimeWarning, match=reason):
+        found = scan(cell, torch.ones(2, 5, 7, dtype=torch.int64))[0]
+    assert found.shape == (2, 5, 7)

@@ -133,3 +133,29 @@ def test_explain_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "8 at a time" in explain(LSTMCell(8), features=64).before[0]
     monkeypatch.setattr(tiles, "LIMIT", 100)
     assert "8 at a time" not in str(explain(LSTMCell(8), features=64))
+
+
+class Added(Chained):
+    """What the backward loop leaves for the input's gradient is the state's gradient as well."""
+
+    def step(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
+        h = state.h + x @ self.w @ self.v
+        return torch.tanh(h), HiddenState(h)
+
+
+class Direct(Chained):
+    def build(self, features: int) -> None:
+        self.w = self.add_weight("w", (features, self.output_size))
+
+    def step(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
+        h = state.h + x @ self.w
+        return torch.tanh(h), HiddenState(h)
+
+
+@pytest.mark.parametrize("make", [Added, Direct])
+def test_a_gradient_that_is_the_states_too(make: Callable[[int], Cell]) -> None:
+    cell = make(19).double()
+    cell.build_for(64)
+    for a, b in zip(run(cell, False, 64, "native"), run(cell, False, 64, "reference"), strict=True):
+        size = max(1.0, float(b.detach().abs().max()))
+        assert float((a - b).detach().abs().max()) <= 64 * torch.finfo(a.dtype).eps * size

@@ -244,7 +244,9 @@ class Loop:
         results = [(r.node.index, r.place) for r in self.program.results]
         leaves = sorted((n.index, str(p)) for n, p in self.program.leaves.items())
         late = [(repr(n), *map(repr, n.args), p) for n, p in (*self.tiles.items(), *self.late_tiles.items())]
-        return f"{self.loops.blocks} {self.is_backward} {self.loops.states}\n{nodes}\n{results}\n{leaves}\n{late}"
+        words = list(map(str, self.layout.slots))
+        head = f"{self.loops.blocks} {self.is_backward} {self.loops.states} {words}"
+        return f"{head}\n{nodes}\n{results}\n{leaves}\n{late}"
 
     def llvm(self) -> str:
         module = Module(self.loops.blocks.element, self.loops.blocks.fma)

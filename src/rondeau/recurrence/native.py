@@ -114,7 +114,7 @@ def forward(call: Call, tensors: Sequence[Tensor], train: bool) -> tuple[Tensor,
     loops = call.loops
     dealt = call.dealt(loops.training if train else loops.inference)
     tiled = _tiled(dealt)
-    plan = loops.outside((call.names, train, tiled), lambda: Before(loops, call.names, train, tiled))
+    plan = loops.outside(("before", call.names, train, tiled), lambda: Before(loops, call.names, train, tiled))
     loop, step, kept = plan.loop, loops.step, Kept()
     values = plan.recipe.begin(dealt.tokens, call.lengths, call.sizes)
     plan.sources.put(values, tensors)
@@ -169,7 +169,7 @@ def backward(
     loops, step = call.loops, call.loops.step
     dealt = call.dealt(loops.backward)
     tiled = _tiled(dealt)
-    plan = loops.outside((call.names, *needed, tiled), lambda: After(loops, call.names, needed, tiled))
+    plan = loops.outside(("after", call.names, *needed, tiled), lambda: After(loops, call.names, needed, tiled))
     loop, sizes, batch = plan.loop, call.sizes, call.lengths.shape[0]
     tokens = output.shape[0]
     values = plan.recipe.begin(tokens, call.lengths, sizes)

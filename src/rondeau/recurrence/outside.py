@@ -16,6 +16,8 @@ from rondeau.recurrence.loops import OUTPUT, Loop, Loops, kept_place
 from rondeau.recurrence.plan.program import Place
 from rondeau.recurrence.recipe import LENGTHS, STEPS, Recipe, owners
 
+NARROW = (torch.int32, torch.int16, torch.int8, torch.uint8)
+
 
 class Sources:
     """Where the tensors of a call go; `states`: which of them are initial states."""
@@ -149,8 +151,10 @@ class After:
 
 
 def plain(tensor: Tensor) -> Tensor:
-    """The numbers alone, row by row."""
+    """The numbers alone, row by row, in a type that loops read."""
     tensor = tensor.detach() if tensor.requires_grad else tensor
+    if tensor.dtype in NARROW:
+        tensor = tensor.long()
     return tensor if tensor.is_contiguous() else tensor.contiguous()
 
 

@@ -19,6 +19,7 @@ from rondeau.cells.base import Cell, state_leaves
 from rondeau.recurrence.emit.llvm import I64, PTR, Function, Module, integer
 from rondeau.recurrence.ir import Node
 from rondeau.recurrence.loops import OUTPUT, Loop, Loops, pack, shared
+from rondeau.recurrence.outside import plain
 from rondeau.recurrence.plan.program import Place
 from rondeau.recurrence.plan.split import Split
 from rondeau.recurrence.recipe import evaluate
@@ -128,7 +129,7 @@ def _fixed(step: Step, loop: Loop, dtype: torch.dtype) -> dict[object, Tensor]:
     }
     for node, place in loop.program.leaves.items():
         if place.kind == "param":
-            found[place] = evaluate(node, known, 0, dtype).clone(memory_format=torch.contiguous_format)
+            found[place] = plain(evaluate(node, known, 0, dtype)).clone(memory_format=torch.contiguous_format)
     return found
 
 

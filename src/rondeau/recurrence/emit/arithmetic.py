@@ -32,7 +32,37 @@ def apply(f: Function, node: Node, args: list[Value]) -> Value:
         return f.binary(_LOGIC[op], *args)
     if op in FORMULAS:
         return elementary(f, op, *args)
+    if whole and op in WHOLE:
+        return _whole(f, op, args)
     return _composed(f, op, args, whole)
+
+
+# what whole numbers can do besides; a divisor is a constant that is not 0
+WHOLE = {"abs", "sign", "maximum", "minimum", "floor", "ceil", "round", "trunc", "fmod", "remainder"}
+
+
+def _whole(f: Function, op: str, args: list[Value]) -> Value:
+    a, zero, one = args[0], everywhere("0", args[0].type), everywhere("1", args[0].type)
+
+    def two(instruction: str, x: Value, y: Value) -> Value:
+        return f.emit(x.type, f"{instruction} {x.type} {x}, {y}")
+
+    if op in ("maximum", "minimum"):
+        return f.select(f.compare("sgt" if op == "maximum" else "slt", a, args[1]), a, args[1])
+    if op == "abs":
+        return f.select(f.compare("slt", a, zero), two("sub", zero, a), a)
+    if op == "sign":
+        return f.select(
+            f.compare("slt", a, zero), two("sub", zero, one), f.select(f.compare("sgt", a, zero), one, zero)
+        )
+    if op not in ("fmod", "remainder"):
+        return a  # whole already
+    rest = two("srem", a, args[1])
+    if op == "fmod":
+        return rest
+    signs = two("xor", rest, args[1])
+    other = f.binary("and", f.compare("ne", rest, zero), f.compare("slt", signs, zero))
+    return f.select(other, two("add", rest, args[1]), rest)
 
 
 def _composed(f: Function, op: str, args: list[Value], whole: bool) -> Value:

@@ -249,7 +249,7 @@ class Kernel:
     def _late_tile(self, node: Node, place: Place, t: Value, n: Value) -> None:
         """A product of what the last steps left, for whom it may concern."""
         f, wanted = self.f, self.words[place]
-        stored = next(r.place for r in self.program.results if r.node is node.args[0])
+        stored = next(r.place for r in self.program.results if r.node is node.args[0] and r.place.kind == "token")
 
         def target(r: Value, token: Value) -> Value:
             return f.offset(self._pointer(place), f.mul(token, integer(node.size)), self.blocks.element)

@@ -53,10 +53,14 @@ def split(step: Step) -> Split:
 def _place(found: Split, node: Node, kinds: _Kinds) -> None:
     if node.op == "input" or not node.rows:
         return
-    if kinds.per_row(node) and node not in found.rows_before:
-        found.rows_before.append(node)
-    elif kinds.hoisted(node) and node not in found.before:
-        found.before.append(node)
+    if kinds.per_row(node):
+        place = found.rows_before
+    elif kinds.hoisted(node):
+        place = found.before
+    else:
+        return
+    if node not in place:
+        place.append(node)
 
 
 class _Kinds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from rondeau.recurrence.ir import Graph, Node, value_of
 from rondeau.recurrence.trace.arrange import gather
 from rondeau.recurrence.trace.blame import as_text, user_place
 from rondeau.recurrence.trace.forms import Declined, Form, numbering, rows_of
+from rondeau.recurrence.trace.numbers import OF_TRUTH, check_result
 
 READS = {"_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "allclose", "masked_select", "unique2"}
 UNDEFINED = {"empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided"}
@@ -197,7 +199,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _in_type(self, tensor: Tensor, form: Form) -> Form:
         """What torch makes of integers and truth values is of its default type, which may be shorter than ours."""
-        if not tensor.is_floating_point() or tensor.dtype == self.dtype or form.node.op == "const" or form.outside:
+        if form.node.op == "const" or form.outside:
+            return form
+        if tensor.dtype == torch.bool and form.node.op in OF_TRUTH:
+            args = [a.args[0] if a.op == "to_float" else a for a in form.node.args]
+            form = replace(form, node=self.graph.pointwise(OF_TRUTH[form.node.op], *args))
+        check_result(form.node, tensor.dtype)
+        if not tensor.is_floating_point() or tensor.dtype == self.dtype:
             return form
         node = form.node
         if tensor.dtype == torch.float32 and _short(node):

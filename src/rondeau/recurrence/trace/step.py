@@ -14,6 +14,7 @@ from rondeau.cells.naming import collecting
 from rondeau.recurrence.extent import unify
 from rondeau.recurrence.ir import Graph, Node, ancestors
 from rondeau.recurrence.keep import Wish, apart, tensors_of
+from rondeau.recurrence.trace import numbers
 from rondeau.recurrence.trace.asked import Names
 from rondeau.recurrence.trace.forms import Declined, Form
 from rondeau.recurrence.trace.reads import Reads
@@ -78,6 +79,7 @@ def trace(cell: Cell, inputs: Inputs) -> Step:
     again = _trace_at(cell, inputs, second, {n: b for n, (_, b) in lengths.items()})
     _unify(step, again, lengths)
     _check_rows(step)
+    numbers.check(step.graph.nodes, step.origin)
     step.origin = _forgotten  # the tensors it was traced on may go
     return step
 
