@@ -20,7 +20,7 @@ from rondeau.recurrence.loops import Loop, Loops
 from rondeau.recurrence.outside import After, Before, plain
 from rondeau.recurrence.plan.program import Place
 from rondeau.recurrence.readings import Readings
-from rondeau.recurrence.rows import Dealt, deal, parts_for
+from rondeau.recurrence.rows import Dealt, deal, parts_for, rows_in_cache
 from rondeau.sequence import Ragged
 
 
@@ -88,7 +88,9 @@ class Call:
         return make(count, *known(shape, self.sizes), dtype=self.loops.dtype)
 
     def dealt(self, loop: Loop) -> Dealt:
-        return deal(self.lengths, self.reverse, parts_for(self.lengths.shape[0], loop.macs, loop.pointwise))
+        parts = parts_for(self.lengths.shape[0], loop.macs, loop.pointwise)
+        limit = rows_in_cache(known(loop.layout.row, self.sizes) * self.loops.dtype.itemsize)
+        return deal(self.lengths, self.reverse, parts, limit)
 
     def node(self, name: str) -> Node | None:
         """The input a name stands for; None where the step does not read it."""
@@ -210,7 +212,7 @@ def backward(
 
 def _tiled(dealt: Dealt) -> bool:
     """Whether the loop makes its tiles itself: where it keeps all threads at work, as torch would."""
-    return dealt.parts == torch.get_num_threads()
+    return dealt.shares == torch.get_num_threads()
 
 
 def _room(call: Call, own: Kept, node: Node, tokens: int) -> Tensor:

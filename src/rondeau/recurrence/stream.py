@@ -81,7 +81,7 @@ class CompiledStep:
 
     def _prepare(self, loop: Loop, fixed: Mapping[object, Tensor], rows: int) -> None:
         parts = parts_for(rows, loop.macs, loop.pointwise)
-        dealt = deal(torch.ones(rows, dtype=torch.int64), False, parts)
+        dealt = deal(torch.ones(rows, dtype=torch.int64), False, parts, rows)
         dtype, layout = loop.loops.dtype, loop.layout
         scratch = torch.zeros(dealt.parts * dealt.most * layout.row + 16, dtype=dtype)
         totals = torch.zeros(1, dtype=dtype)
