@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,6 @@ from rondeau.recurrence import rows
 from rondeau.recurrence.engine import traces_of
 
 pytestmark = pytest.mark.timeout(120)  # half of what is tested is that nothing hangs
-
-
-@pytest.fixture
-def two() -> Iterator[None]:
-    """torch may use two threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 class Normed(Cell):

@@ -5,7 +5,7 @@ import gc
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,15 +17,6 @@ from rondeau.recurrence.runtime.jit import Code, compile_object
 from rondeau.recurrence.runtime.target import host
 
 pytestmark = pytest.mark.timeout(90)  # half of what is tested is that nothing hangs
-
-
-@pytest.fixture
-def two() -> Iterator[None]:
-    """torch may use two threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 def marks(parts: int) -> Tensor:
