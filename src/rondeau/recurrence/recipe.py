@@ -270,15 +270,29 @@ def _strided(node: Node, sizes: Mapping[str, int]) -> Callable[[Tensor], Tensor]
     return view
 
 
+# torch's own functions of the same arguments: an overload takes microseconds to call
+_SHORT: dict[str, Callable[..., Tensor]] = {
+    "aten.t.default": torch.t, "aten.transpose.int": torch.transpose, "aten.view.default": torch.Tensor.view,
+    "aten.select.int": torch.select, "aten.unsqueeze.default": torch.unsqueeze, "aten.permute.default": torch.permute,
+}  # fmt: skip
+
+
 def _aten(node: Node) -> Callable[..., Any]:
     name, (args, kwargs) = node.attrs
     function: Any = torch.ops
     for part in name.split("."):
         function = getattr(function, part)
-    if kwargs == ("list",) and all(kind in ("node", "value") for kind, *_ in args[1:]):
-        plan = [(kind == "node", what) for kind, what in args[1:]]
+    if kwargs == ("list",) and not any(t[0] == "list" and _has_node(t) for t in args[1:]):
+        plan = [(t[0] == "node", t[1] if t[0] == "node" else _fill(t, ())) for t in args[1:]]
+        function = _SHORT.get(name, function)
+        if len(plan) == 1 and plan[0] == (True, 0):
+            return function
         return lambda *values: function(*[values[what] if is_node else what for is_node, what in plan])
     return lambda *values: function(*_fill(args, values), **dict(_fill(kwargs, values)))
+
+
+def _has_node(template: Any) -> bool:
+    return template[0] == "node" or (template[0] == "list" and any(map(_has_node, template[1:])))
 
 
 def _fill(template: Any, values: tuple[Any, ...]) -> Any:
