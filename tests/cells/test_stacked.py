@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from rondeau import scan
+import rondeau
+from rondeau import layers, scan
 from rondeau.cells import Cell, Context, GRUCell, HiddenState, LSTMCell, LSTMState, SimpleRNNCell, StackedRNNCells
 from rondeau.errors import ArgumentError, StateError
 
@@ -115,3 +118,58 @@ def test_a_cell_cannot_stand_twice() -> None:
     cell = LSTMCell(3)
     with pytest.raises(ArgumentError, match="stands there twice"):
         StackedRNNCells([cell, cell])
+
+
+def test_residual_cells_add_what_they_read() -> None:
+    cells = [SimpleRNNCell(4), SimpleRNNCell(4), SimpleRNNCell(4)]
+    stack = StackedRNNCells(cells, residual=True)
+    x = torch.randn(2, 5, 4)
+    y, _ = scan(stack, x)
+    first, _ = scan(cells[0], x)  # the first cell's input is not added, of whatever size
+    second = scan(cells[1], first)[0] + first
+    torch.testing.assert_close(y, scan(cells[2], second)[0] + second)
+
+
+@pytest.mark.parametrize("variational", [False, True])
+@pytest.mark.parametrize("engine", ["native", "reference"])
+def test_dropout_between_cells(variational: bool, engine: str) -> None:
+    class Same(Cell):
+        """Gives what it reads."""
+
+        state_size, output_size = HiddenState(h=1), 200
+
+        def step(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
+            return x, state
+
+    stack = StackedRNNCells([Same(), Same()], dropout=0.25, variational=variational, seed=1)
+    x = torch.ones(3, 40, 200)
+    y, _ = scan(stack, x, lengths=[40, 20, 0], engine=engine)
+    assert y[0].unique().tolist() == pytest.approx([0.0, 1 / 0.75])
+    assert (y[0] == 0).float().mean().item() == pytest.approx(0.25, abs=0.08 if variational else 0.02)
+    assert bool((y[0] == y[0, :1]).all()) is variational  # the same features at every step, or others
+    assert not torch.equal(y[0, :20], y[1, :20])  # each row for itself
+    again = StackedRNNCells([Same(), Same()], dropout=0.25, variational=variational, seed=1)
+    assert torch.equal(scan(again, x, lengths=[40, 20, 0], engine=engine)[0], y)
+    assert torch.equal(scan(stack.eval(), x, engine=engine)[0], x)
+
+
+def test_what_residual_and_dropout_refuse() -> None:
+    with pytest.raises(ArgumentError, match=r"residual cells differ in size: expected one output_size, got \[3, 4\]"):
+        StackedRNNCells([GRUCell(3), GRUCell(4)], residual=True)
+    with pytest.raises(ArgumentError, match="StackedRNNCells: dropout"):
+        StackedRNNCells([GRUCell(3)], dropout=1.0)
+
+
+def test_a_model_of_them_is_saved_and_streamed(tmp_path: Path) -> None:
+    cell = StackedRNNCells([LSTMCell(4), GRUCell(4)], residual=True, dropout=0.5, variational=True, seed=2)
+    model = rondeau.Sequential([layers.Input((None, 3)), layers.RNN(cell, return_sequences=True)])
+    model.save(tmp_path / "model")
+    loaded = rondeau.load(tmp_path / "model")
+    config = loaded.layers[0].cell.get_config()
+    assert (config["residual"], config["dropout"], config["variational"], config["seed"]) == (True, 0.5, True, 2)
+    x = torch.randn(1, 6, 3)
+    whole = model.predict(x)
+    assert (loaded.predict(x) == whole).all()
+    stream = model.stream()
+    steps = [stream(x[0, t].numpy()) for t in range(6)]
+    np.testing.assert_allclose(np.stack(steps), whole[0], atol=1e-6)

@@ -180,8 +180,8 @@ def test_states_come_and_go_by_name() -> None:
     assert model.states() == {}
     first = model.predict(X)
     states = model.states()
-    assert list(states) == ["chain.lstm.h", "chain.lstm.c"]
-    assert states["chain.lstm.h"].shape == (12, 4)
+    assert list(states) == ["lstm.h", "lstm.c"]
+    assert states["lstm.h"].shape == (12, 4)
     second = model.predict(X)
     model.load_states(states)
     assert np.array_equal(model.predict(X), second)
@@ -239,7 +239,7 @@ def test_states_of_other_layers_are_refused() -> None:
     with pytest.raises(rondeau.errors.CheckpointError, match="states of layers that are not here"):
         model.load_states({"lstm_9.h": torch.zeros(1, 4)})
     with pytest.raises(StateError):
-        model.load_states({"chain.lstm.h": torch.zeros(1, 4)})
+        model.load_states({"lstm.h": torch.zeros(1, 4)})
     assert model.states()  # nothing was changed
 
 

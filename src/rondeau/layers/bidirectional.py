@@ -29,7 +29,7 @@ class Bidirectional(Layer):
     `(batch, time, features)` -> `(batch, units)`, or `(batch, time, units)` with the layer's `return_sequences`;
     twice the units with 'concat'. Masked steps are not computed; with `return_sequences` their output is zero,
     whatever the layer says, as in Keras. With `return_state` the forward states come first, then the backward ones;
-    `initial_state` likewise.
+    `initial_state` likewise. With `resets`, `(batch, time)`, both start anew there, each in its own direction.
 
     Raises `ArgumentError` for layers that do not make a pair, or whose outputs cannot be merged that way.
 
@@ -97,7 +97,7 @@ class Bidirectional(Layer):
         """Keras's name for `reset_states`."""
         self.reset_states()
 
-    def forward(self, x: Any, initial_state: Any = None, mask: Any = None) -> Any:
+    def forward(self, x: Any, initial_state: Any = None, mask: Any = None, resets: Any = None) -> Any:
         steps = real_steps(self, x, mask)
         begin: tuple[Any, Any] = (None, None)
         if initial_state is not None:
@@ -107,8 +107,8 @@ class Bidirectional(Layer):
                 expected = f"{half} tensors forward, then {half} backward"
                 raise StateError(f"layer {self.name}: initial_state", expected=expected, got=f"{len(given)} tensors")
             begin = (given[:half], given[half:])
-        there = self.forward_layer(steps, initial_state=begin[0])
-        back = self.backward_layer(steps, initial_state=begin[1])
+        there = self.forward_layer(steps, initial_state=begin[0], resets=resets)
+        back = self.backward_layer(steps, initial_state=begin[1], resets=resets)
         states: tuple[Any, ...] = ()
         if self.return_state:
             states = (*there[1:], *back[1:])

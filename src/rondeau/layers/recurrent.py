@@ -11,6 +11,7 @@ from rondeau.cells import Cell, StackedRNNCells
 from rondeau.cells.base import check_state, map_state, sizes, state_leaves
 from rondeau.cells.standard import StandardCell
 from rondeau.errors import ArgumentError, ShapeError, StateError
+from rondeau.layers import carried
 from rondeau.layers.base import Layer, real_steps
 from rondeau.layers.core import known_features
 from rondeau.layers.graph import Shape
@@ -32,7 +33,8 @@ class RNN(Layer):
     Called with `initial_state` (tensors in the cell's order, each `(batch, size)`) and `mask` (`(batch, time)`, true
     where a step is real). Masked steps are not computed: the state stays and the output repeats the last valid one
     (zero before the first). A `Ragged` gives a `Ragged`; its last output is that of its last step, zero for an empty
-    row.
+    row. With `resets`, `(batch, time)`, the state starts anew before each step where they are true, in either
+    direction; see `scan`.
 
     Raises `ShapeError`, `StateError` or `DataError` for inputs, masks or states that do not fit, and for a batch of
     another size than the one a stateful layer remembers.
@@ -86,13 +88,20 @@ class RNN(Layer):
         """Keras's name for `reset_states`."""
         self.reset_states()
 
-    def forward(self, x: Any, initial_state: Any = None, mask: Any = None) -> Any:
+    def forward(self, x: Any, initial_state: Any = None, mask: Any = None, resets: Any = None) -> Any:
         steps = real_steps(self, x, mask)
-        if self.go_backwards:
-            steps = steps.reverse() if isinstance(steps, Ragged) else steps.flip(1)
-        outputs, state = scan(self.cell, steps, self._begin(x, initial_state))
+        travelling = carried.current()
+        name = None if travelling is None else travelling.name(self)
+        begin = self._begin(x, initial_state)
+        if travelling is not None and name is not None:
+            begin = travelling.begin(name, self.cell, len(x), begin, fixed=initial_state is not None)
+        outputs, state = scan(self.cell, steps, begin, reverse=self.go_backwards, resets=resets)
+        if travelling is not None and name is not None and initial_state is None:
+            travelling.end(name, state)
         if self.stateful:
             self.state = map_state(torch.Tensor.detach, state)
+        if self.go_backwards:  # in the order in which they were read
+            outputs = outputs.reverse() if isinstance(outputs, Ragged) else outputs.flip(1)
         if not self.return_sequences:
             result = self._last(outputs)
         elif mask is not None:

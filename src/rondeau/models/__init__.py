@@ -5,9 +5,11 @@ from rondeau.models.functional import Functional
 from rondeau.models.model import Model
 from rondeau.models.saving import load
 from rondeau.models.sequential import Sequential
+from rondeau.models.sessions import Sessions
+from rondeau.models.state import State
 from rondeau.models.stream import Stream
 
 load_model = load
 """Keras's name for `load`."""
 
-__all__ = ["EncoderDecoder", "Functional", "Model", "Sequential", "Stream", "load", "load_model"]
+__all__ = ["EncoderDecoder", "Functional", "Model", "Sequential", "Sessions", "State", "Stream", "load", "load_model"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rondeau.errors import ArgumentError, DataError, ShapeError
 from rondeau.layers import InputLayer, Layer
 from rondeau.layers.base import each_step
-from rondeau.layers.graph import SymbolicTensor, map_leaves, symbolic_leaves
+from rondeau.layers.graph import Node, SymbolicTensor, map_leaves, symbolic_leaves
+from rondeau.layers.recurrent import RNN
 from rondeau.models.graph import describe_graph, ordered_layers, ordered_nodes, rebuild_graph, value_of
 from rondeau.models.model import Model
 from rondeau.models.naming import give_names, named_modules
@@ -23,6 +24,8 @@ class Functional(Model):
 
     Raises `ArgumentError` where an output depends on an input that is not among the inputs.
     """
+
+    chain_name = "graph"
 
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None) -> None:
         super().__init__(name=name)
@@ -68,6 +71,13 @@ class Functional(Model):
     def input_count(self) -> int:
         return len(self.inputs)
 
+    def _calls_of(self, layers: dict[str, RNN]) -> Iterator[tuple[str, RNN]]:
+        for name, layer in layers.items():
+            inside = self.graph[name.split(".")[0]]
+            calls = [n for n in self.nodes if n.layer is inside and not _given_state(n)]
+            for number in range(1, len(calls) + 1):
+                yield name if number == 1 else f"{name}_{number}", layer
+
     def check_shape(self, shape: Any) -> None:
         """The layers check for themselves, by name."""
 
@@ -97,6 +107,10 @@ class Functional(Model):
         if len(given) != len(names):
             raise DataError("another number of inputs", expected=f"{len(names)}: {', '.join(names)}", got=len(given))
         return given
+
+
+def _given_state(node: Node) -> bool:
+    return len(node.args) > 1 or node.kwargs.get("initial_state") is not None
 
 
 def _fitted(tensor: SymbolicTensor, value: Any) -> Any:

@@ -5,7 +5,7 @@ Longer than most: it is the list of what a user can do with a model, each with i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,12 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from rondeau.errors import ArgumentError, DataError, NotBuiltError, NotCompiledError, ShapeError
+from rondeau.errors import ArgumentError, DataError, NotBuiltError, NotCompiledError, ShapeError, StateError
+from rondeau.layers.carried import Carried, carrying
 from rondeau.layers.graph import map_leaves, symbolic_leaves
 from rondeau.models import saving
 from rondeau.models.network import Network
+from rondeau.models.state import State
 from rondeau.models.summary import print_summary
 from rondeau.sequence import Ragged
 from rondeau.training.batch import Batch, data_leaves, is_array, place, to_data
@@ -29,6 +31,7 @@ from rondeau.training.progress import progress_callback
 from rondeau.training.trainer import Trainer, in_mode, model_dtype
 
 if TYPE_CHECKING:
+    from rondeau.models.sessions import Sessions
     from rondeau.models.stream import Stream
 
 _MEANINGLESS = {
@@ -65,7 +68,15 @@ class Model(Network):
             return Functional.__new__(Functional, *args, **kwargs)
         return super().__new__(cls, *args, **kwargs)
 
-    def __call__(self, *args: Any, training: bool | None = None, expand: bool = True, **kwargs: Any) -> Any:
+    def __call__(
+        self,
+        *args: Any,
+        training: bool | None = None,
+        expand: bool = True,
+        initial_state: Any = None,
+        return_state: bool = False,
+        **kwargs: Any,
+    ) -> Any:
         """Run the model.
 
         Args:
@@ -73,7 +84,14 @@ class Model(Network):
                 model is in `train` mode (in Keras it is not); `fit` leaves it in `eval` mode.
             expand: outputs whose padding was masked inside come back padded, a masked step repeating the last value
                 (zero before the first); False gives them as `Ragged`. A `Ragged` input's outputs stay `Ragged`.
+            initial_state: a `State`, or a mapping like one: what the recurrent layers begin with; layers of which it
+                says nothing begin as they always do.
+            return_state: give `(outputs, state)`, the `State` after each row's last step.
+
+        Raises `StateError` for states that do not fit, or of layers that the model does not run.
         """
+        if initial_state is not None or return_state:
+            return self._with_state(initial_state, return_state, args, {**kwargs, "training": training}, expand)
         if args and isinstance(args[0], list) and not any(is_array(one) or symbolic_leaves(one) for one in args[0]):
             args = (to_data(args[0], self.input_count, "x"), *args[1:])
         if training is None or training == self.training:
@@ -82,6 +100,19 @@ class Model(Network):
             with in_mode(self, training):
                 outputs = super().__call__(*args, **kwargs)
         return map_leaves(_expanded, outputs) if expand else outputs
+
+    def _with_state(self, given: Any, wanted: bool, args: tuple[Any, ...], kwargs: dict[str, Any], expand: bool) -> Any:
+        if symbolic_leaves(args):
+            fix = "Give the state to the recurrent layer itself: layer(x, initial_state=...)"
+            raise ArgumentError("a model inside another takes and gives no state", where=self.name, fix=fix)
+        if given is not None and not isinstance(given, Mapping):
+            fix = "Make one with model.initial_state(rows)"
+            raise StateError("initial_state", expected="a State, by name", got=type(given).__name__, fix=fix)
+        names = {id(layer): name for name, layer in self.carrying_layers().items()}
+        carried = Carried(names, State({} if given is None else given))
+        with carrying(carried):
+            outputs = self(*args, expand=expand, **kwargs)
+        return (outputs, State(carried.final)) if wanted else outputs
 
     def compile(  # torch's Module.compile is another thing
         self,
@@ -310,6 +341,16 @@ class Model(Network):
 
         self._must_be_built()
         return Stream(self, rows)
+
+    def sessions(self) -> Sessions:
+        """The model over live sequences that come and go, stepped as one batch; see `rondeau.models.Sessions`.
+
+        Raises what `stream` raises.
+        """
+        from rondeau.models.sessions import Sessions
+
+        self._must_be_built()
+        return Sessions(self)
 
     def summary(self, line_length: int | None = None, print_fn: Any = None) -> None:
         """Print a table of layers, output shapes and numbers of weights; rich on a terminal, plain text when piped."""

@@ -11,15 +11,23 @@ from torch import Tensor
 from rondeau.cells.base import check_state, state_leaves
 from rondeau.errors import ArgumentError, CheckpointError
 from rondeau.layers import Layer
+from rondeau.layers.carried import nothing_carried
 from rondeau.layers.graph import shape_of
 from rondeau.layers.recurrent import RNN
+from rondeau.layers.time import TimeDistributed
+from rondeau.models.state import State
 from rondeau.sequence import Ragged
 from rondeau.training.batch import map_data, take
 from rondeau.training.trainer import flat_outputs, in_mode, model_dtype
 
 
 class Network(Layer):
-    """A layer made of layers; what the training loop asks of a model, and no training itself."""
+    """A layer made of layers; what the training loop asks of a model, and no training itself.
+
+    `chain_name`: the attribute that holds the layers, where it is no part of their names.
+    """
+
+    chain_name: str | None = None
 
     _output_count: int | None = None  # None while unknown: a subclassed model shows it when it first runs
     _output_keys: list[str] | None = None
@@ -101,8 +109,43 @@ class Network(Layer):
             name = module.name if isinstance(module, Layer) else name
         return f"{name} ({last})"
 
+    def recurrent_layers(self) -> Iterator[tuple[str, RNN]]:
+        """All recurrent layers, also those inside other layers, by name: `lstm`, `bidirectional.forward_layer`."""
+        for path, module in self.named_modules():
+            if isinstance(module, RNN):
+                names, owner = [], self
+                for part in path.split("."):
+                    if getattr(owner, "chain_name", None) != part:
+                        names.append(part)
+                    owner = owner._modules[part]  # type: ignore[assignment]
+                yield ".".join(names), module
+
     def _stateful(self) -> Iterator[tuple[str, RNN]]:
-        return ((name, m) for name, m in self.named_modules() if isinstance(m, RNN) and m.stateful)
+        return ((name, layer) for name, layer in self.recurrent_layers() if layer.stateful)
+
+    def initial_state(self, rows: int) -> State:
+        """The state before the first step of `rows` sequences, for `model(x, initial_state=state)`.
+
+        It holds no state of a layer that the model itself gives one, as a decoder may get it from an encoder. Raises
+        `ArgumentError` for a number of rows below 0.
+        """
+        if not isinstance(rows, int) or isinstance(rows, bool) or rows < 0:
+            raise ArgumentError("initial_state: rows", expected="a whole number, 0 or more", got=repr(rows))
+        device = next((p.device for p in self.parameters()), torch.device("cpu"))
+        tensors: dict[str, Tensor] = {}
+        for name, layer in self._calls_of(self.carrying_layers()):
+            begun = layer.cell.initial_state(rows, dtype=model_dtype(self), device=device)
+            tensors |= {f"{name}.{part}" if part else name: leaf for part, leaf in state_leaves(begun)}
+        return State(tensors)
+
+    def carrying_layers(self) -> dict[str, RNN]:
+        """The recurrent layers whose rows are the model's, by name; not those that see each step by itself."""
+        apart = {id(m) for t in self.modules() if isinstance(t, TimeDistributed) for m in t.modules()}
+        return {name: layer for name, layer in self.recurrent_layers() if id(layer) not in apart}
+
+    def _calls_of(self, layers: dict[str, RNN]) -> Iterator[tuple[str, RNN]]:
+        """Each layer once for each state that a call of the model begins with."""
+        yield from layers.items()
 
     def reset_states(self) -> None:
         """Forget the states that `stateful` layers keep between batches."""
@@ -139,7 +182,7 @@ def trial(layer: Layer, x: Any) -> Any:
     for module, _ in kept:
         module.reset_states()
     try:
-        with in_mode(layer, training=False), torch.no_grad():
+        with in_mode(layer, training=False), torch.no_grad(), nothing_carried():
             return Network.run_layer(layer, x)
     finally:
         for module, state in kept:

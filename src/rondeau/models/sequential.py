@@ -28,6 +28,8 @@ class Sequential(Model):
     164106
     """
 
+    chain_name = "chain"
+
     def __init__(self, layers: Sequence[Any] | None = None, name: str | None = None) -> None:
         super().__init__(name=name)
         self.mark_built()  # it has no weights of its own

@@ -71,12 +71,16 @@ class Stream:
             with torch.no_grad():
                 initial = cell.initial_state(self.rows, dtype=cell.dtype)
         self._initial = [t.detach().numpy().copy() for _, t in state_leaves(initial)]
-        self._step, self._names, self._ids = step, cell.names, cell.plan.ids
+        self._names, self._ids, self._output = cell.names, cell.plan.ids, cell.output_shape
         limits = cell.plan.limits
         self._low = max((low for low, _ in limits), default=None)
         self._high = min((high for _, high in limits), default=None)
+        self._take(step)
+
+    def _take(self, step: CompiledStep) -> None:
+        self._step = step
         self._x: Array = step.x
-        self._y: Array = step.y.reshape(self.rows, *cell.output_shape)
+        self._y: Array = step.y.reshape(self.rows, *self._output)
         self._shape, self._dtype = step.x.shape, step.x.dtype
         # what a call needs, in one place; ids have to be looked at, so their type is never the usual one
         self._usual = None if self._ids else self._dtype, self._shape, self._x, step.run, self._y.copy
@@ -104,14 +108,17 @@ class Stream:
         bare = self.rows == 1 and x.shape == self._shape[1:]
         if x.shape != self._shape and not bare:
             raise ShapeError("stream: the input", expected=self._shape, got=x.shape)
-        if self._ids:
-            self._check_ids(x)
-        elif x.dtype != self._dtype:
-            raise DataError("stream: the input's type", expected=self._dtype, got=x.dtype, fix="Convert it with astype")
+        self._check_values(x)
         self._x[...] = x
         self._step.run()
         y: Array = self._y[0].copy() if bare else self._y.copy()
         return y
+
+    def _check_values(self, x: Array) -> None:
+        if self._ids:
+            self._check_ids(x)
+        elif x.dtype != self._dtype:
+            raise DataError("stream: the input's type", expected=self._dtype, got=x.dtype, fix="Convert it with astype")
 
     def _check_ids(self, x: Array) -> None:
         if x.dtype.kind not in "iu":
@@ -133,16 +140,11 @@ class Stream:
         Set it to go on from other states; those left out stay as they are. Raises `StateError` for names, shapes or
         types of another stream.
         """
-        found = {name: array.copy() for name, array in zip(self._names, self._step.states, strict=False)}
-        if self._step.counts is not None:
-            found[COUNTS] = self._step.counts.copy()
-        return found
+        return {name: array.copy() for name, array in self._arrays().items()}
 
     @state.setter
     def state(self, states: Mapping[str, Any]) -> None:
-        own: dict[str, Array] = dict(zip(self._names, self._step.states, strict=False))
-        if self._step.counts is not None:
-            own[COUNTS] = self._step.counts
+        own = self._arrays()
         given = {name: np.asarray(value) for name, value in states.items()}
         for name, array in given.items():
             if name not in own:
@@ -164,6 +166,55 @@ class Stream:
             array[which] = initial[which]
         if self._step.counts is not None:
             self._step.counts[which] = 0
+
+    # for `Sessions`
+
+    def widen(self, rows: int) -> None:
+        """Make room for more rows; weights stay those of the moment it was made, new rows begin anew."""
+        before, self.rows = self.rows, rows
+        self._take(self._step.wider(rows))
+        self._initial = [np.resize(a[:1], (rows, *a.shape[1:])) for a in self._initial]
+        self.reset(np.arange(before, rows))
+
+    def step_rows(self, rows: Array, x: Any) -> Array:
+        """One step of some rows, `(n,)` numbers, each once: x `(n, ...)` -> `(n, ...)`."""
+        if not isinstance(x, np.ndarray):
+            raise DataError("stream: the input", expected="a NumPy array", got=type(x).__name__)
+        shape = (len(rows), *self._shape[1:])
+        if x.shape != shape:
+            raise ShapeError("stream: the input", expected=shape, got=x.shape)
+        self._check_values(x)
+        count = len(rows)
+        if count:
+            self._x[:count] = x
+            self._step.run_some(rows)
+        y: Array = self._y[:count].copy()
+        return y
+
+    def row(self, row: int) -> dict[str, Array]:
+        """The states of one row, `(size,)` each: copies."""
+        return {name: array[row].copy() for name, array in self._arrays().items()}
+
+    def put_row(self, row: int, states: Mapping[str, Any]) -> None:
+        """Set the states of one row, each `(size,)` or `(1, size)`. Raises `StateError` for what does not fit."""
+        own = self._arrays()
+        given = {name: np.asarray(value) for name, value in states.items()}
+        for name, array in given.items():
+            if name not in own:
+                raise StateError("stream: no such state", expected=", ".join(own) or "none", got=name)
+            shape = own[name].shape[1:]
+            if array.shape not in (shape, (1, *shape)) or array.dtype != own[name].dtype:
+                expected, got = f"{shape} {own[name].dtype}", f"{array.shape} {array.dtype}"
+                raise StateError(f"stream: the state {name} does not fit", expected=expected, got=got)
+        for name, array in given.items():
+            own[name][row] = array.reshape(own[name].shape[1:])
+
+    def _arrays(self) -> dict[str, Array]:
+        """The states by name, where the step reads and writes them."""
+        own: dict[str, Array] = dict(zip(self._names, self._step.states, strict=False))
+        if self._step.counts is not None:
+            own[COUNTS] = self._step.counts
+        return own
 
     def _numbers(self, rows: Any) -> Array:
         numbers = np.atleast_1d(np.asarray(rows))

@@ -284,10 +284,10 @@ def _aten(node: Node) -> Callable[..., Any]:
         function = getattr(function, part)
     if kwargs == ("list",) and not any(t[0] == "list" and _has_node(t) for t in args[1:]):
         plan = [(t[0] == "node", t[1] if t[0] == "node" else _fill(t, ())) for t in args[1:]]
-        function = _SHORT.get(name, function)
+        short: Callable[..., Any] = _SHORT.get(name, function)
         if len(plan) == 1 and plan[0] == (True, 0):
-            return function
-        return lambda *values: function(*[values[what] if is_node else what for is_node, what in plan])
+            return short
+        return lambda *values: short(*[values[what] if is_node else what for is_node, what in plan])
     return lambda *values: function(*_fill(args, values), **dict(_fill(kwargs, values)))
 
 

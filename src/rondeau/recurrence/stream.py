@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,10 @@ class CompiledStep:
         y: the output, `(rows, units)`.
         states: each `(rows, *size)`: before a call the state before the step, afterwards the one after.
         counts: steps each row has made, `(rows,)`; None where the step does not ask.
-        run: makes a step.
+        run: makes a step of all rows.
+        run_some: makes a step of some rows, `(n,)` numbers; their inputs and outputs are the first n of `x` and `y`.
+
+    A step is one or the other: after `run_some`, `run` is that of the same rows.
 
     Raises `Declined` for a step that cannot be compiled.
     """
@@ -79,9 +83,24 @@ class CompiledStep:
         self.counts: Array | None = None
         self._prepare(loop, fixed, rows)
 
+    def wider(self, rows: int) -> CompiledStep:
+        """The same step, with the same weights, for more rows; the first go on from their states."""
+        step = object.__new__(CompiledStep)
+        for name in ("x", "y", "states"):
+            own = getattr(self, name)
+            wide = [_wider(a, rows) for a in (own if name == "states" else [own])]
+            setattr(step, name, wide if name == "states" else wide[0])
+        step.counts = None
+        step._prepare(self._loop, self._fixed, rows)
+        if step.counts is not None and self.counts is not None:
+            step.counts[: len(self.counts)] = self.counts
+        return step
+
     def _prepare(self, loop: Loop, fixed: Mapping[object, Tensor], rows: int) -> None:
+        self._loop, self._fixed = loop, fixed
         parts = parts_for(rows, loop.macs, loop.pointwise)
         dealt = deal(torch.ones(rows, dtype=torch.int64), False, parts, rows)
+        dealt = replace(dealt, table=dealt.table.copy())  # `run_some` writes into it
         dtype, layout = loop.loops.dtype, loop.layout
         scratch = torch.zeros(dealt.parts * dealt.most * layout.row + 16, dtype=dtype)
         totals = torch.zeros(1, dtype=dtype)
@@ -110,7 +129,25 @@ class CompiledStep:
                 values[place] = self.counts.ctypes.data
         words = (ctypes.c_int64 * len(layout.slots))(*(values[name] for name in layout.slots))
         self.run, entry = _bound(code[0].address("loop"), ctypes.addressof(words), dealt.parts, self.counts)
-        self._kept = words, code, fixed, dealt, scratch, totals, entry  # what the kernel reads must live
+        self._kept = words, code, fixed, scratch, totals, entry  # what the kernel reads must live
+        self._dealt, self._call = dealt, (code[0].address("loop"), ctypes.addressof(words))
+
+    def run_some(self, rows: Array) -> None:
+        dealt, count = self._dealt, len(rows)
+        tokens, _, numbers = dealt.places
+        each = min(dealt.most, -(-count // dealt.parts)) if dealt.parts > 1 else count
+        dealt.table[: dealt.parts + 1] = np.minimum(np.arange(dealt.parts + 1) * each, count)
+        dealt.table[tokens : tokens + count] = np.arange(count)
+        dealt.table[numbers : numbers + count] = rows
+        threads.run(*self._call, dealt.parts)
+        if self.counts is not None:
+            self.counts[rows] += 1
+
+
+def _wider(array: Array, rows: int) -> Array:
+    wide = np.zeros((rows, *array.shape[1:]), array.dtype)
+    wide[: len(array)] = array
+    return wide
 
 
 def _check(captured: list[Tensor], dtype: torch.dtype) -> None:
