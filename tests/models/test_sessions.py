@@ -140,7 +140,7 @@ def test_weights_are_those_of_the_moment_also_when_more_join(counting):
 def test_goes_on_from_a_models_state():
     model = make_model()
     x = torch.randn(2, 5, FEATURES)
-    y, state = model(x[:, :4], return_state=True)
+    _, state = model(x[:, :4], return_state=True)
     sessions = model.sessions()
     sessions.join("second", state.select([1]).detach())
     got = sessions(["second"], x[1:, 4].numpy())

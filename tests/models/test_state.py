@@ -90,7 +90,7 @@ def test_a_layer_that_gets_its_state_from_another_is_no_part_of_it():
     _, state = model(data, return_state=True)
     assert list(state) == ["reader.h", "reader.c", "last.h"]
     foreign = State({**state, "writer.h": state["reader.h"], "writer.c": state["reader.c"]})
-    with pytest.raises(StateError, match="gives layer writer its initial_state itself.*got writer.h, writer.c"):
+    with pytest.raises(StateError, match=r"gives layer writer its initial_state itself.*got writer.h, writer.c"):
         model(data, initial_state=foreign)
 
 
@@ -146,7 +146,7 @@ def test_what_is_given_goes_before_what_a_stateful_layer_keeps():
 
 def test_select_stack_clone_to():
     model, x = stacked().eval(), inputs()
-    y, state = model(x, return_state=True)
+    _, state = model(x, return_state=True)
     again = State.stack([state.select([2]), state.select([-3, 1])])
     assert again.rows == 3
     after = model(x, initial_state=state)

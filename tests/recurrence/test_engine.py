@@ -17,7 +17,7 @@ from torch.nn.parameter import Parameter
 from torch.nn.utils.parametrizations import weight_norm
 
 from rondeau import scan
-from rondeau.cells import Cell, GRUCell, HiddenState, LSTMCell
+from rondeau.cells import Cell, GRUCell, HiddenState, LSTMCell, SimpleRNNCell
 from rondeau.errors import ArgumentError, EngineError
 from rondeau.recurrence import native
 from rondeau.recurrence.engine import traces_of, use_engine
@@ -478,3 +478,33 @@ def test_two_python_threads_share_a_cell() -> None:
     for worker in workers:
         worker.join()
     assert not wrong
+
+
+def test_hooks_on_a_cells_call_are_refused_not_forgotten(x: Tensor) -> None:
+    cell = GRUCell(4)
+    cell.build_for(5)
+    handle = cell.register_forward_hook(lambda *_: None)
+    with pytest.raises(ArgumentError, match="GRUCell has hooks on its call, and a scan calls its step"):
+        scan(cell, x)
+    handle.remove()
+    with pytest.warns(FutureWarning, match="deprecated"):
+        torch.nn.utils.weight_norm(cell, "kernel")  # computes the kernel in a hook
+    with pytest.raises(ArgumentError, match="parametrizations"):
+        scan(cell, x)
+
+
+@pytest.mark.parametrize("orthogonal_map", ["householder", "matrix_exp", "cayley"])
+def test_an_orthogonal_recurrent_kernel(x: Tensor, orthogonal_map: str) -> None:
+    cell = SimpleRNNCell(5)
+    cell.build_for(5)
+    torch.nn.utils.parametrizations.orthogonal(cell, "recurrent_kernel", orthogonal_map=orthogonal_map)
+    before = check(cell, x)
+    made = traces_of(cell).made
+    with torch.no_grad():
+        original = cell.parametrizations.recurrent_kernel.original  # type: ignore[union-attr]
+        original.add_(torch.randn(5, 5).tril(-1))  # householder's diagonal holds signs
+    after = check(cell, x)
+    assert not close(before[0], after[0])
+    kernel = cell.recurrent_kernel
+    assert close(kernel @ kernel.t(), torch.eye(5))
+    assert traces_of(cell).made == made  # the weights are computed anew, and nothing is compiled

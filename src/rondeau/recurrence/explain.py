@@ -42,7 +42,7 @@ class Explanation:
         before, forward, backward, after: what is computed before the loop for all steps at once, at each step, at each
             step of the backward loop, and after it for all steps at once.
         kept: numbers kept for backward, for each row at each step, and `kept_bytes` what they take.
-        machine: registers, threads, and where the kernels are kept.
+        machine: registers, numbers, threads, and where the kernels are kept.
         remarks: what else decides about its speed.
     """
 
@@ -279,6 +279,7 @@ class _Reader:
         needed = -(-ALONE // max(step, 1))
         return [
             f"{host().cpu}, vectors of {blocks.lanes} numbers; products by {blocks.rows} rows x {blocks.width} columns",
+            f"numbers: {str(self.loops.dtype).removeprefix('torch.')}; under autocast float32 throughout",
             f"threads: {threads.how()}; rows are shared out from {needed:,} rows on",
             f"kernels: {cache.folder()}",
         ]

@@ -85,6 +85,10 @@ def scan(
     if not isinstance(cell, Cell):
         fix = "Of a layer, pass its cell: scan(layer.cell, ...)"
         raise ArgumentError("scan: cell", expected="a Cell", got=type(cell).__name__, fix=fix)
+    if cell._forward_hooks or cell._forward_pre_hooks:
+        what = f"{type(cell).__name__} has hooks on its call, and a scan calls its step"
+        fix = "Put them on the layer; for weights computed from others, use torch.nn.utils.parametrizations"
+        raise ArgumentError(what, fix=fix)
     threads.settle()
     ragged = _as_ragged(inputs, lengths)
     cell.build_for(ragged.values.shape[-1])
