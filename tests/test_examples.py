@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import re
 import runpy
+import sys
 from contextlib import redirect_stdout
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -17,9 +19,9 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 def run(name: str) -> tuple[dict[str, Any], str]:
     """What a program defines, and what it prints."""
-    text = io.StringIO()
-    with redirect_stdout(text):
-        names = runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    text, path = io.StringIO(), str(EXAMPLES / f"{name}.py")
+    with redirect_stdout(text), patch.object(sys, "argv", [path]):
+        names = runpy.run_path(path, run_name="__main__")
     return names, text.getvalue()
 
 
@@ -73,6 +75,21 @@ def test_the_order_of_the_pixels_tells_the_lstm_what_their_mean_does_not() -> No
     assert lstm > 0.85
     assert lstm > mean + 0.3
     assert 0 < feed_forward <= 1
+
+
+def test_what_was_marked_is_remembered_and_added() -> None:
+    (error,) = numbers(once("adding")[1], r"GRU over 50 steps: error ([\d.e-]+) on")
+    assert error < 0.167 / 8  # the mean as an answer has 0.167
+
+
+@pytest.mark.slow
+def test_every_cell_reads_digits_pixel_by_pixel() -> None:
+    text = once("pixels")[1]
+    print(text)
+    for name in ("SimpleRNN", "LSTM", "GRU"):
+        in_order, permuted = numbers(text, name + r" +([\d.]+) +([\d.]+)")
+        assert in_order > 0.8
+        assert permuted > 0.8
 
 
 def test_the_same_seed_prints_the_same() -> None:
