@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from rondeau.errors import ArgumentError, CheckpointError
 from rondeau.layers import Layer
 from rondeau.layers.graph import shape_of
 from rondeau.layers.recurrent import RNN
+from rondeau.layers.time import TimeDistributed
 from rondeau.sequence import Ragged
 from rondeau.training.batch import map_data, take
 from rondeau.training.trainer import flat_outputs, in_mode, model_dtype
@@ -23,6 +25,7 @@ class Network(Layer):
 
     _output_count: int | None = None  # None while unknown: a subclassed model shows it when it first runs
     _output_keys: list[str] | None = None
+    _declared: dict[RNN, bool] | None = None  # inside `carrying`: which layers were made `stateful`
 
     @property
     def output_names(self) -> list[str]:
@@ -111,6 +114,33 @@ class Network(Layer):
 
     reset_state = reset_states
 
+    @contextmanager
+    def carrying(self, carry: bool) -> Iterator[None]:
+        """Inside `with`, all recurrent layers carry their states from batch to batch, or only the `stateful` ones.
+
+        Those inside a `TimeDistributed` are left alone: each step is a sequence of its own to them.
+        """
+        outer = self._declared
+        layers = list(recurrent_layers(self))
+        before = [(layer, layer.stateful) for layer in layers]
+        self._declared = dict(before) if outer is None else outer
+        for layer in layers:
+            layer.stateful = carry or self._declared.get(layer, layer.stateful)
+        try:
+            yield
+        finally:
+            for layer, stateful in before:
+                layer.stateful = stateful
+                if not stateful:
+                    layer.reset_states()
+            self._declared = outer
+
+    def check_windows(self, x: Any) -> None:
+        """Raise `ArgumentError`, naming the layer, where the model needs more of x than a window at a time."""
+        from rondeau.models.window_check import check_windows  # it knows the models that are made of this
+
+        check_windows(self, x)
+
     def states(self) -> dict[str, Tensor]:
         """The states that `stateful` layers keep, by layer and name: `lstm.h`, `lstm.c`; empty after `reset_states`."""
         kept = [(name, layer) for name, layer in self._stateful() if layer.state is not None]
@@ -131,6 +161,15 @@ class Network(Layer):
         self.reset_states()
         for layer, state in chosen:
             layer.state = state
+
+
+def recurrent_layers(module: torch.nn.Module) -> Iterator[RNN]:
+    """The recurrent layers inside that see the model's own steps: none within a `TimeDistributed`."""
+    for child in module.children():
+        if isinstance(child, RNN):
+            yield child
+        elif not isinstance(child, TimeDistributed):
+            yield from recurrent_layers(child)
 
 
 def trial(layer: Layer, x: Any) -> Any:
