@@ -293,7 +293,7 @@ class Model(Network):
             # one output of many rows, or many outputs: a subclassed model shows which when it runs
             self._make_ready(make_source(x, inputs=inputs, window=options.get("window")))
         source = make_source(x, y, weight, inputs=inputs, outputs=len(self.output_names), **options)
-        if self._output_count is None and isinstance(source, IterableSource):
+        if self._output_count is None and isinstance(source, (IterableSource, WindowSource)):
             self._make_ready(source)
             source.parts = inputs, len(self.output_names)
         return source

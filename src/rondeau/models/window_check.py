@@ -26,9 +26,10 @@ from rondeau.layers import (
 )
 from rondeau.models.functional import Functional
 from rondeau.models.network import Network
-from rondeau.models.windowed import joined, leaves_of
+from rondeau.models.windowed import leaves_of
 from rondeau.sequence import Ragged
-from rondeau.training.batch import data_leaves, map_data
+from rondeau.training.batch import data_leaves, map_data, take
+from rondeau.training.steps import cut_in_time, joined_in_time
 from rondeau.training.trainer import in_mode
 
 _POOLED = "it pools over time, and a window is not all of it"
@@ -121,25 +122,15 @@ def _check_calls(model: Network) -> None:
 
 def _beginning(leaf: Any) -> Any:
     """The first steps of the first rows."""
-    rows = torch.arange(min(_ROWS, len(leaf)))
-    if isinstance(leaf, Ragged):
-        part = leaf.select(rows)
-        return Ragged.from_rows([row[:_TRIED] for row in part.rows()])
-    return leaf[: len(rows), :_TRIED]
+    return cut_in_time(take(leaf, torch.arange(min(_ROWS, len(leaf)))), 0, _TRIED)
 
 
 def _steps_in(leaf: Any) -> int:
     return int(leaf.lengths.max()) if isinstance(leaf, Ragged) else leaf.shape[1]
 
 
-def _cut(leaf: Any, begin: int, end: int) -> Any:
-    if isinstance(leaf, Ragged):
-        return Ragged.from_rows([row[begin:end] for row in leaf.rows()])
-    return leaf[:, begin:end]
-
-
 def _part(x: Any, begin: int, end: int) -> Any:
-    return map_data(lambda leaf: _cut(leaf, begin, end), x)
+    return map_data(lambda leaf: cut_in_time(leaf, begin, end), x)
 
 
 def _try(model: Network, x: Any) -> None:
@@ -199,7 +190,7 @@ def _same(whole: Any, parts: list[Any]) -> bool:
         pieces = [column[i] for column in columns]
         if any(isinstance(piece, Tensor) and piece.ndim < 2 for piece in (leaf, *pieces)):
             return False
-        if not _alike(*(one.expand() if isinstance(one, Ragged) else one for one in (leaf, joined(pieces)))):
+        if not _alike(*(one.expand() if isinstance(one, Ragged) else one for one in (leaf, joined_in_time(pieces)))):
             return False
     return True
 

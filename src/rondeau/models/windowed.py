@@ -11,6 +11,7 @@ from torch import Tensor
 from rondeau.layers.graph import map_leaves
 from rondeau.models.network import Network
 from rondeau.sequence import Ragged
+from rondeau.training.steps import joined_in_time
 from rondeau.training.trainer import in_mode
 
 
@@ -37,7 +38,7 @@ def predicted(model: Network, windows: Iterator[tuple[bool, Any]]) -> Iterator[A
 
 def _together(form: Any, parts: list[list[Any]]) -> Any:
     """The leaves of all windows, one after the other in time, in the form of one window's outputs."""
-    leaves = iter([joined(list(column)) for column in zip(*parts, strict=True)])
+    leaves = iter([joined_in_time(list(column)) for column in zip(*parts, strict=True)])
 
     def fill(leaf: Any) -> Any:
         if not isinstance(leaf, (Tensor, Ragged)):
@@ -46,18 +47,6 @@ def _together(form: Any, parts: list[list[Any]]) -> Any:
         return whole.expand() if isinstance(whole, Ragged) and whole.mask is not None else whole
 
     return map_leaves(fill, form)
-
-
-def joined(parts: list[Any]) -> Any:
-    """A leaf of the outputs of windows that continue each other, as one."""
-    if not any(isinstance(part, Ragged) for part in parts):
-        return torch.cat(parts, 1)
-    ragged = [part if isinstance(part, Ragged) else Ragged.full(part) for part in parts]
-    masks = [part.mask for part in ragged if part.mask is not None]
-    lengths = torch.stack([part.lengths for part in ragged])
-    rows = zip(*(part.rows() for part in ragged), strict=True)
-    values = torch.cat([step for row in rows for step in row])
-    return Ragged(values, lengths.sum(0), torch.cat(masks, 1) if len(masks) == len(ragged) else None)
 
 
 def leaves_of(outputs: Any) -> list[Any]:

@@ -184,7 +184,7 @@ def make_source(
         raise ArgumentError("steps is for data that comes batch by batch; this has a size of its own", fix=fix)
     if isinstance(x, WindowSource):
         _refuse_batch_size(batch_size)
-        return x.in_windows(window)
+        return x.in_windows(window, (inputs, outputs))
     if window is not None or isinstance(x, Steps):
         if not in_memory:
             fix = "Give arrays, memory maps, a Ragged, lists of sequences, or a rondeau.data.StepStream"

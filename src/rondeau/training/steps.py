@@ -67,16 +67,25 @@ class Padded(Steps):
 
 
 class Joined(Steps):
-    """Rows that lie in one array of steps `(steps, ...)`, row i from `starts[i]` on."""
+    """Rows that lie in one array of steps `(steps, ...)`, row i from `starts[i]` on; read as `dtype`, if given."""
 
-    def __init__(self, values: Numbers, starts: Tensor, lengths: Tensor, dense: bool = False) -> None:
+    def __init__(
+        self,
+        values: Numbers,
+        starts: Tensor,
+        lengths: Tensor,
+        dense: bool = False,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self.dtype = dtype
         self.values, self.starts, self.lengths, self.dense = bare(values), starts, lengths, dense
         self.pages = Pages(values)
 
     def read(self, rows: Tensor, begin: int, counts: Tensor) -> Tensor:
         starts = (self.starts[rows] + begin).tolist()
         parts = [self.values[s : s + n] for s, n in zip(starts, counts.tolist(), strict=True)]
-        return torch.cat([self.pages.copy(part) for part in parts])
+        values = torch.cat([self.pages.copy(part) for part in parts])
+        return values if self.dtype is None else values.to(self.dtype)
 
 
 class Listed(Steps):
@@ -179,3 +188,25 @@ def _steps(value: Any, name: str) -> Any:
 def _numbers(value: Any, where: str) -> Numbers:
     """Arrays and tensors as they are: a copy of a memory map would be all of it."""
     return value if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" else to_tensor(value, where)
+
+
+def cut_in_time(leaf: Tensor | Ragged, begin: int, end: int) -> Tensor | Ragged:
+    """The steps from `begin` to `end` of each row, fewer where rows end before."""
+    if isinstance(leaf, Tensor):
+        return leaf[:, begin:end]
+    lengths = (leaf.lengths.clamp(max=end) - begin).clamp(min=0)
+    index = torch.repeat_interleave(leaf.offsets + begin - lengths.cumsum(0) + lengths, lengths)
+    index = index + torch.arange(len(index))
+    return Ragged(leaf.values[index.to(leaf.device)], lengths)
+
+
+def joined_in_time(parts: list[Any]) -> Tensor | Ragged:
+    """Parts of rows that continue each other, as one; masks are joined where all parts have one."""
+    if not any(isinstance(part, Ragged) for part in parts):
+        return torch.cat(parts, 1)
+    ragged = [part if isinstance(part, Ragged) else Ragged.full(part) for part in parts]
+    masks = [part.mask for part in ragged if part.mask is not None]
+    lengths = torch.stack([part.lengths for part in ragged])
+    rows = zip(*(part.rows() for part in ragged), strict=True)
+    values = torch.cat([steps for row in rows for steps in row])
+    return Ragged(values, lengths.sum(0), torch.cat(masks, 1) if len(masks) == len(ragged) else None)

@@ -144,22 +144,22 @@ class WindowSource(Source):
 
     Attributes:
         window: how long the windows are; None until `fit(window=...)` says so.
+        parts: inputs and outputs of the model that reads it.
     """
 
     carries_state = True
     window: Window | None = None
+    parts: tuple[int, int] = (1, 1)
 
     @abstractmethod
     def readings(self, epoch: int, seed: int) -> Iterator[Reading]:
         """The batches of rows of an epoch, in order."""
 
-    def in_windows(self, window: Any) -> WindowSource:
+    def in_windows(self, window: Any, parts: tuple[int, int] = (1, 1)) -> WindowSource:
         """This source with another window, where one is given. Raises `ArgumentError` where there is none at all."""
-        if window is None:
-            self.steps_of_window()
-            return self
         other = copy.copy(self)
-        other.window = as_window(window)
+        other.window, other.parts = self.window if window is None else as_window(window), parts
+        other.steps_of_window()
         return other
 
     def steps_of_window(self) -> Window:
@@ -203,7 +203,7 @@ class RowWindows(WindowSource):
     def __init__(self, data: Batch, window: Window | None, batch_size: int, shuffle: bool) -> None:
         self.data, self.window, self.batch_size, self.shuffle = data, window, batch_size, shuffle
         self.lengths = _checked(data)
-        self.rows = torch.arange(len(self.lengths))
+        self.chosen = torch.arange(len(self.lengths))
 
     @classmethod
     def of(
@@ -228,24 +228,24 @@ class RowWindows(WindowSource):
 
     def __len__(self) -> int:
         window = self.steps_of_window()
-        if isinstance(window, RandomWindow) or (self.shuffle and self.batch_size < len(self.rows) and self._uneven()):
+        if isinstance(window, RandomWindow) or (self.shuffle and self.batch_size < len(self.chosen) and self._uneven()):
             raise TypeError("how many windows there will be is not known until they are drawn")
-        longest = (int(self.lengths[rows].max()) for rows in torch.split(self.rows, self.batch_size))
+        longest = (int(self.lengths[rows].max()) for rows in torch.split(self.chosen, self.batch_size))
         return sum(max(-(-length // window.steps), 1) for length in longest)
 
     def _uneven(self) -> bool:
-        own = self.lengths[self.rows]
+        own = self.lengths[self.chosen]
         return bool((own != own[0]).any())
 
     def readings(self, epoch: int, seed: int) -> Iterator[Reading]:
-        for part in parts_of(len(self.rows), self.batch_size, self.shuffle, epoch, seed):
-            yield _RowReading(self, self.rows[part])
+        for part in parts_of(len(self.chosen), self.batch_size, self.shuffle, epoch, seed):
+            yield _RowReading(self, self.chosen[part])
 
     def split(self, fraction: float) -> tuple[RowWindows, RowWindows]:
         """The first rows, and the last `fraction` of them (in the order given, before any shuffling)."""
-        at = split_at(len(self.rows), fraction)
+        at = split_at(len(self.chosen), fraction)
         first, last = copy.copy(self), copy.copy(self)
-        first.rows, last.rows, last.shuffle = self.rows[:at], self.rows[at:], False
+        first.chosen, last.chosen, last.shuffle = self.chosen[:at], self.chosen[at:], False
         return first, last
 
 
