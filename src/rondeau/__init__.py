@@ -3,6 +3,7 @@
 from rondeau import (
     activations,
     callbacks,
+    data,
     initializers,
     layers,
     losses,
@@ -18,6 +19,7 @@ from rondeau.layers import Input, Layer
 from rondeau.models import EncoderDecoder, Model, Sequential, load
 from rondeau.recurrence import Keep, explain, scan
 from rondeau.sequence import Ragged
+from rondeau.training.windows import RandomWindow
 
 __version__ = "0.1.0"
 
@@ -30,10 +32,12 @@ __all__ = [
     "Layer",
     "Model",
     "Ragged",
+    "RandomWindow",
     "RondeauError",
     "Sequential",
     "activations",
     "callbacks",
+    "data",
     "explain",
     "initializers",
     "layers",

@@ -9,49 +9,46 @@ import numpy as np
 import torch
 
 from rondeau.errors import DataError
-from rondeau.sequence import Ragged
 from rondeau.training.data import Batch, Source, shuffled
+from rondeau.training.steps import Joined
+from rondeau.training.windows import RowWindows, Window, as_window
 
 
-class TextWindows(Source):
+class TextWindows(RowWindows):
     """A text cut into `rows` parts that are read side by side, `window` tokens at a time; the target is the next token.
 
-    Row r of a batch goes on where row r of the batch before ended, so a stateful model sees each part as one sequence.
-    Every token but the first is a target exactly once an epoch: the last batch is shorter, and ragged where the parts
-    are uneven.
+    Row r of a batch goes on where row r of the batch before ended, so the model sees each part as one sequence. Every
+    token but the first is a target exactly once an epoch: the last batch is shorter, and ragged where the parts are
+    uneven.
+
+    Args:
+        ids: the text's tokens, whole numbers `(tokens,)`; of a memory map a window at a time is read.
+        rows: how many parts.
+        window: tokens in a window, or a `RandomWindow`; default: `fit(window=...)` says it.
+        name: what an error calls the text.
 
     Raises `DataError` for a text that has no window for every row.
+
+    >>> text = TextWindows(np.arange(7), rows=2, window=2)
+    >>> [(batch.x.tolist(), batch.y.tolist()) for batch in text.batches(0, 0, 0)][0]
+    ([[0, 1], [3, 4]], [[1, 2], [4, 5]])
     """
 
-    carries_state = True
-
-    def __init__(self, ids: np.ndarray[Any, Any], rows: int, window: int, name: str = "the text") -> None:
+    def __init__(
+        self, ids: np.ndarray[Any, Any], rows: int, window: int | Window | None = None, name: str = "the text"
+    ) -> None:
         if len(ids) < rows + 1:
             expected = f"at least {rows + 1} tokens, one to predict in each of {rows} rows"
             raise DataError(
                 f"{name} is too short", expected=expected, got=len(ids), fix="Give more text, or fewer rows"
             )
-        self.ids = torch.as_tensor(np.asarray(ids, dtype=np.int64))
-        self.rows, self.window = rows, window
         targets = len(ids) - 1
-        self.lengths = torch.full((rows,), targets // rows)
-        self.lengths[: targets % rows] += 1
-        self.starts = self.lengths.cumsum(0) - self.lengths
-
-    def __len__(self) -> int:
-        return -(-int(self.lengths.max()) // self.window)
-
-    def batches(self, epoch: int, start: int, seed: int) -> Iterator[Batch]:
-        for number in range(start, len(self)):
-            begin = number * self.window
-            lengths = (self.lengths - begin).clamp(0, self.window)
-            if int(lengths.min()) == int(lengths.max()):
-                index = (self.starts + begin)[:, None] + torch.arange(int(lengths[0]))
-                yield Batch(self.ids[index], self.ids[index + 1])
-            else:
-                ends = (self.starts + begin).tolist()
-                index = torch.cat([torch.arange(s, s + n) for s, n in zip(ends, lengths.tolist(), strict=True)])
-                yield Batch(Ragged(self.ids[index], lengths), Ragged(self.ids[index + 1], lengths))
+        lengths = torch.full((rows,), targets // rows)
+        lengths[: targets % rows] += 1
+        starts = lengths.cumsum(0) - lengths
+        read, next_ones = (Joined(ids, starts + shift, lengths, dense=True, dtype=torch.int64) for shift in (0, 1))
+        self.rows = rows
+        super().__init__(Batch(read, next_ones), None if window is None else as_window(window), rows, shuffle=False)
 
 
 class Contexts(Source):

@@ -138,6 +138,8 @@ class EncoderDecoder(Model):
         return [read, put_before(self.begin_token, written)], put_behind(self.end_token, written)
 
     def _source(self, x: Any, y: Any = None, weight: Any = None, **options: Any) -> Source:
+        if options.get("window") is not None:
+            raise ArgumentError(f"{self.name}: window has no meaning: it reads all of the source before it writes")
         if y is not None:
             return super()._source(*self.pairs(x, y), weight, **options)
         if is_array(x) or isinstance(x, (list, tuple, Mapping)):

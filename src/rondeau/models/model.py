@@ -20,15 +20,18 @@ from rondeau.models import saving
 from rondeau.models.network import Network
 from rondeau.models.state import State
 from rondeau.models.summary import print_summary
+from rondeau.models.windowed import predicted
 from rondeau.sequence import Ragged
 from rondeau.training.batch import Batch, data_leaves, is_array, place, to_data
 from rondeau.training.callbacks.base import Callback, CallbackList, History
 from rondeau.training.class_weight import checked_class_weight
 from rondeau.training.data import ArraySource, IterableSource, Source, make_source
-from rondeau.training.loop import Loop, evaluate
+from rondeau.training.loop import Loop, evaluate, reading
 from rondeau.training.objective import Objective
 from rondeau.training.progress import progress_callback
+from rondeau.training.steps import Steps
 from rondeau.training.trainer import Trainer, in_mode, model_dtype
+from rondeau.training.windows import RowWindows, Window, WindowSource, as_window
 
 if TYPE_CHECKING:
     from rondeau.models.sessions import Sessions
@@ -171,6 +174,7 @@ class Model(Network):
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
         validation_freq: int = 1,
+        window: int | Window | None = None,
     ) -> History:
         """Train.
 
@@ -189,13 +193,19 @@ class Model(Network):
             class_weight: weight of each class, for integer or one-hot y of one output; multiplies sample_weight.
             sample_weight: `(rows,)`, or `(rows, time)` for outputs at every step; one for all outputs, or a list.
             steps_per_epoch: batches an epoch takes from an iterable; validation_steps likewise.
+            window: steps of a window, or a `RandomWindow`: truncated backpropagation through time. Each batch of rows
+                is walked through window by window, with one update each; recurrent layers, `stateful` or not, carry
+                their state from window to window, and gradients stop there. Targets are per step. Arrays may be memory
+                maps, of which a window at a time is read, x may be a `rondeau.data.StepStream`. Validation uses the
+                same windows. A layer that needs more than a window is an `ArgumentError`, by name.
 
         Where rows have lengths or masks, losses and metrics are means over real steps. Returns a `History`. Afterwards
         the model is in `eval` mode. Raises `NotCompiledError`, `DataError`, `ShapeError`, and `NumericsError` when loss
         or gradients are no longer finite (weights stay as they were before that batch).
         """
         trainer = self._compiled()
-        source = self._source(x, y, sample_weight, batch_size=batch_size, shuffle=shuffle, steps=steps_per_epoch)
+        sizes = {"batch_size": batch_size, "steps": steps_per_epoch, "window": window}
+        source = self._source(x, y, sample_weight, shuffle=shuffle, **sizes)
         validation: Source | None = None
         if validation_data is not None:
             given = tuple(validation_data) if isinstance(validation_data, (tuple, list)) else (validation_data,)
@@ -203,9 +213,10 @@ class Model(Network):
                 expected = "(x, y) or (x, y, sample_weight)"
                 raise ArgumentError("validation_data", expected=expected, got=f"{len(given)} parts")
             size = validation_batch_size or (batch_size if len(given) > 1 else None)
-            validation = self._source(*given, batch_size=size, steps=validation_steps)
+            held_out = _window_for(given[0], window)
+            validation = self._source(*given, batch_size=size, steps=validation_steps, window=held_out)
         elif validation_split:
-            if not isinstance(source, ArraySource):
+            if not isinstance(source, (ArraySource, RowWindows)):
                 raise ArgumentError("validation_split needs data in memory", fix="Give validation_data instead")
             source, validation = source.split(validation_split)
         weights = None if class_weight is None else checked_class_weight(class_weight)
@@ -225,25 +236,34 @@ class Model(Network):
         steps: int | None = None,
         callbacks: Sequence[Callback] | None = None,
         return_dict: bool = False,
+        window: int | Window | None = None,
     ) -> Any:
         """Loss and metrics over x and y: one number, a list in the order of `metrics_names`, or a dict.
 
-        `verbose` 1 or 2 prints them too; otherwise arguments are as in `fit`. States of `stateful` layers are not
-        reset, as in Keras.
+        `verbose` 1 or 2 prints them too; otherwise arguments are as in `fit`. With `window` sequences are read a window
+        at a time, which changes memory, not results. States of `stateful` layers are not reset, as in Keras; with
+        `window` every row begins anew, and their states are afterwards what they were.
         """
         trainer = self._compiled()
-        source = self._source(x, y, sample_weight, batch_size=batch_size, steps=steps)
+        source = self._source(x, y, sample_weight, batch_size=batch_size, steps=steps, window=window)
         results = evaluate(trainer, source, CallbackList(callbacks or [], self, {}))
         if verbose == 2 or verbose == 1:
             print("  ".join(f"{name} {value:.4f}" for name, value in results.items()), flush=True)
         return _answer(results, return_dict)
 
-    def predict(self, x: Any, batch_size: int | None = None, verbose: Any = 0, steps: int | None = None) -> Any:
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = 0,
+        steps: int | None = None,
+        window: int | Window | None = None,
+    ) -> Any:
         """The outputs for x as NumPy arrays, one or a list or dict of them; for `Ragged` outputs a list of rows.
 
-        Arguments as in `fit`; `verbose=1` shows a bar. States of `stateful` layers are not reset, as in Keras.
+        Arguments as in `evaluate`; `verbose=1` shows a bar.
         """
-        source = self._source(x, batch_size=batch_size, steps=steps)
+        source = self._source(x, batch_size=batch_size, steps=steps, window=window)
         if not self.ready:
             self._make_ready(source)
         placed = next(((p.device, model_dtype(self)) for p in self.parameters()), None)
@@ -251,11 +271,17 @@ class Model(Network):
         if self.trainer is not None:
             device = self.trainer.device
             self.to(device)
-        collected: list[Any] = []
         batches = track(source.batches(0, 0, 0), "predicting", total=source.count(), disable=verbose != 1)
-        with in_mode(self, training=False), torch.no_grad():
-            for batch in batches:
-                collected.append(map_leaves(_to_numpy, self(place(batch.x, device, dtype))))
+        placed_batches = ((batch.begins, place(batch.x, device, dtype)) for batch in batches)
+        if isinstance(source, WindowSource):
+            first = source.peek()
+            if first is not None:
+                self.check_windows(place(first.x, device, dtype))
+            with reading(self, source):
+                collected = [map_leaves(_to_numpy, outputs) for outputs in predicted(self, placed_batches)]
+        else:
+            with in_mode(self, training=False), torch.no_grad():
+                collected = [map_leaves(_to_numpy, self(x)) for _, x in placed_batches]
         if not collected:
             raise DataError("there is no data to predict from", expected="at least one batch", got=0)
         return _joined(collected)
@@ -296,9 +322,9 @@ class Model(Network):
         inputs = self.input_count
         if self._output_count is None and isinstance(y, (list, tuple)):
             # one output of many rows, or many outputs: a subclassed model shows which when it runs
-            self._make_ready(make_source(x, inputs=inputs))
+            self._make_ready(make_source(x, inputs=inputs, window=options.get("window")))
         source = make_source(x, y, weight, inputs=inputs, outputs=len(self.output_names), **options)
-        if self._output_count is None and isinstance(source, IterableSource):
+        if self._output_count is None and isinstance(source, (IterableSource, WindowSource)):
             self._make_ready(source)
             source.parts = inputs, len(self.output_names)
         return source
@@ -380,6 +406,15 @@ class Model(Network):
         """Read weights that `save_weights` or `save` wrote, into a model of the same make."""
         self._must_be_built()
         saving.load_weights(self, Path(path))
+
+
+def _window_for(x: Any, window: Any) -> Any:
+    """The window that validation data are read in: of random ones the mean; none for what comes in batches."""
+    if window is None or not (isinstance(x, (WindowSource, Steps, list, tuple, Mapping)) or is_array(x)):
+        return None
+    if isinstance(x, WindowSource) and x.window is not None:
+        return None
+    return as_window(window).fixed
 
 
 def _expanded(leaf: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ class Network(Layer):
 
     _output_count: int | None = None  # None while unknown: a subclassed model shows it when it first runs
     _output_keys: list[str] | None = None
+    _declared: dict[RNN, bool] | None = None  # inside `carrying`: which layers were made `stateful`
 
     @property
     def output_names(self) -> list[str]:
@@ -153,6 +155,33 @@ class Network(Layer):
             layer.reset_states()
 
     reset_state = reset_states
+
+    @contextmanager
+    def carrying(self, carry: bool) -> Iterator[None]:
+        """Inside `with`, all recurrent layers carry their states from batch to batch, or only the `stateful` ones.
+
+        Those inside a `TimeDistributed` are left alone: each step is a sequence of its own to them.
+        """
+        outer = self._declared
+        layers = list(self.carrying_layers().values())
+        before = [(layer, layer.stateful) for layer in layers]
+        self._declared = dict(before) if outer is None else outer
+        for layer in layers:
+            layer.stateful = carry or self._declared.get(layer, layer.stateful)
+        try:
+            yield
+        finally:
+            for layer, stateful in before:
+                layer.stateful = stateful
+                if not stateful:
+                    layer.reset_states()
+            self._declared = outer
+
+    def check_windows(self, x: Any) -> None:
+        """Raise `ArgumentError`, naming the layer, where the model needs more of x than a window at a time."""
+        from rondeau.models.window_check import check_windows  # it knows the models that are made of this
+
+        check_windows(self, x)
 
     def states(self) -> dict[str, Tensor]:
         """The states that `stateful` layers keep, by layer and name: `lstm.h`, `lstm.c`; empty after `reset_states`."""

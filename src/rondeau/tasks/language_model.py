@@ -182,9 +182,10 @@ def fit(run: RunFolder, settings: Settings, corpus: Corpus, view: View) -> bool:
     """Train, or go on training, until the last epoch; false if interrupted. The best model by validation is kept."""
     torch.manual_seed(settings.seed)
     model = build(settings, corpus.tokenizer.size)
-    train = TextWindows(corpus.ids[0], settings.batch_size, settings.window, "the training text")
-    validation = TextWindows(corpus.ids[1], VALIDATION_ROWS, settings.window, "the validation text")
-    rate = schedules.CosineDecay(settings.learning_rate, len(train) * settings.epochs, alpha=0.02)
+    train = TextWindows(corpus.ids[0], settings.batch_size, name="the training text")
+    validation = TextWindows(corpus.ids[1], VALIDATION_ROWS, name="the validation text")
+    updates = len(train.in_windows(settings.window)) * settings.epochs
+    rate = schedules.CosineDecay(settings.learning_rate, updates, alpha=0.02)
     loss = SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizers.Adam(rate, global_clipnorm=settings.clipnorm), loss, device=settings.device)
     per_token = [characters_per_token(text, ids) for text, ids in zip(corpus.text, corpus.ids, strict=True)]
@@ -198,7 +199,14 @@ def fit(run: RunFolder, settings: Settings, corpus: Corpus, view: View) -> bool:
         StopOnInterrupt(),
         backup,
     ]
-    model.fit(train, epochs=settings.epochs, validation_data=validation, callbacks=callbacks, verbose=0)
+    model.fit(
+        train,
+        window=settings.window,
+        epochs=settings.epochs,
+        validation_data=validation,
+        callbacks=callbacks,
+        verbose=0,
+    )
     return not backup.loop.interrupted
 
 
@@ -247,7 +255,7 @@ def evaluate_ids(model: Any, ids: Ids, device: str = "auto") -> float:
     """Bits to predict every token but the first, read as one sequence from its beginning."""
     if model.trainer is None:
         model.compile("sgd", SparseCategoricalCrossentropy(from_logits=True), device=device)
-    nats: float = model.evaluate(TextWindows(ids, 1, 512), verbose=0)
+    nats: float = model.evaluate(TextWindows(ids, 1), window=512, verbose=0)
     return nats * (len(ids) - 1) / math.log(2)
 
 

@@ -14,11 +14,22 @@ from rondeau.sequence import Ragged, to_tensor
 
 
 class Batch(NamedTuple):
-    """Inputs, targets and sample weights: each a tensor, a `Ragged`, a list or dict of them, or None."""
+    """Inputs, targets and sample weights: each a tensor, a `Ragged`, a list or dict of them, or None.
+
+    `carried`: a window of longer rows, whose states go on from the batch before, unless it `begins` them. `rate`: what
+    the learning rate is multiplied with in this batch's update.
+    """
 
     x: Any
     y: Any = None
     weight: Any = None
+    carried: bool = False
+    begins: bool = False
+    rate: float = 1.0
+
+    def map(self, function: Callable[[Any], Any]) -> Batch:
+        """`function` of x, y and weight."""
+        return self._replace(x=function(self.x), y=function(self.y), weight=function(self.weight))
 
 
 def to_data(value: Any, parts: int = 1, name: str = "the data") -> Any:
@@ -61,12 +72,12 @@ def _rows(value: Any, name: str) -> Tensor | Ragged:
         if value.dtype == object:  # an array of lists, or a table of mixed columns
             value = list(value) if value.ndim == 1 else value.tolist()
     if isinstance(value, (list, tuple)) and value and hasattr(value[0], "__len__"):  # of rows, not of numbers
-        rows = [_plain(to_tensor(row, f"{name}, row {i}")) for i, row in enumerate(value)]
+        rows = [plain(to_tensor(row, f"{name}, row {i}")) for i, row in enumerate(value)]
         return torch.stack(rows) if len({row.shape for row in rows}) == 1 else Ragged.from_rows(rows)
-    return _plain(to_tensor(value, name))
+    return plain(to_tensor(value, name))
 
 
-def _plain(tensor: Tensor) -> Tensor:
+def plain(tensor: Tensor) -> Tensor:
     """NumPy's wide unsigned integers as int64: torch can store them, and little else."""
     return tensor.long() if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64) else tensor
 
@@ -134,7 +145,8 @@ def take(data: Tensor | Ragged, rows: Tensor) -> Tensor | Ragged:
 
 def row_count(data: Batch) -> int:
     """Rows in every part. Raises `DataError` where parts differ or are empty."""
-    counts = {name: [_rows_of(leaf) for leaf in data_leaves(part)] for name, part in data._asdict().items()}
+    parts = {"x": data.x, "y": data.y, "weight": data.weight}
+    counts = {name: [_rows_of(leaf) for leaf in data_leaves(part)] for name, part in parts.items()}
     rows = counts["x"][0] if counts["x"] else 0
     for name, sizes in counts.items():
         name = "sample_weight" if name == "weight" else name

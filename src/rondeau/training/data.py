@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
@@ -13,45 +12,12 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from rondeau.errors import ArgumentError, DataError
 from rondeau.training.batch import Batch, as_batch, collate, is_array, map_data, row_count, take, to_data, to_weights
+from rondeau.training.source import Source, parts_of, shuffled, split_at
+from rondeau.training.steps import Steps
 from rondeau.training.stream import RandomStream, mixed, own_generators
+from rondeau.training.windows import RowWindows, WindowSource, as_window
 
 __all__ = ["ArraySource", "Batch", "DatasetSource", "IterableSource", "Source", "make_source", "shuffled"]
-
-
-class Source(ABC):
-    """Batches that can be gone through again from any place: `batches(epoch, start, seed)` repeats itself exactly.
-
-    Attributes:
-        carries_state: each batch continues the rows of the one before, so stateful layers begin anew with each epoch.
-    """
-
-    carries_state = False
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """Batches in an epoch; raises `TypeError` where that is unknown until the end."""
-
-    @abstractmethod
-    def batches(self, epoch: int, start: int, seed: int) -> Iterator[Batch]:
-        """The batches of an epoch from number `start` on, in the order that `seed` and `epoch` give."""
-
-    def peek(self) -> Batch | None:
-        """A batch like those to come, at least its x; None if there is none. It still comes in its turn."""
-        return next(self.batches(0, 0, 0), None)
-
-    def count(self) -> int | None:
-        """Batches in an epoch, or None where unknown."""
-        try:
-            return len(self)
-        except TypeError:
-            return None
-
-    def state(self) -> dict[str, Tensor]:
-        """What a resumed run must know beside epoch, batch and seed to find the same place in the data."""
-        return {}
-
-    def load_state(self, state: Mapping[str, Tensor]) -> None:  # noqa: B027  (not abstract: most have nothing to do)
-        """Take back what `state` gave."""
 
 
 class ArraySource(Source):
@@ -65,20 +31,16 @@ class ArraySource(Source):
         return -(-self.rows // self.batch_size)
 
     def batches(self, epoch: int, start: int, seed: int) -> Iterator[Batch]:
-        for rows in _parts(self.rows, self.batch_size, self.shuffle, epoch, seed)[start:]:
+        for rows in parts_of(self.rows, self.batch_size, self.shuffle, epoch, seed)[start:]:
             yield self.select(rows)
 
     def select(self, rows: Tensor) -> Batch:
         """The given rows of everything."""
-        return Batch(*(map_data(lambda t: take(t, rows), part) for part in self.data))
+        return self.data.map(lambda part: map_data(lambda t: take(t, rows), part))
 
     def split(self, fraction: float) -> tuple[ArraySource, ArraySource]:
         """The first rows, and the last `fraction` of them (in the order given, before any shuffling)."""
-        if not 0 < fraction < 1:
-            raise ArgumentError("validation_split", expected="a fraction between 0 and 1", got=fraction)
-        at = int(self.rows * (1 - fraction))
-        if at == 0 or at == self.rows:
-            raise DataError(f"validation_split={fraction} leaves one part of {self.rows} rows empty")
+        at = split_at(self.rows, fraction)
         first, last = (self.select(torch.arange(*ends)) for ends in ((0, at), (at, self.rows)))
         return ArraySource(first, self.batch_size, self.shuffle), ArraySource(last, self.batch_size, False)
 
@@ -99,7 +61,7 @@ class DatasetSource(Source):
         return -(-len(self.dataset) // self.batch_size)
 
     def batches(self, epoch: int, start: int, seed: int) -> Iterator[Batch]:
-        parts = _parts(len(self.dataset), self.batch_size, self.shuffle, epoch, seed)
+        parts = parts_of(len(self.dataset), self.batch_size, self.shuffle, epoch, seed)
         for number, part in list(enumerate(parts))[start:]:
             with RandomStream(mixed(seed, epoch, number)):
                 samples = [self.dataset[i] for i in part.tolist()]
@@ -200,6 +162,7 @@ def make_source(
     inputs: int = 1,
     outputs: int = 1,
     steps: int | None = None,
+    window: Any = None,
 ) -> Source:
     """The source for whatever `fit`, `evaluate` and `predict` were given.
 
@@ -207,17 +170,26 @@ def make_source(
         batch_size: rows a batch (default 32); data that comes in batches refuses it.
         inputs, outputs: how many the model has; with several, x (or y) is a list or dict of that many.
         steps: batches an epoch takes from an iterable (`steps_per_epoch`); data of known size refuses it.
+        window: steps of a window, or a `RandomWindow`: batches of rows are walked through window by window.
     """
     for name, value in (("batch_size", batch_size), ("steps", steps)):
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise ArgumentError(name, expected="a positive integer", got=repr(value))
-    in_memory = is_array(x) or isinstance(x, (list, tuple, Mapping))
+    in_memory = is_array(x) or isinstance(x, (list, tuple, Mapping, Steps))
     if not in_memory and (y is not None or weight is not None):
         raise ArgumentError(f"y and sample_weight come with the batches of a {type(x).__name__}; leave them out")
     rows = in_memory or (isinstance(x, Dataset) and not isinstance(x, IterableDataset))
     if steps is not None and (rows or isinstance(x, Source)):
         fix = "Leave it out, or give fewer rows"
         raise ArgumentError("steps is for data that comes batch by batch; this has a size of its own", fix=fix)
+    if isinstance(x, WindowSource):
+        _refuse_batch_size(batch_size)
+        return x.in_windows(window, (inputs, outputs))
+    if window is not None or isinstance(x, Steps):
+        if not in_memory:
+            fix = "Give arrays, memory maps, a Ragged, lists of sequences, or a rondeau.data.StepStream"
+            raise ArgumentError(f"the batches of a {type(x).__name__} cannot be walked through in windows", fix=fix)
+        return RowWindows.of(x, y, weight, as_window(window), batch_size or 32, shuffle, inputs, outputs)
     if isinstance(x, IterableDataset):  # of rows, not of batches
         return IterableSource(DataLoader(x, batch_size or 32, collate_fn=collate), steps, inputs, outputs)
     if in_memory:
@@ -228,17 +200,10 @@ def make_source(
     if not isinstance(x, (Source, Iterable)) or isinstance(x, (str, bytes)):
         expected = "arrays, tensors, lists of sequences, a Dataset, or an iterable of batches"
         raise DataError("this is no data", expected=expected, got=type(x).__name__)
-    if batch_size is not None:
-        raise ArgumentError("batch_size has no meaning for data that comes in batches", fix="Leave it out")
+    _refuse_batch_size(batch_size)
     return x if isinstance(x, Source) else IterableSource(x, steps, inputs, outputs)
 
 
-def _parts(rows: int, size: int, shuffle: bool, epoch: int, seed: int) -> tuple[Tensor, ...]:
-    """The numbers of the rows in each batch of an epoch."""
-    order = shuffled(rows, epoch, seed) if shuffle else torch.arange(rows)
-    return torch.split(order, size)
-
-
-def shuffled(rows: int, epoch: int, seed: int) -> Tensor:
-    """A permutation of the rows that depends on nothing but these numbers."""
-    return torch.randperm(rows, generator=torch.Generator().manual_seed(mixed(seed, epoch)))
+def _refuse_batch_size(batch_size: int | None) -> None:
+    if batch_size is not None:
+        raise ArgumentError("batch_size has no meaning for data that comes in batches", fix="Leave it out")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from rondeau.errors import ArgumentError, DataError, NumericsError
 from rondeau.training.callbacks.base import Callback, CallbackList, History, Logs
 from rondeau.training.data import Batch, Source
 from rondeau.training.trainer import ClassWeight, Trainer, in_mode
+from rondeau.training.windows import WindowSource
 
 
 class Loop:
@@ -58,10 +59,11 @@ class Loop:
         logs: Logs = {}
         with ExitStack() as stack:
             stack.callback(model.eval)
+            stack.enter_context(model.carrying(isinstance(self.source, WindowSource)))
             for callback in self.callbacks:
                 callback.loop = self
                 stack.callback(callback.close)
-            self.trainer.prepare(self.source.peek)
+            prepare(self.trainer, self.source)
             self.trainer.objective.reset()
             told.call("on_train_begin", {})  # a callback may move epoch and batch to where an earlier run stood
             while self.epoch < self.epochs and not model.stop_training and not self.interrupted:
@@ -83,6 +85,8 @@ class Loop:
             told.call("on_epoch_begin", epoch, {})
         model.train()
         for batch in self.source.batches(epoch, self.batch, self.seed):
+            if batch.begins:
+                model.reset_states()
             told.call("on_train_batch_begin", self.batch, {})
             self._train_step(batch)
             logs: Logs = dict(objective.running_results())
@@ -128,21 +132,44 @@ def evaluate(trainer: Trainer, source: Source, told: CallbackList | None = None)
     """
     model, objective = trainer.model, trainer.objective
     told = told or CallbackList([], model, {})
-    trainer.prepare(source.peek)
+    prepare(trainer, source)
     objective.reset()
-    states = model.states()
-    if source.carries_state:
-        model.reset_states()
     number = -1
-    with in_mode(model, training=False):
+    with in_mode(model, training=False), reading(model, source):
         told.call("on_test_begin", {})
         for number, batch in enumerate(source.batches(0, 0, 0)):
+            if batch.begins:
+                model.reset_states()
             trainer.test_step(batch)
             told.call("on_test_batch_end", number, objective.running_results())
     if number < 0:
         raise DataError("there is no data to evaluate on", expected="at least one batch", got=0)
     results = objective.results()
     told.call("on_test_end", results)
-    if source.carries_state:
-        model.load_states(states)
     return results
+
+
+def prepare(trainer: Trainer, source: Source) -> None:
+    """Make what is not there yet, and see to it that the model can read the source."""
+    trainer.prepare(source.peek)
+    if isinstance(source, WindowSource):
+        first = source.peek()
+        if first is not None:
+            trainer.model.check_windows(trainer.placed(first).x)
+
+
+@contextmanager
+def reading(model: Any, source: Source) -> Iterator[None]:
+    """Inside `with`, recurrent layers carry what the source's batches continue.
+
+    Where they do, states begin anew, and are put back afterwards.
+    """
+    with model.carrying(isinstance(source, WindowSource)):
+        states = model.states()
+        if source.carries_state:
+            model.reset_states()
+        try:
+            yield
+        finally:
+            if source.carries_state:
+                model.load_states(states)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rondeau.errors import ArgumentError, CheckpointError, DataError
 from rondeau.layers.graph import map_leaves
+from rondeau.sequence import Ragged
 from rondeau.training import losses, metrics
 from rondeau.training.align import align
 from rondeau.training.class_weight import class_weights
@@ -19,12 +20,25 @@ from rondeau.training.metrics import Mean, MeanMetric, Metric
 
 
 class Pair(NamedTuple):
-    """An output beside its target and weights, real steps only; `size` values are compared."""
+    """An output beside its target and weights, real steps only; `size` values are compared.
+
+    `padded`: the axes are still `(rows, time, ...)`, no step having been left out.
+    """
 
     target: Tensor
     output: Tensor
     weight: Any
     size: int
+    padded: bool = False
+
+    def by_step(self) -> Pair:
+        """With a single axis for the steps of all rows, so that each counts as much as any other."""
+        if not self.padded or self.output.ndim < 2:
+            return self
+        weight = self.weight
+        if isinstance(weight, Tensor) and weight.ndim:
+            weight = weight.flatten(0, 1) if weight.ndim > 1 else weight.repeat_interleave(self.output.shape[1])
+        return self._replace(target=self.target.flatten(0, 1), output=self.output.flatten(0, 1), weight=weight)
 
 
 class Scores(NamedTuple):
@@ -110,10 +124,11 @@ class Objective:
             return None
         if target is None:
             raise DataError(f"there is no target for {self.names[i]}", fix="Give y, or batches of (x, y)")
+        padded = not isinstance(output, Ragged)
         target, plain, weight = align(target, output, weight)
         if by_class is not None:
             weight = class_weights(by_class, target, plain, weight)
-        return Pair(target, plain, weight, plain[..., 0].numel() if plain.ndim > 1 else plain.numel())
+        return Pair(target, plain, weight, plain[..., 0].numel() if plain.ndim > 1 else plain.numel(), padded)
 
     def loss(self, pairs: list[Pair | None], penalties: list[Tensor]) -> Scores:
         """The weighted sum of the outputs' losses and the penalties."""
@@ -127,8 +142,14 @@ class Objective:
             raise ArgumentError("no loss was given", fix="compile(optimizer, loss=...)")
         return Scores(reduce(torch.add, [*terms, *penalties]), parts)
 
-    def update(self, pairs: list[Pair | None], scores: Scores) -> None:
-        """Take a batch into the running means and the metrics."""
+    def update(self, pairs: list[Pair | None], scores: Scores, by_step: bool = False) -> None:
+        """Take a batch into the running means and the metrics.
+
+        `by_step`: windows of rows are compared step by step, as those of a `Ragged` are: how a row was cut into windows
+        must not show.
+        """
+        if by_step:
+            pairs = [None if pair is None else pair.by_step() for pair in pairs]
         most = 0
         for mean, pair, part in zip(self.loss_means, pairs, scores.parts, strict=True):
             if pair is not None and part is not None:

@@ -12,6 +12,7 @@ from rondeau.errors import ArgumentError, DataError, NumericsError, ShapeError
 from rondeau.sequence import Ragged
 from rondeau.training import optimizers
 from rondeau.training.batch import Batch, data_leaves, place
+from rondeau.training.callbacks.learning_rate import get_rates, set_rates
 from rondeau.training.objective import Objective, Pair, Scores
 
 ClassWeight = Mapping[int, float] | None
@@ -48,7 +49,7 @@ class Trainer:
         self.objective.bind(self.model.output_names)
 
     def train_step(self, batch: Batch, class_weight: ClassWeight = None) -> float:
-        """Forward, backward, update; gives the batch's loss.
+        """Forward, backward, update; gives the batch's loss. A window without a real step makes no update.
 
         Raises `NumericsError` when the loss or a gradient is not finite; weights, optimiser, the states of `stateful`
         layers and the running means are then as they were before.
@@ -67,22 +68,35 @@ class Trainer:
             self.model.load_states(states)
             self.optimizer.zero_grad()
             raise
-        self.optimizer.step()
-        self.objective.update(pairs, scores)
+        if not batch.carried or any(pair is not None and pair.size for pair in pairs):
+            self._update(batch.rate)
+        self.objective.update(pairs, scores, by_step=batch.carried)
         return loss
+
+    def _update(self, rate: float) -> None:
+        """A step of the optimiser with its learning rate times `rate`."""
+        if rate == 1:
+            self.optimizer.step()
+        elif isinstance(self.optimizer, optimizers.Optimizer):
+            self.optimizer.step(rate)
+        else:
+            before = get_rates(self.optimizer)
+            set_rates(self.optimizer, [own * rate for own in before])
+            self.optimizer.step()
+            set_rates(self.optimizer, before)
 
     @torch.no_grad()
     def test_step(self, batch: Batch) -> float:
         """Forward only; gives the batch's loss."""
         _, pairs, scores = self._forward(batch, None)
-        self.objective.update(pairs, scores)
+        self.objective.update(pairs, scores, by_step=batch.carried)
         return scores.total.item()
 
     def _forward(self, batch: Batch, class_weight: ClassWeight) -> tuple[Any, list[Pair | None], Scores]:
         if batch.y is None:
             fix = "Give y beside x, or batches that are tuples (x, y)"
             raise DataError("there are no targets", expected="x and y", got="x alone", fix=fix)
-        x, y, weight = self.placed(batch)
+        x, y, weight, *_ = self.placed(batch)
         if class_weight is not None and len(self.model.output_names) > 1:
             raise ArgumentError("class_weight works with one output", fix="Give sample_weight for several")
         outputs = flat_outputs(self.model(x, expand=False))
@@ -96,7 +110,7 @@ class Trainer:
     def placed(self, batch: Batch) -> Batch:
         """The batch on the training device, its floats in the type of the model's."""
         dtype = model_dtype(self.model)
-        return Batch(*(place(part, self.device, dtype) for part in batch))
+        return batch.map(lambda part: place(part, self.device, dtype))
 
     def _per_output(self, data: Any, what: str) -> list[Any]:
         names = self.model.output_names

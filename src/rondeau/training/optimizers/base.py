@@ -142,8 +142,10 @@ class Optimizer(Configurable, ABC):
         }
         self.built = True
 
-    def step(self) -> None:
+    def step(self, scale: float = 1.0) -> None:
         """Changes every parameter that has a gradient, and counts the step; does neither where none is trainable.
+
+        `scale` multiplies the learning rate of this step (default 1).
 
         Raises `NotBuiltError` before `build`, `ArgumentError` when no trainable parameter has a gradient.
         """
@@ -151,7 +153,7 @@ class Optimizer(Configurable, ABC):
         chosen, gradients = with_gradients(f"{type(self).__name__}.step", self._names, self._parameters)
         if not chosen:
             return
-        rate = self.learning_rate
+        rate = self.learning_rate * scale
         parameters: Tensors = [self._parameters[i] for i in chosen]
         slots = self._slots_of(chosen)
         with torch.no_grad():
