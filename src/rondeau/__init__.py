@@ -8,6 +8,7 @@ from rondeau import (
     losses,
     metrics,
     models,
+    nn,
     optimizers,
     regularizers,
     utils,
@@ -16,6 +17,7 @@ from rondeau.cells import Cell, HiddenState, named
 from rondeau.errors import RondeauError
 from rondeau.layers import Input, Layer
 from rondeau.models import EncoderDecoder, Model, Sequential, load
+from rondeau.nn import accelerate
 from rondeau.recurrence import Keep, explain, scan
 from rondeau.sequence import Ragged
 
@@ -32,6 +34,7 @@ __all__ = [
     "Ragged",
     "RondeauError",
     "Sequential",
+    "accelerate",
     "activations",
     "callbacks",
     "explain",
@@ -42,6 +45,7 @@ __all__ = [
     "metrics",
     "models",
     "named",
+    "nn",
     "optimizers",
     "regularizers",
     "scan",
