@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from rondeau.errors import ArgumentError
+from rondeau.nn.choice import DTYPES
 from rondeau.nn.classes import _OURS, forward_is_torchs, off_loops, on_loops
-from rondeau.nn.functions import DTYPES
 from rondeau.nn.modules import OnLoops
 
 _NAMES = {"LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell"}

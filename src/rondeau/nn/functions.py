@@ -7,21 +7,20 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 from torch.overrides import TorchFunctionMode
 
+from rondeau.nn.choice import elsewhere, log
 from rondeau.nn.stack import FullOrder, Order, Stack
 from rondeau.sequence import Ragged
 
 _MODES = {torch.lstm: "LSTM", torch.gru: "GRU", torch.rnn_tanh: "RNN_TANH", torch.rnn_relu: "RNN_RELU"}
-DTYPES = (torch.float32, torch.float64)
 
 
 class OnScans(TorchFunctionMode):
-    """Within this mode those four functions run on scans, wherever torch's own would run on the CPU.
+    """Within this mode those four functions run on scans, if those take what they are given.
 
-    Everything around them stays torch's: checks, defaults, the forms of inputs and states. What scans do not take, or
-    what does not fit, goes to torch's function, which computes it, or says what is wrong.
+    Everything around them stays torch's: checks, defaults, the forms of inputs and states. What scans do not take
+    (`choice` says what), or what does not fit, goes to torch's function, which computes it, or says what is wrong.
     """
 
     def __torch_function__(
@@ -34,24 +33,11 @@ class OnScans(TorchFunctionMode):
         return func(*args) if results is None else results
 
 
-def elsewhere(tensors: Sequence[Any]) -> str | None:
-    """Why torch's own function computes these, or None where a scan does."""
-    for tensor in tensors:
-        if type(tensor) not in (Tensor, Parameter) or tensor.layout != torch.strided:
-            return f"a {type(tensor).__name__} is no plain tensor"
-        if tensor.device.type != "cpu":
-            return f"the tensors are on {tensor.device}"
-        if tensor.dtype not in DTYPES or tensor.dtype != tensors[0].dtype:
-            return f"it computes in {tensor.dtype}"
-    if torch.is_autocast_enabled("cpu"):
-        return f"autocast computes in {torch.get_autocast_dtype('cpu')}"
-    if torch._C._are_functorch_transforms_active():
-        return "torch.func transforms torch's own operations"
-    if torch.autograd.forward_ad._current_level >= 0:
-        return "forward-mode differentiation transforms torch's own operations"
-    if torch._C._len_torch_dispatch_stack() or torch._C._get_tracing_state() is not None:
-        return "torch's own operations are being recorded"
-    return None
+def _not_here(mode: str, tensors: Sequence[Tensor]) -> bool:
+    why = elsewhere(tensors)
+    if why is not None:
+        log(mode, why)
+    return why is not None
 
 
 def _padded(
@@ -67,7 +53,7 @@ def _padded(
     batch_first: bool,
 ) -> tuple[Tensor, ...] | None:
     states = [hx] if isinstance(hx, Tensor) else list(hx)
-    if elsewhere([x, *states, *flat]) is not None:
+    if _not_here(mode, [x, *states, *flat]):
         return None
     stack = Stack.of(mode, flat, bias, layers, 1 + bidirectional, dropout if training else 0.0)
     rows = x if batch_first else x.transpose(0, 1)
@@ -92,7 +78,7 @@ def _packed(
     bidirectional: bool,
 ) -> tuple[Tensor, ...] | None:
     states = [hx] if isinstance(hx, Tensor) else list(hx)
-    if elsewhere([data, *states, *flat]) is not None:
+    if _not_here(mode, [data, *states, *flat]):
         return None
     stack = Stack.of(mode, flat, bias, layers, 1 + bidirectional, dropout if training else 0.0)
     if data.ndim != 2 or not len(data) or not _falls(batch_sizes, len(data)):

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from rondeau.errors import EngineError
+from rondeau.nn.choice import log, slower
 from rondeau.nn.functions import OnScans
 
 
@@ -23,11 +24,15 @@ class OnLoops(torch.nn.RNNBase):
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         # what is exported or traced holds torch's function, so that it needs no Rondeau
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[no-untyped-call]
+        if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
             return super().forward(input, hx)
         if type(input).__module__ == "torch.fx.proxy":
             fix = "Have the tracer's is_leaf_module say so of it, or undo() what accelerate did before tracing"
             raise EngineError(f"torch.fx traces into rondeau.nn.{type(self).__name__}", expected="a leaf", fix=fix)
+        why = slower(self, input)
+        if why is not None:
+            log(type(self).__name__, why)
+            return super().forward(input, hx)
         return _runner()(super().forward, input, hx)
 
     def __prepare_scriptable__(self) -> torch.nn.Module:

@@ -46,6 +46,11 @@ def use_engine(engine: str) -> Iterator[None]:
         _forced.pop()
 
 
+def in_force() -> str | None:
+    """The engine of `use_engine`; None outside of any."""
+    return _forced[-1] if _forced else None
+
+
 def _check(engine: str | None) -> None:
     if engine is not None and engine not in ENGINES:
         raise ArgumentError("scan: engine", expected="'native', 'reference' or None", got=repr(engine))
@@ -154,7 +159,7 @@ def run(
     `record`: where to keep more than the outputs. Raises `EngineError` where `engine="native"` and loops cannot do it.
     """
     _check(engine)
-    engine = engine or (_forced[-1] if _forced else None)
+    engine = engine or in_force()
     readings = None if record is None else partial(Readings, record)
     if engine == "reference":
         return reference.run(cell, inputs, state, context, reverse, readings)
