@@ -139,7 +139,7 @@ class Comparison:
 
 
 def compare(name: str, mode: str, rounds: int) -> Comparison:
-    """Gate first, then alternating rounds. Calls go the way `rondeau.nn` chooses, or on the reference loop if asked to."""
+    """Gate first, then alternating rounds. Calls go the way `rondeau.nn` chooses, or on the reference loop."""
     with use_engine(engine.REFERENCE) if engine.engine() == engine.REFERENCE else nullcontext():
         return _compare(name, mode, rounds)
 
