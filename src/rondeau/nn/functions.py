@@ -33,6 +33,13 @@ class OnScans(TorchFunctionMode):
         return func(*args) if results is None else results
 
 
+def _states(mode: str, hx: Any) -> list[Tensor] | None:
+    """The initial states, h alone or h and c, if they are as many as there should be."""
+    if mode != "LSTM":
+        return [hx] if isinstance(hx, Tensor) else None
+    return list(hx) if isinstance(hx, (tuple, list)) and len(hx) == 2 else None
+
+
 def _not_here(mode: str, tensors: Sequence[Tensor]) -> bool:
     why = elsewhere(tensors)
     if why is not None:
@@ -52,8 +59,8 @@ def _padded(
     bidirectional: bool,
     batch_first: bool,
 ) -> tuple[Tensor, ...] | None:
-    states = [hx] if isinstance(hx, Tensor) else list(hx)
-    if _not_here(mode, [x, *states, *flat]):
+    states = _states(mode, hx)
+    if states is None or _not_here(mode, [x, *states, *flat]):
         return None
     stack = Stack.of(mode, flat, bias, layers, 1 + bidirectional, dropout if training else 0.0)
     rows = x if batch_first else x.transpose(0, 1)
@@ -77,8 +84,8 @@ def _packed(
     training: bool,
     bidirectional: bool,
 ) -> tuple[Tensor, ...] | None:
-    states = [hx] if isinstance(hx, Tensor) else list(hx)
-    if _not_here(mode, [data, *states, *flat]):
+    states = _states(mode, hx)
+    if states is None or _not_here(mode, [data, *states, *flat]):
         return None
     stack = Stack.of(mode, flat, bias, layers, 1 + bidirectional, dropout if training else 0.0)
     if data.ndim != 2 or not len(data) or not _falls(batch_sizes, len(data)):

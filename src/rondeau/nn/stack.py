@@ -43,6 +43,8 @@ class Stack:
 
     def fits(self, features: int, batch: int, states: Sequence[Tensor]) -> bool:
         """Whether states and weights are such as torch's functions take."""
+        if any(state.ndim != 3 for state in states):
+            return False
         gates, units = _GATES[self.mode], states[-1].shape[-1]
         for place, weights in enumerate(self.weights):
             output = weights[PROJECTION].shape[0] if PROJECTION in weights else units
