@@ -9,7 +9,7 @@ import torch
 
 from rondeau.errors import ArgumentError
 from rondeau.nn.choice import DTYPES
-from rondeau.nn.classes import _OURS, forward_is_torchs, off_loops, on_loops
+from rondeau.nn.classes import OURS, forward_is_torchs, off_loops, on_loops
 from rondeau.nn.modules import OnLoops
 
 _NAMES = {"LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell"}
@@ -113,7 +113,7 @@ def _reason(module: Any) -> str | None:
         return "which is quantised"
     if isinstance(module, torch.nn.RNNCellBase):
         return "which makes one step at a time, no loop"
-    if not any(base in _OURS for base in type(module).__mro__):
+    if not any(base in OURS for base in type(module).__mro__):
         return "which is none of torch.nn's LSTM, GRU and RNN"
     if not forward_is_torchs(module):
         return "which has a forward of its own"

@@ -13,20 +13,20 @@ import torch
 
 from rondeau.nn.modules import GRU, LSTM, RNN, OnLoops
 
-_OURS: dict[type, type] = {torch.nn.LSTM: LSTM, torch.nn.GRU: GRU, torch.nn.RNN: RNN}
-_THEIRS = {ours: theirs for theirs, ours in _OURS.items()}
+OURS: dict[type, type] = {torch.nn.LSTM: LSTM, torch.nn.GRU: GRU, torch.nn.RNN: RNN}
+_THEIRS = {ours: theirs for theirs, ours in OURS.items()}
 _mixed: WeakKeyDictionary[type, type] = WeakKeyDictionary()  # a user's class -> the same on loops
 _plain: WeakKeyDictionary[type, type] = WeakKeyDictionary()  # and back
 
 
 def on_loops(kind: type) -> type:
     """The class on loops that is like `kind`: one of torch's three, or derived from them without its own forward."""
-    if kind in _OURS:
-        return _OURS[kind]
+    if kind in OURS:
+        return OURS[kind]
     if is_parametrised(kind):
         return _rebased(kind, on_loops(kind.__bases__[0]))
     if kind not in _mixed:
-        ours = next(_OURS[base] for base in kind.__mro__ if base in _OURS)
+        ours = next(OURS[base] for base in kind.__mro__ if base in OURS)
         members = {"__module__": kind.__module__, "__doc__": kind.__doc__, "__reduce_ex__": _reduce}
         _mixed[kind] = type(kind.__name__, (ours, kind), members)
         _plain[_mixed[kind]] = kind
@@ -66,7 +66,7 @@ def _remake(kind: type) -> Any:
 
 def forward_is_torchs(module: torch.nn.Module) -> bool:
     """Whether what the module computes is what torch's class does, as far as classes and attributes show."""
-    before = type(module).__mro__[: next(i for i, c in enumerate(type(module).__mro__) if c in _OURS)]
+    before = type(module).__mro__[: next(i for i, c in enumerate(type(module).__mro__) if c in OURS)]
     return "forward" not in vars(module) and not any(
         name in vars(c) for c in before if not issubclass(c, OnLoops) for name in ("forward", "__call__")
     )

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from rondeau.nn.choice import elsewhere, log
-from rondeau.nn.stack import FullOrder, Order, Stack
+from rondeau.nn.stack import FullOrder, PackedOrder, Stack
 from rondeau.sequence import Ragged
 
 _MODES = {torch.lstm: "LSTM", torch.gru: "GRU", torch.rnn_tanh: "RNN_TANH", torch.rnn_relu: "RNN_RELU"}
@@ -92,7 +92,7 @@ def _packed(
         return None
     if not stack.fits(data.shape[1], int(batch_sizes[0]), states):
         return None
-    order = Order(batch_sizes)
+    order = PackedOrder(batch_sizes)
     steps, final = stack.run(Ragged(order.to_rows(data), order.lengths), states, order)
     return (order.from_rows(steps.values), *final)
 

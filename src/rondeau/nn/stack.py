@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -80,13 +80,25 @@ class Stack:
             return scan(cell, steps, state, reverse=reverse)
 
 
-class Order:
-    """The order in which torch's functions have a batch's steps, `(steps, features)`: all rows' first, then the second.
+class Order(Protocol):
+    """From the order in which torch's functions have a batch's steps, `(steps, features)`, to row after row, and back.
 
-    Dropout is drawn in it, so that the same seed drops the same.
+    Theirs is all rows' first steps, then the second ones. Dropout is drawn in it, so that the same seed drops the same.
+    """
+
+    def to_rows(self, packed: Tensor) -> Tensor: ...
+
+    def from_rows(self, values: Tensor) -> Tensor: ...
+
+
+class PackedOrder:
+    """The order of a `PackedSequence`.
 
     Args:
         batch_sizes: rows alive at each step, falling, int64 on the CPU: `(time,)`.
+
+    Attributes:
+        lengths: of the rows, `(batch,)`.
     """
 
     def __init__(self, batch_sizes: Tensor) -> None:
@@ -100,16 +112,14 @@ class Order:
         self.inverse = torch.empty_like(self.index).index_copy_(0, self.index, torch.arange(len(row)))
 
     def to_rows(self, packed: Tensor) -> Tensor:
-        """Row after row."""
         return packed.index_select(0, self.index)
 
     def from_rows(self, values: Tensor) -> Tensor:
-        """Step after step."""
         return values.index_select(0, self.inverse)
 
 
-class FullOrder(Order):
-    """The same where all rows are equally long."""
+class FullOrder:
+    """The order of rows that are equally long."""
 
     def __init__(self, batch: int, time: int) -> None:
         self.batch, self.time = batch, time
