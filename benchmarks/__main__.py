@@ -17,13 +17,14 @@ from benchmarks.cases import CASES, DENSE, INFERENCE, QUICK, RAGGED, SINGLE, STR
 from benchmarks.floors import floors
 from benchmarks.formulas import CUSTOM, FORMULAS, STANDARD
 from benchmarks.measure import LEFT_OUT, Outcome, measure
+from benchmarks.models import MODELS, Comparison
 from benchmarks.peers import EVERYBODY, OURS, PEERS, Peer
 from benchmarks.pool import PeerError, Pool, Worker
 from benchmarks.report import Report, as_json, faults, text
 
 ROUNDS = 9
 GROUPS = {"dense": DENSE, "single": SINGLE, "ragged": RAGGED, "all": CASES}
-EXTRA = ("streaming", "memory")
+EXTRA = ("streaming", "memory", "models")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             report.outcomes.append(outcome)
     if options.memory:
         report.memory, lacking = memory(options)
+        report.faults += lacking
+    if options.models:
+        report.models, lacking = models(options)
         report.faults += lacking
     report.floors = floors(report.outcomes, report.memory)
     report.faults += faults(report.outcomes)
@@ -86,7 +90,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options.modes = check(parser, "--modes", options.modes, [TRAINING, INFERENCE])
     wanted = check(parser, "--cases", options.cases, [*GROUPS, *EXTRA, *(case.name for case in CASES)])
     tiny = options.quick and options.cases is None
-    options.memory, options.streaming = (name in wanted and not tiny for name in ("memory", "streaming"))
+    options.streaming, options.memory, options.models = (name in wanted and not tiny for name in EXTRA)
     options.cases = list(QUICK) if tiny else list(pick(wanted))
     return options
 
@@ -154,6 +158,29 @@ def memory(options: argparse.Namespace) -> tuple[dict[str, tuple[int, int]], lis
         else:
             found[case.name] = ours, theirs
     return found, lacking
+
+
+def models(options: argparse.Namespace) -> tuple[list[Comparison], list[str]]:
+    """Models written for torch.nn before and after `rondeau.accelerate`; and a line for each that could not be had."""
+    found: list[Comparison] = []
+    lacking: list[str] = []
+    worker = Worker(replace(OURS), {engine.VARIABLE: options.engine})
+    try:
+        for name in MODELS:
+            for mode in options.modes:
+                say(f"{name} {mode}")
+                try:
+                    found.append(worker.ask("compare", name, mode, options.rounds, patience=OURS.patience))
+                except PeerError as error:
+                    lacking.append(f"{name} {mode}: {error}")
+    finally:
+        worker.close()
+    wrong = [
+        f"{c.model} {c.mode}: off by {c.errors[1]:.3g} epsilon, before by {c.errors[0]:.3g}"
+        for c in found
+        if not c.green
+    ]
+    return found, [*lacking, *wrong]
 
 
 def fresh_memory(peer: Peer, problem: Problem, chosen: str) -> int:

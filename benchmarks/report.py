@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import gate
 from benchmarks.cases import STREAMING
@@ -12,6 +12,10 @@ from benchmarks.floors import Floor
 from benchmarks.formulas import operations
 from benchmarks.measure import FAILED, GREEN, RED, SPINNING, Entry, Outcome
 from benchmarks.peers import EVERYBODY
+from benchmarks.stats import median
+
+if TYPE_CHECKING:  # which stands on torch
+    from benchmarks.models import Comparison
 
 NOISY = 0.1  # spread of the rounds above which a figure is marked
 BUSY = 0.5  # processes that wanted to run in the minute before, above which nothing should be quoted
@@ -27,6 +31,7 @@ class Report:
         missing: peers that are not installed, and what they need.
         faults: why the run fails; empty when it does not.
         memory: case name -> bytes of a training step's peak, of Rondeau and of torch.nn.
+        models: models before and after `rondeau.accelerate`.
     """
 
     machine: dict[str, Any]
@@ -35,6 +40,7 @@ class Report:
     floors: list[Floor] = field(default_factory=list)
     missing: dict[str, list[str]] = field(default_factory=dict)
     memory: dict[str, tuple[int, int]] = field(default_factory=dict)
+    models: list[Comparison] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
 
@@ -59,6 +65,8 @@ def text(report: Report) -> str:
         parts.append(
             "## Peak memory of a training step, lstm\n\n" + table(["case", "Rondeau", "torch.nn", "ratio"], rows)
         )
+    if report.models:
+        parts.append("## Models of torch.nn, before and after rondeau.accelerate\n\n" + models_table(report.models))
     if report.floors:
         parts.append("## Floors\n\n" + floors_table(report.floors))
     parts += [f"## {title}\n\n" + "\n".join(f"- {line}" for line in lines) for title, lines in _lists(report) if lines]
@@ -73,6 +81,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "tolerance_epsilon": gate.TOLERANCE,
         "missing": report.missing,
         "memory": report.memory,
+        "models": [{**asdict(model), "ratio": model.ratio} for model in report.models],
         "outcomes": [_outcome(outcome) for outcome in report.outcomes],
         "floors": [{**asdict(floor), "met": floor.met} for floor in report.floors],
         "faults": report.faults,
@@ -134,6 +143,24 @@ def _time(entry: Entry) -> str:
     noisy = "~" if entry.disturbed > NOISY else ""
     milliseconds = entry.seconds * 1e3
     return noisy + (f"{milliseconds:.3g} ms" if milliseconds >= 0.1 else f"{milliseconds * 1e3:.3g} us")
+
+
+def models_table(models: Sequence[Comparison]) -> str:
+    """A row a model and mode: milliseconds before and after, and how many times as fast it became."""
+    rows = []
+    for model in models:
+        ratio = model.ratio
+        times = [f"{median(t) * 1e3:.3g} ms" if ratio is not None else RED for t in (model.before, model.after)]
+        rows.append(
+            [
+                model.model,
+                model.mode,
+                *times,
+                "" if ratio is None else f"{ratio:.2f}x",
+                *(f"{e:.0f}" for e in model.errors),
+            ]
+        )
+    return table(["model", "", "before", "after", "ratio", "error before", "after"], rows)
 
 
 def floors_table(floors: Sequence[Floor]) -> str:

@@ -72,6 +72,11 @@ class Desk:
         timed(module.make(short))  # what is allocated once and for all is no part of a step
         return peak_above(module.make(problem))
 
+    def compare(self, name: str, mode: str, rounds: int) -> Any:
+        """A model before and after `rondeau.accelerate`."""
+        self.wake()
+        return importlib.import_module("benchmarks.models").compare(name, mode, rounds)
+
     def forget(self) -> None:
         """Let go of every runner."""
         self.runners.clear()

@@ -32,7 +32,14 @@ def check_shapes(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 # Shapes in the annotations of these rooms are checked at every call: jaxtyping looks the checker up by a module's name.
-CHECKED = ["rondeau.sequence", "rondeau.init", "rondeau.cells", "rondeau.recurrence", "rondeau.layers"]
+CHECKED = [
+    "rondeau.sequence",
+    "rondeau.init",
+    "rondeau.cells",
+    "rondeau.recurrence",
+    "rondeau.nn.cells",
+    "rondeau.layers",
+]
 sys.modules["shape_checks"] = ModuleType("shape_checks")
 sys.modules["shape_checks"].check = check_shapes  # type: ignore[attr-defined]
 install_import_hook(CHECKED, "shape_checks.check")

@@ -9,6 +9,7 @@ from rondeau import (
     losses,
     metrics,
     models,
+    nn,
     optimizers,
     regularizers,
     utils,
@@ -17,6 +18,7 @@ from rondeau.cells import Cell, HiddenState, named
 from rondeau.errors import RondeauError
 from rondeau.layers import Input, Layer
 from rondeau.models import EncoderDecoder, Model, Sequential, load
+from rondeau.nn import accelerate
 from rondeau.recurrence import Keep, explain, scan
 from rondeau.sequence import Ragged
 from rondeau.training.windows import RandomWindow
@@ -35,6 +37,7 @@ __all__ = [
     "RandomWindow",
     "RondeauError",
     "Sequential",
+    "accelerate",
     "activations",
     "callbacks",
     "data",
@@ -46,6 +49,7 @@ __all__ = [
     "metrics",
     "models",
     "named",
+    "nn",
     "optimizers",
     "regularizers",
     "scan",

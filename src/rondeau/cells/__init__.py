@@ -5,6 +5,7 @@ from rondeau.cells.base import Cell, Context, HiddenState
 from rondeau.cells.gru import GRUCell
 from rondeau.cells.lstm import LSTMCell, LSTMState
 from rondeau.cells.naming import named, within
+from rondeau.cells.projected import ProjectedLSTMCell
 from rondeau.cells.simple_rnn import SimpleRNNCell
 from rondeau.cells.stacked import StackedRNNCells
 from rondeau.cells.vendor import VendorKernel
@@ -18,6 +19,7 @@ __all__ = [
     "HiddenState",
     "LSTMCell",
     "LSTMState",
+    "ProjectedLSTMCell",
     "SimpleRNNCell",
     "StackedRNNCells",
     "VendorKernel",

@@ -31,7 +31,8 @@ class StandardCell(Cell):
     Dropout is variational (Gal & Ghahramani 2016, arXiv 1512.05287): one mask per row for the inputs and one for the
     recurrent products, the same at every step, drawn before the loop and scaled by 1 / (1 - rate).
 
-    Weights, in Keras's order: `kernel` (features, gates * units), `recurrent_kernel` (units, gates * units), `bias`.
+    Weights, in Keras's order: `kernel` (features, gates * units), `recurrent_kernel` (output_size,
+    gates * units), `bias`; the output has `units` features, but for a cell that projects it.
     """
 
     gates: int
@@ -73,19 +74,19 @@ class StandardCell(Cell):
         wide = self.gates * self.units
         self.kernel = self.add_weight("kernel", (features, wide), self.kernel_initializer, self.kernel_regularizer)
         self.recurrent_kernel = self.add_weight(
-            "recurrent_kernel", (self.units, wide), self.recurrent_initializer, self.recurrent_regularizer
+            "recurrent_kernel", (self.output_size, wide), self.recurrent_initializer, self.recurrent_regularizer
         )
         self.bias: Parameter | None = None
         if self.use_bias:
             self.bias = self.add_weight("bias", self.bias_shape, self.bias_initializer, self.bias_regularizer)
 
     def draw(self, lengths: Int64[Tensor, " batch"], generator: torch.Generator | None) -> dict[str, Any]:
-        """`input_mask` `(batch, features)` and `recurrent_mask` `(batch, units)`, where their rates are above 0."""
+        """`input_mask` `(batch, features)`, `recurrent_mask` `(batch, output_size)`, where their rates are above 0."""
         masks = {}
         if self.dropout:
             masks["input_mask"] = self._mask((len(lengths), self.kernel.shape[0]), self.dropout, generator)
         if self.recurrent_dropout:
-            masks["recurrent_mask"] = self._mask((len(lengths), self.units), self.recurrent_dropout, generator)
+            masks["recurrent_mask"] = self._mask((len(lengths), self.output_size), self.recurrent_dropout, generator)
         return masks
 
     def _mask(self, shape: tuple[int, int], rate: float, generator: torch.Generator | None) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor
 from rondeau.cells.base import Cell, map_state, state_tensors
 from rondeau.errors import ArgumentError, EngineError
 from rondeau.recurrence import native, reference, vendor
+from rondeau.recurrence.given import all_given, kinds
 from rondeau.recurrence.guards import Guard
 from rondeau.recurrence.keep import Record, Wish
 from rondeau.recurrence.loops import Loops
@@ -45,6 +46,11 @@ def use_engine(engine: str) -> Iterator[None]:
         _forced.pop()
 
 
+def in_force() -> str | None:
+    """The engine of `use_engine`; None outside of any."""
+    return _forced[-1] if _forced else None
+
+
 def _check(engine: str | None) -> None:
     if engine is not None and engine not in ENGINES:
         raise ArgumentError("scan: engine", expected="'native', 'reference' or None", got=repr(engine))
@@ -67,7 +73,7 @@ class Entry:
             self._check_types(step)
             if self.guard.opaque is None and not self.guard.holds():
                 raise Declined("it changes attributes, lists or other Python state as it runs")
-            self.captured = step.captured
+            self.captured = step.captured[len(inputs.given) :]
             self.loops = Loops(step, inputs.dtype)
         except Declined as declined:
             self.declined = declined
@@ -91,11 +97,11 @@ class Entry:
         return [(t.requires_grad, t.shape, t.dtype, t.device) for t in self.captured]
 
     def names(self, context: tuple[str, ...]) -> tuple[str, ...]:
-        """What the tensors of a call are: the input, states, context and captured tensors."""
+        """What the tensors of a call are: the input, states, context, given and captured tensors."""
         found = self._names.get(context)
         if found is None:
             states = [f"state.{i}" for i in range(len(self.inputs.states))]
-            captured = [f"param.{i}" for i in range(len(self.captured))]
+            captured = [f"param.{i}" for i in range(len(self.inputs.given) + len(self.captured))]
             found = self._names[context] = ("x", *states, *(f"context.{n}" for n in context), *captured)
         return found
 
@@ -153,12 +159,13 @@ def run(
     `record`: where to keep more than the outputs. Raises `EngineError` where `engine="native"` and loops cannot do it.
     """
     _check(engine)
-    engine = engine or (_forced[-1] if _forced else None)
+    engine = engine or in_force()
     readings = None if record is None else partial(Readings, record)
     if engine == "reference":
         return reference.run(cell, inputs, state, context, reverse, readings)
     leaves = state_tensors(state)
-    tensors = [inputs.values, *leaves, *(t for _, t in context.values())]
+    weights = all_given()
+    tensors = [inputs.values, *leaves, *(t for _, t in context.values()), *weights.values()]
     reason, instead = _not_here(tensors), vendor.REFERENCE
     device = next((t.device for t in tensors if vendor.away(t.device)), None)
     if reason is None and device is not None:
@@ -223,6 +230,7 @@ def _not_here(tensors: list[Tensor]) -> str | None:
 def _entry(
     cell: Cell, inputs: Ragged, leaves: list[Tensor], context: dict[str, tuple[bool, Tensor]], wish: Wish | None
 ) -> Entry:
+    weights = all_given()
     dtype = next((t.dtype for t in (*leaves, inputs.values) if t.is_floating_point()), torch.get_default_dtype())
     if torch.is_autocast_enabled("cpu"):
         dtype = torch.float32
@@ -236,15 +244,18 @@ def _entry(
         sources = (("x", inputs.values), *((n, t) for n, (_, t) in context.items()))
         wanted = frozenset([n for n, t in sources if t.requires_grad])
     differentiable = wanted is not None and (
-        bool(wanted) or any(t.requires_grad for t in leaves) or any(p.requires_grad for p in cell.parameters())
+        bool(wanted)
+        or any(t.requires_grad for t in (*leaves, *weights.values()))
+        or any(p.requires_grad for p in cell.parameters())
     )
     given = kind(inputs.values), tuple(map(kind, leaves))
     traces = traces_of(cell)
+    of_call = kinds(weights, dtype) if weights else ()
     named = _memories(plain) if plain else plain
     for described in (named, plain) if named != plain else (plain,):
-        entry = traces.find(cell, Inputs(*given, described, dtype, wanted if differentiable else None, wish))
+        entry = traces.find(cell, Inputs(*given, described, dtype, wanted if differentiable else None, wish, of_call))
         if wanted is not None and not differentiable and any(t.requires_grad for t in entry.captured):
-            entry = traces.find(cell, Inputs(*given, described, dtype, wanted, wish))
+            entry = traces.find(cell, Inputs(*given, described, dtype, wanted, wish, of_call))
         if entry.loops is not None:
             break
     return entry
@@ -276,8 +287,8 @@ def _native(
     loops, dtype = entry.loops, entry.inputs.dtype
     if loops is None:
         raise ValueError("a declined step has no loops")
-    names = entry.names(tuple(context))
-    tensors = [inputs.values, *leaves, *[t for _, t in context.values()], *entry.captured]
+    names, weights = entry.names(tuple(context)), all_given()
+    tensors = [inputs.values, *leaves, *[t for _, t in context.values()], *weights.values(), *entry.captured]
     tensors = [t if t.dtype == dtype or not t.is_floating_point() else t.to(dtype) for t in tensors]
     call = native.Call(loops, inputs.lengths, reverse, names, record=record)
     for name, _, shape, _ in entry.inputs.context:
@@ -287,7 +298,9 @@ def _native(
             with torch.no_grad():
                 output, final, _ = native.forward(call, tensors, train=False)
         else:
-            call.again = native.Again(cell, inputs.lengths, state, context, reverse, entry.may_hold, record)
+            call.again = native.Again(
+                cell, inputs.lengths, state, context, reverse, entry.may_hold, record, tuple(weights)
+            )
             output, *final = native.Scan.apply(call, *tensors)  # type: ignore[no-untyped-call]
     remaining = iter(final)
     shape = loops.step.output.shape

@@ -14,6 +14,7 @@ from rondeau.cells.base import Cell, map_state, state_leaves
 from rondeau.errors import EngineError
 from rondeau.recurrence import pool, reference
 from rondeau.recurrence.extent import known
+from rondeau.recurrence.given import giving
 from rondeau.recurrence.ir import Node
 from rondeau.recurrence.keep import Record
 from rondeau.recurrence.loops import Loop, Loops
@@ -35,6 +36,7 @@ class Again:
     reverse: bool
     unchanged: Callable[[], bool]
     record: Record | None = None
+    weights: tuple[str, ...] = ()  # names of those that came with the call: the first parameters
 
     def gradients(
         self,
@@ -55,7 +57,8 @@ class Again:
         leaves = iter([t for n, t in given.items() if n.startswith("state.")])
         context = {n: (per_step, given[f"context.{n}"]) for n, (per_step, _) in self.context.items()}
         state = map_state(lambda _: next(leaves), self.state)
-        with torch.enable_grad():
+        weights = {name: given[f"param.{i}"] for i, name in enumerate(self.weights)}
+        with torch.enable_grad(), giving(weights):
             x = Ragged(given["x"], self.lengths)
             again = None if self.record is None else partial(Readings, self.record, again=True)
             outputs, final = reference.run(self.cell, x, state, context, self.reverse, again)

@@ -26,7 +26,7 @@ class Layout:
 
     slots: name or place -> number of its word among the arguments. `scratch`: place -> (elements before it, elements of
     one row), both per row of a part: a place begins at `most * before`. `row`: all elements a row of a part needs.
-    `totals`: place -> first element in a part's sums; `total`: how many elements those are.
+    `totals`: place -> first element in a part's sums, followed by what they lost; `total`: how many elements in all.
     """
 
     slots: dict[object, int] = field(default_factory=dict)
@@ -57,7 +57,7 @@ def lay_out(program: Program, sizes: dict[Place, int], states: list[int], blocks
             _reserve(layout, place, size, blocks, STEPS)
         elif place.kind == "total":
             layout.totals[place] = layout.total
-            layout.total += size
+            layout.total += 2 * size  # the sums, and what their rounding lost
         elif place.kind == "scratch":
             _reserve(layout, place, size, blocks, 1)
     for i, size in enumerate(states):
@@ -223,7 +223,8 @@ class Kernel:
                     pointers = self._row_pointers(r, t, shift)
                     emitter = Rows(
                         f, self.program, self.blocks.element, self.blocks.lanes,
-                        lambda place, write: pointers[place, write and place.kind == "state"], t, self.extent,
+                        lambda place, write: pointers[place, write and place.kind == "state"], t,
+                        lambda place: pointers[place, True], self.extent,
                     )  # fmt: skip
                     emitter.ready = set(ready)
                     emitter.phase(phase)
@@ -307,6 +308,7 @@ class Kernel:
                 pointers[place, False] = self._pointer(place)
             elif place.kind == "total":
                 pointers[place, False] = f.offset(self.totals, self.extent(self.layout.totals[place]), element)
+                pointers[place, True] = f.offset(pointers[place, False], self.extent(size), element)
             elif place.kind == "scratch":
                 pointers[place, False] = self._scratch(place, r)
             elif place.kind == "tile":

@@ -26,7 +26,11 @@ class Lane:
 
 
 class Rows:
-    """Emits one row of a phase. `pointer(place)`: where that row's entry of a place, or the value of all, begins."""
+    """Emits one row of a phase.
+
+    `pointer(place)`: where that row's entry of a place, or the value of all, begins; `lost(place)`: where there begins
+    what a total lost to rounding.
+    """
 
     def __init__(
         self,
@@ -36,10 +40,11 @@ class Rows:
         lanes: int,
         pointer: Callable[[Place, bool], Value],
         index: Value,
+        lost: Callable[[Place], Value],
         extent: Callable[[int], Value] = integer,
     ) -> None:
         self.f, self.program, self.element, self.lanes, self.index = f, program, element, lanes, index
-        self.pointer, self.extent = pointer, extent
+        self.pointer, self.lost, self.extent = pointer, lost, extent
         self.ready: set[Node] = set()  # stored by a loop before
         self.scalars: dict[Node, Value] = {}
         self.type = vector_of(element, lanes)
@@ -97,7 +102,7 @@ class Rows:
         scalar = self._across(node.attrs[0], self.f.load(self.type, total))
         self.scalars[node] = scalar
         for place in self.program.targets(node):
-            self._store_one(scalar, place, self.pointer(place, True))
+            self._store_one(scalar, place, (0, ()))
 
     # -- loops over a shape
 
@@ -232,14 +237,26 @@ class Rows:
                 if vector_kept:
                     self._put(place, node, value, flat)
                 else:
-                    self._store_one(self._across(kind, value), place, self._address(self.pointer(place, True), flat))
+                    self._store_one(self._across(kind, value), place, flat)
 
         outside({}, kept)
 
-    def _store_one(self, number: Value, place: Place, address: Value) -> None:
-        if place.kind in ("total", "row_total"):
-            number = self.f.fadd(self.f.load(self.element, address), number)
-        self.f.store(number, address)
+    def _store_one(self, number: Value, place: Place, flat: Affine) -> None:
+        f, address = self.f, self._address(self.pointer(place, True), flat)
+        if place.kind == "row_total":
+            number = f.fadd(f.load(self.element, address), number)
+        elif place.kind == "total":
+            rest = self._address(self.lost(place), flat)
+            number, lost = self._summed(f.load(self.element, address), f.load(self.element, rest), number)
+            f.store(lost, rest)
+        f.store(number, address)
+
+    def _summed(self, before: Value, lost: Value, term: Value) -> tuple[Value, Value]:
+        """The sum, and what it lost to rounding (Kahan 1965): a plain sum over all steps would err far more."""
+        f = self.f
+        term = f.fsub(term, lost)
+        after = f.fadd(before, term)
+        return after, f.fsub(f.fsub(after, before), term)
 
     # -- values
 
@@ -372,14 +389,24 @@ class Rows:
         return vector
 
     def _put(self, place: Place, node: Node, value: Value, flat: Affine) -> None:
-        f, factor = self.f, self._factor(flat)
+        f = self.f
         if node.dtype == "bool":
             value = f.cast("uitofp", value, self.element)
         elif node.dtype == "int":
             value = f.cast("sitofp", value, self.element)
-        address = self._address(self.pointer(place, True), flat)
-        if place.kind in ("total", "row_total"):
-            value = f.fadd(self._read(self.pointer(place, True), flat, self.element), value)
+        base = self.pointer(place, True)
+        if place.kind == "row_total":
+            value = f.fadd(self._read(base, flat, self.element), value)
+        elif place.kind == "total":
+            rest = self.lost(place)
+            before, lost = (self._read(at, flat, self.element) for at in (base, rest))
+            value, lost = self._summed(before, lost, value)
+            self._write(lost, rest, flat)
+        self._write(value, base, flat)
+
+    def _write(self, value: Value, base: Value, flat: Affine) -> None:
+        f, factor = self.f, self._factor(flat)
+        address = self._address(base, flat)
         if factor == 1 and self._lane.active is None:
             f.store(value, address)
         elif factor == 1:

@@ -12,6 +12,7 @@ from torch import Tensor
 from rondeau.cells.base import Cell, Context, map_state, state_leaves
 from rondeau.cells.naming import collecting
 from rondeau.recurrence.extent import unify
+from rondeau.recurrence.given import Kinds, giving
 from rondeau.recurrence.ir import Graph, Node, ancestors
 from rondeau.recurrence.keep import Wish, apart, tensors_of
 from rondeau.recurrence.trace import numbers
@@ -30,6 +31,7 @@ class Inputs:
 
     `context`: (name, per step?, shape, type); a size in a shape that is a name, "m0", is known only when the loop runs.
     `wanted`: of "x" and the names of the context; None: no gradients at all. `wish`: what the loops are to keep.
+    `given`: the weights that come with the call; they are the first of the captured tensors.
     """
 
     x: tuple[tuple[int, ...], torch.dtype]
@@ -38,6 +40,7 @@ class Inputs:
     dtype: torch.dtype
     wanted: frozenset[str] | None
     wish: Wish | None = None
+    given: Kinds = ()
 
 
 @dataclass
@@ -91,6 +94,7 @@ def _forgotten(_: int) -> tuple[str, str | None]:
 def _sizes(cell: Cell, inputs: Inputs) -> set[int]:
     shapes = [inputs.x[0], *(s for s, _ in inputs.states), *(s for _, _, s, _ in inputs.context)]
     shapes += [tuple(t.shape) for t in (*cell.parameters(), *cell.buffers())]
+    shapes += [shape for _, shape, _, _ in inputs.given]
     return {n for shape in shapes for n in shape if n and not isinstance(n, str)}
 
 
@@ -116,12 +120,13 @@ def _trace_at(cell: Cell, inputs: Inputs, batch: int, lengths: Mapping[str, int]
             )
             for name, per_step, shape, dtype in inputs.context
         }
+        weights = {n: _weight(r, shape, dtype, train and wanted) for n, shape, dtype, wanted in inputs.given}
         remaining, given = iter(leaves), _entering(r, x)
         state = map_state(lambda _: _entering(r, next(remaining)), cell.state_size)
         context = _context(r, cell, {name: _entering(r, t) for name, t in tensors.items()})
         names = Names(type(cell).__name__, r, inputs.wish) if inputs.wish is not None else None
         try:
-            with collecting(names), Reads(r), r:
+            with collecting(names), giving(weights), Reads(r), r:
                 output, after = cell.step(given, state, *context)
         except Exception as error:
             if r.declined is not None and r.declined is not error:
@@ -161,6 +166,14 @@ def _stand_in(
     type = "float" if dtype.is_floating_point else kinds.get(dtype, "int")
     r.declare(tensor, Form(r.graph.input(kind, name, shape, type), 0))
     return tensor.requires_grad_(wanted and dtype.is_floating_point)
+
+
+def _weight(r: Recorder, shape: tuple[int, ...], dtype: torch.dtype, wanted: bool) -> Tensor:
+    # like those that come with the calls, and none of them: a trace outlives the call it is made for
+    values = torch.rand(shape, dtype=torch.float32, generator=r.numbers) + 0.5
+    tensor = values.to(dtype).requires_grad_(wanted)
+    r.form(tensor)
+    return tensor
 
 
 def _entering(r: Recorder, leaf: Tensor) -> Tensor:
