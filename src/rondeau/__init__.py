@@ -16,7 +16,7 @@ from rondeau.cells import Cell, HiddenState, named
 from rondeau.errors import RondeauError
 from rondeau.layers import Input, Layer
 from rondeau.models import EncoderDecoder, Model, Sequential, load
-from rondeau.recurrence import Keep, explain, scan
+from rondeau.recurrence import Full, Keep, Recompute, Truncated, explain, scan
 from rondeau.sequence import Ragged
 
 __version__ = "0.1.0"
@@ -24,14 +24,17 @@ __version__ = "0.1.0"
 __all__ = [
     "Cell",
     "EncoderDecoder",
+    "Full",
     "HiddenState",
     "Input",
     "Keep",
     "Layer",
     "Model",
     "Ragged",
+    "Recompute",
     "RondeauError",
     "Sequential",
+    "Truncated",
     "activations",
     "callbacks",
     "explain",

@@ -18,6 +18,7 @@ from rondeau.cells.base import Cell, check_state, map_state, state_leaves
 from rondeau.errors import ArgumentError, EngineError, ShapeError
 from rondeau.recurrence import engine as engines
 from rondeau.recurrence.keep import Keep
+from rondeau.recurrence.policy import Full, Policy
 from rondeau.recurrence.text import write
 from rondeau.recurrence.trace.forms import Declined
 from rondeau.recurrence.trace.step import Inputs
@@ -43,13 +44,14 @@ def scan(
     generator: torch.Generator | None,
     engine: str | None,
     keep: Keep | None,
+    gradient: Policy | None,
 ) -> tuple[Any, Any]:
     """As `rondeau.scan`, which runs outside of the graph where the compiler cannot take the step, or the device.
 
     Under torch.export, where nothing can stay outside, that is an `EngineError`.
     """
     values = inputs.values if isinstance(inputs, Ragged) else inputs
-    why = _why_outside(cell, values, lengths, generator, keep)
+    why = _why_outside(cell, values, lengths, generator, keep, gradient)
     if why is None:
         x = _checked(cell, inputs, values)
         given = _given(inputs, lengths)
@@ -61,7 +63,7 @@ def scan(
         why = "its step is not compiled; rondeau.explain(cell) says why"
     if torch.compiler.is_exporting():
         raise EngineError(f"{type(cell).__name__} cannot be exported: {why}")
-    more = {"context": context, "generator": generator, "engine": engine, "keep": keep}
+    more = {"context": context, "generator": generator, "engine": engine, "keep": keep, "gradient": gradient}
     return _outside(cell, inputs, state, lengths, reverse, **more)  # type: ignore[no-any-return]
 
 
@@ -74,7 +76,7 @@ def _outside(*args: Any, **kwargs: Any) -> Any:
     return eager(*args, **kwargs)
 
 
-def _why_outside(cell: Any, values: Any, lengths: Any, generator: Any, keep: Any) -> str | None:
+def _why_outside(cell: Any, values: Any, lengths: Any, generator: Any, keep: Any, gradient: Any) -> str | None:
     if not isinstance(cell, Cell) or not isinstance(values, Tensor):
         return "its arguments are not a cell and tensors"  # the eager scan says it better
     if not cell.built:
@@ -83,6 +85,8 @@ def _why_outside(cell: Any, values: Any, lengths: Any, generator: Any, keep: Any
         return "lengths must be a tensor"
     if keep is not None:
         return "what it is to keep is no result of the graph"
+    if gradient is not None and not isinstance(gradient, Full) and torch.is_grad_enabled():
+        return f"gradient={gradient!r} goes from window to window, which a graph does not"
     if generator is not None or (cell.training and cell.seed is not None):
         return "it draws from a generator of its own"
     if values.device.type != "cpu" and not torch.compiler.is_exporting():

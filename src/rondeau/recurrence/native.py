@@ -35,6 +35,7 @@ class Again:
     reverse: bool
     unchanged: Callable[[], bool]
     record: Record | None = None
+    first: int = 0
 
     def gradients(
         self,
@@ -58,7 +59,7 @@ class Again:
         with torch.enable_grad():
             x = Ragged(given["x"], self.lengths)
             again = None if self.record is None else partial(Readings, self.record, again=True)
-            outputs, final = reference.run(self.cell, x, state, context, self.reverse, again)
+            outputs, final = reference.run(self.cell, x, state, context, self.reverse, again, self.first)
         results = [outputs.values, *(t for _, t in state_leaves(final))]
         pairs = [(r, c) for r, c in zip(results, cotangents, strict=True) if c is not None and r.requires_grad]
         sources = [t for t, need in zip(tensors, needed, strict=True) if need]
@@ -81,6 +82,7 @@ class Call:
     again: Again | None = None
     sizes: dict[str, int] = field(default_factory=dict)  # of memories, by name
     record: Record | None = None  # for what the loops are asked to keep
+    first: int = 0  # steps the rows have made before
 
     def empty(self, count: int, *shape: int, zero: bool = False) -> Tensor:
         """`(count, *shape)`, shape as the graph has it."""
@@ -137,7 +139,9 @@ def forward(call: Call, tensors: Sequence[Tensor], train: bool) -> tuple[Tensor,
     tiles = [None] * len(loop.tiles) if tiled else []
     weights = [values[place] for place in plan.weights]
     initial = [plain(tensors[i]) for i in plan.sources.states]
-    loop.run(dealt, plan.slots, [*map(plain, filled), *written, *tiles], weights, initial, final, call.sizes)
+    loop.run(
+        dealt, plan.slots, [*map(plain, filled), *written, *tiles], weights, initial, final, call.sizes, call.first
+    )
     if not train:
         kept.release()
     _keep(call, asked)
@@ -195,7 +199,7 @@ def backward(
     tiles = [call.empty(tokens, n.size) if made else None for n, made in plan.tiles.items()]
     written = [*(kept.buffers[b] for b in plan.buffers), output, *left, *cotangents, *tiles]
     weights = [values[place] for place in plan.weights]
-    sums = loop.run(dealt, plan.slots, [*filled, *written], weights, initial, final, sizes)
+    sums = loop.run(dealt, plan.slots, [*filled, *written], weights, initial, final, sizes, call.first)
     if call.record is not None and cotangents:
         call.record.cotangents = cotangents
     plan.put_results(values, left, sums, sizes)
