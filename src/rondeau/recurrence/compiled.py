@@ -59,7 +59,8 @@ def scan(
         tensors = _context(cell, inputs, x, given, context or {})
         recorded = _record(cell, x, 1 if isinstance(inputs, Ragged) else 2, begun, tensors, engine)
         if recorded is not None:
-            return _call(cell, inputs, x, given, begun, tensors, reverse, *recorded)
+            outputs, after = _call(cell, inputs, x, given, begun, tensors, reverse, *recorded)
+            return (outputs if keep is None else _last(outputs, given, reverse)), after
         why = "its step is not compiled; rondeau.explain(cell) says why"
     if torch.compiler.is_exporting():
         raise EngineError(f"{type(cell).__name__} cannot be exported: {why}")
@@ -83,7 +84,7 @@ def _why_outside(cell: Any, values: Any, lengths: Any, generator: Any, keep: Any
         return "it has no weights yet; call it once before"
     if lengths is not None and not isinstance(lengths, Tensor):
         return "lengths must be a tensor"
-    if keep is not None:
+    if keep is not None and any(keep.wish):
         return "what it is to keep is no result of the graph"
     if gradient is not None and not isinstance(gradient, Full) and torch.is_grad_enabled():
         return f"gradient={gradient!r} goes from window to window, which a graph does not"
@@ -206,6 +207,18 @@ def _call(
     final = list(results[1 : 1 + len(leaves)])
     after = map_state(lambda _: final.pop(0), state)
     return (results[0] if padded else _with_values(inputs, results[0])), after
+
+
+def _last(outputs: Any, lengths: Tensor | None, reverse: bool) -> Tensor:
+    """The output of the step each row makes last; zeros for a row without steps."""
+    if lengths is None:
+        return outputs[:, 0 if reverse else -1]  # type: ignore[no-any-return]
+    padded = isinstance(outputs, Tensor)
+    values: Tensor = outputs.flatten(0, 1) if padded else outputs.values
+    starts = torch.arange(lengths.shape[0]) * outputs.shape[1] if padded else lengths.cumsum(0) - lengths
+    place = (starts if reverse else starts + lengths - 1) + 1
+    nothing = values.new_zeros(1, *values.shape[1:])  # for rows without steps
+    return torch.cat([nothing, values]).index_select(0, torch.where(lengths > 0, place, 0).to(values.device))
 
 
 def _with_values(like: Ragged, values: Tensor) -> Ragged:

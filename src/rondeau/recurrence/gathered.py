@@ -23,6 +23,8 @@ class Results:
 
     def add(self, window: Window, output: Tensor, state: Any) -> None:
         """The output of a window's steps, and the state of its rows after it."""
+        if self.last and window.going == window.rows:
+            return  # nobody ends here, and what holds on to a window's graph holds its memory
         if self.last:
             output = output.index_select(0, window.last[window.going :])
         self._outputs.append(output)

@@ -91,9 +91,6 @@ class Recompute(Policy):
         return f"Recompute(every={self.every})"
 
 
-OBJECTS: dict[str, Any] = {kind.__name__: kind for kind in (Full, Truncated, Recompute)}
-
-
 def check_policy(gradient: Any, owner: str) -> Policy:
     """The policy that was given, `Full()` for None. Raises `ArgumentError` for anything else."""
     if gradient is None:
