@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 from rondeau.config import Configurable
@@ -103,6 +104,6 @@ def check_policy(gradient: Any, owner: str) -> Policy:
 
 
 def _whole(what: str, value: Any) -> int:
-    if isinstance(value, bool) or not hasattr(type(value), "__index__") or value.__index__() < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ArgumentError(what, expected="a whole number, at least 1", got=repr(value))
-    return int(value.__index__())
+    return int(value)
