@@ -13,6 +13,7 @@ from torch import Tensor
 from rondeau.cells.base import Cell, map_state, state_leaves
 from rondeau.errors import EngineError
 from rondeau.recurrence import pool, reference
+from rondeau.recurrence.alone import alone
 from rondeau.recurrence.extent import known
 from rondeau.recurrence.ir import Node
 from rondeau.recurrence.keep import Record
@@ -63,12 +64,11 @@ class Again:
         results = [outputs.values, *(t for _, t in state_leaves(final))]
         pairs = [(r, c) for r, c in zip(results, cotangents, strict=True) if c is not None and r.requires_grad]
         sources = [t for t, need in zip(tensors, needed, strict=True) if need]
-        found = iter(
-            torch.autograd.grad(
-                [r for r, _ in pairs], sources, [c for _, c in pairs], create_graph=True, allow_unused=True
-            )
-        )
-        return [next(found) if need else None for need in needed]
+        ends, given_by = [r for r, _ in pairs], [c for _, c in pairs]
+        with alone(sources) as at:
+            found = torch.autograd.grad(ends, sources, given_by, create_graph=True, allow_unused=True)
+            each = iter([at(source, gradient) for source, gradient in zip(sources, found, strict=True)])
+        return [next(each) if need else None for need in needed]
 
 
 @dataclass

@@ -44,6 +44,7 @@ def recompute(
     call = Call(steps, cuts, last, len(state_tensors(state)), [s for s, _ in context.values()], record)
     with torch.no_grad():
         output, final = call.forward(tensors, inputs)
+    steps.warn()
     captured = steps.captured
     if any(t.requires_grad for t in (*tensors, *captured)):
         call.again = native.Again(cell, inputs.lengths, state, context, cuts.reverse, steps.unchanged, record)
@@ -65,7 +66,7 @@ class Call:
     record: Record | None
     boundaries: dict[int, list[Tensor]] = field(default_factory=dict)  # states before a window, by its first step
     results: list[Tensor] | None = None
-    output: Tensor | None = None  # an empty one, for its type and shape
+    kinds: list[torch.dtype] = field(default_factory=list)  # of the states, as steps return them
     again: native.Again | None = None
 
     def given(self, tensors: Sequence[Tensor]) -> Given:
@@ -88,7 +89,7 @@ class Call:
             if self.record is not None and part is not None:
                 self.record.put(window.index, part)
             results.add(window, output, tuple(state))
-        self.output = output[:0]
+        self.kinds = [s.dtype for s in state]
         return results.outputs(inputs), list(results.state())
 
     def backward(
@@ -100,8 +101,8 @@ class Call:
         plain = 1 + self.states + len(self.per_step)
         captured = list(tensors[plain:])
         carried = [
-            None if not s.is_floating_point() else torch.zeros_like(s) if g is None else cuts.sort(g).clone()
-            for s, g in zip(given.states, grad_final, strict=True)
+            None if not k.is_floating_point else torch.zeros_like(s, dtype=k) if g is None else cuts.sort(g).clone()
+            for s, g, k in zip(given.states, grad_final, self.kinds, strict=True)
         ]
         if self.last and grad_output is not None:
             grad_output = cuts.sort(grad_output)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -45,32 +43,3 @@ class Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if isinstance(tensor, Tensor) and tensor.requires_grad:
                 self._found.setdefault(id(tensor), tensor)
         return func(*args, **kwargs)
-
-
-@contextmanager
-def alone(tensors: Sequence[Tensor]) -> Iterator[Callable[[Tensor, Tensor | None], Tensor | None]]:
-    """Derivatives by these tensors end at them: none goes on to what they were made of, no hook of the user's runs.
-
-    Those come later, when autograd goes on with the sum over all windows. What is given is a function of a tensor and
-    the derivative by it as torch found it, which returns what it is alone.
-    """
-    stopped: dict[int, Tensor] = {}
-    handles, hooks = [], []
-    for tensor in tensors:
-        if tensor._backward_hooks:
-            hooks.append((tensor._backward_hooks, dict(tensor._backward_hooks)))
-            tensor._backward_hooks.clear()
-        if tensor.grad_fn is not None:
-
-            def stop(gradient: Tensor, key: int = id(tensor)) -> Tensor:
-                stopped[key] = gradient
-                return torch.zeros_like(gradient)
-
-            handles.append(tensor.register_hook(stop))  # type: ignore[no-untyped-call]
-    try:
-        yield lambda tensor, found: stopped.get(id(tensor), found)
-    finally:
-        for handle in handles:
-            handle.remove()
-        for kept, before in hooks:
-            kept.update(before)

@@ -14,11 +14,12 @@ from rondeau.cells.base import Cell, map_state, state_tensors
 from rondeau.errors import EngineError
 from rondeau.recurrence import engine as engines
 from rondeau.recurrence import native, reference, vendor
+from rondeau.recurrence.alone import alone
 from rondeau.recurrence.cuts import Window
 from rondeau.recurrence.guards import Guard
 from rondeau.recurrence.keep import Record
 from rondeau.recurrence.readings import Readings
-from rondeau.recurrence.seen import Seen, alone
+from rondeau.recurrence.seen import Seen
 from rondeau.recurrence.trace.forms import Declined
 from rondeau.sequence import Ragged
 
@@ -30,7 +31,10 @@ class Stepper(Protocol):
 
     `names`: what the tensors are: "x", "state.0", "context.<name>", then "param.0" for each of `captured`, the tensors
     that the step reads besides, which are known after the forward pass. `given` has those before the captured ones.
+    `warn`: to be called after the forward pass, so that what is wrong with the step itself is said by itself.
     """
+
+    warn: Callable[[], None]
 
     @property
     def captured(self) -> list[Tensor]: ...
@@ -82,7 +86,7 @@ def stepper(
             return Native(entry, inputs, context, reverse)
         declined = entry.declined or Declined("it was not traced")
         if engine is None:
-            engines._warn(cell, declined)
+            return stepped(warning=partial(engines._warn, cell, declined))
     if engine == "native":
         raise engines.refusal(cell, declined, instead)
     return stepped(by_vendor)
@@ -97,6 +101,7 @@ class Native:
         self.loops, self.entry, self.reverse = entry.loops, entry, reverse
         self.names = entry.names(tuple(context))
         self.captured = entry.captured
+        self.warn = lambda: None
         self.sizes: dict[str, int] = {}
         for name, _, shape, _ in entry.inputs.context:
             self.sizes.update({n: context[name][1].shape[a + 1] for a, n in enumerate(shape) if isinstance(n, str)})
@@ -115,7 +120,8 @@ class Native:
             tensors = [self.cast(t) for t in (*given, *captured)]
             output, _, kept = native.forward(self._call(window, None), tensors, train=True)
             call = self._call(window, record)
-            grad_output = None if grad_output is None else grad_output.flatten(1)
+            grad_output = None if grad_output is None else self.cast(grad_output).flatten(1)
+            grad_final = [None if g is None else self.cast(g) for g in grad_final]
             return native.backward(call, tensors, output, kept, grad_output, grad_final, needed, last=True)
 
     def _call(self, window: Window, record: Record | None) -> native.Call:
@@ -137,8 +143,12 @@ class Native:
 class Stepped:
     """Step by step in torch, or by a vendor's kernel; the second time in autograd."""
 
-    def __init__(self, cell: Cell, state: Any, context: Context, reverse: bool, by_vendor: bool = False) -> None:
+    def __init__(
+        self, cell: Cell, state: Any, context: Context, reverse: bool, by_vendor: bool = False,
+        warning: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
         self.cell, self.form, self.reverse, self.by_vendor = cell, state, reverse, by_vendor
+        self.warn = warning
         self.kinds = {name: per_step for name, (per_step, _) in context.items()}
         self.guard = Guard.of(cell)
         self.seen = Seen(type(cell).__name__, random=by_vendor)
@@ -195,10 +205,11 @@ class Stepped:
             sources = [t for t, need in zip([*given, *captured], needed, strict=True) if need]
             if not pairs or not sources:
                 return [None] * len(needed)
-            found = iter(torch.autograd.grad([r for r, _ in pairs], sources, [g for _, g in pairs], allow_unused=True))
-            return [
-                stopped(t, next(found)) if need else None for t, need in zip([*given, *captured], needed, strict=True)
-            ]
+            ends, cotangents = [r for r, _ in pairs], [g for _, g in pairs]
+            made = any(t.grad_fn is not None for t in captured)  # then its graph is the user's, who needs it later
+            found = iter(torch.autograd.grad(ends, sources, cotangents, allow_unused=True, retain_graph=made))
+            tensors = zip([*given, *captured], needed, strict=True)
+            return [stopped(t, next(found)) if need else None for t, need in tensors]
 
     def unchanged(self) -> bool:
         return self.guard.opaque is not None or self.guard.holds()
