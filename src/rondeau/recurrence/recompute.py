@@ -202,7 +202,7 @@ class Sums:
             if total is None:
                 total = self.steps[i] = torch.zeros_like(whole, memory_format=torch.contiguous_format)
             if per_step:
-                total[window.index] = gradient.to(total.dtype)
+                total.index_copy_(0, window.index, gradient.to(total.dtype))
             else:
                 total[: window.rows] += gradient
         for i, gradient in enumerate(found[end:]):
