@@ -130,3 +130,20 @@ def test_derivatives_of_derivatives(engine: str) -> None:
     (gradient,) = torch.autograd.grad(y.pow(3).sum(), x, create_graph=True)
     (theirs,) = torch.autograd.grad(gradient.square().sum(), x)
     assert_close("second", mine, theirs, 64)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_where_only_the_initial_state_takes_a_gradient(engine: str, reverse: bool) -> None:
+    cell, x = GRUCell(4), torch.randn(6, 10, 3)
+    cell.build_for(3)
+    cell.requires_grad_(False)
+    h = torch.randn(6, 4, requires_grad=True)
+    whole, _ = scan(cell, x, h, LENGTHS, reverse, engine=engine)
+    y, _ = scan(cell, x, h, LENGTHS, reverse, engine=engine, gradient=Truncated(3))
+    assert_close("outputs", y, whole, 8)
+    (found,) = torch.autograd.grad(y.sum(), h)
+    first = [range(n)[-3:] if reverse else range(n)[:3] for n in LENGTHS]
+    ends = torch.stack([whole[i, list(steps)].sum() for i, steps in enumerate(first)])
+    (expected,) = torch.autograd.grad(ends.sum(), h)
+    assert_close("state", found, expected, 64)

@@ -58,7 +58,7 @@ class Cuts:
 
     def window(self, first: int) -> Window:
         """The window that begins when rows have made `first` steps."""
-        rows, going = (int((self.lengths > first + n).sum()) for n in (0, self.every))
+        rows, going = self.alive(first), self.alive(first + self.every)
         left = self.lengths[:rows] - first
         lengths = left.clamp(max=self.every)
         starts = self._starts[:rows] + (left - lengths if self.reverse else first)
@@ -67,6 +67,10 @@ class Cuts:
         index += torch.arange(len(index))
         last = before if self.reverse else before + lengths - 1
         return Window(first, rows, going, lengths, index.to(self.device), last.to(self.device))
+
+    def alive(self, steps: int) -> int:
+        """How many rows make more steps than so many."""
+        return int((self.lengths > steps).sum())
 
     @cached_property
     def index(self) -> Tensor:

@@ -20,14 +20,20 @@ class Results:
         self.cuts, self.last, self.initial = cuts, last, initial
         self._outputs: list[Tensor] = []
         self._states: list[Any] = []
+        self._whole: Tensor | None = None
 
     def add(self, window: Window, output: Tensor, state: Any) -> None:
         """The output of a window's steps, and the state of its rows after it."""
         if self.last and window.going == window.rows:
             return  # nobody ends here, and what holds on to a window's graph holds its memory
         if self.last:
-            output = output.index_select(0, window.last[window.going :])
-        self._outputs.append(output)
+            self._outputs.append(output.index_select(0, window.last[window.going :]))
+        elif torch.is_grad_enabled():
+            self._outputs.append(output)
+        else:
+            if self._whole is None:
+                self._whole = output.new_empty(int(self.cuts.lengths.sum()), *output.shape[1:])
+            self._whole.index_copy_(0, window.index, output)
         self._states.append(map_state(lambda s: s[window.going : window.rows], state))
 
     def state(self) -> Any:
@@ -38,6 +44,8 @@ class Results:
 
     def outputs(self, inputs: Ragged) -> Tensor:
         """Each step's, in input order, or each row's last."""
+        if self._whole is not None:
+            return self._whole
         if not self.last:
             return torch.cat(self._outputs).index_select(0, inverse(self.cuts.index))
         like = self._outputs[0]

@@ -64,7 +64,7 @@ class Call:
     states: int
     per_step: list[bool]
     record: Record | None
-    boundaries: dict[int, list[Tensor]] = field(default_factory=dict)  # states before a window, by its first step
+    boundaries: Boundaries | None = None
     results: list[Tensor] | None = None
     kinds: list[torch.dtype] = field(default_factory=list)  # of the states, as steps return them
     again: native.Again | None = None
@@ -83,7 +83,8 @@ class Call:
         for window in self.cuts:
             state = [s[: window.rows] for s in state]
             if window.first:
-                self.boundaries[window.first] = state
+                self.boundaries = self.boundaries or Boundaries(self.cuts, state)
+                self.boundaries.put(window, state)
             part = None if self.record is None else self.record.part()
             output, state = self.steps.forward(window, given.of(window, state), part)
             if self.record is not None and part is not None:
@@ -111,7 +112,10 @@ class Call:
         cotangents = None
         for window in reversed(cuts):
             n = window.rows
-            state = self.boundaries.get(window.first) or [s[:n] for s in given.states]
+            if window.first and self.boundaries is not None:
+                state = self.boundaries.of(window)
+            else:
+                state = [s[:n] for s in given.states]
             part = self.record.part() if self.record is not None and self.record.wish.cotangents else None
             found = self.steps.gradients(
                 window, given.of(window, state), captured, self._cotangent(window, grad_output),
@@ -125,8 +129,8 @@ class Call:
                 cotangents = cotangents or self.record.empty(given.states, zeros=True)
                 for whole, c in zip(cotangents, part.cotangents or (), strict=False):
                     whole[window.index] = c
-            if free:
-                self.boundaries.pop(window.first, None)
+        if free:
+            self.boundaries = None
         if self.record is not None and cotangents is not None:
             self.record.cotangents = cotangents
         states = [None if c is None else cuts.unsort(c) for c in carried]
@@ -161,6 +165,28 @@ class Call:
         with self.steps.settings():
             cast = [self.steps.cast(t) for t in tensors]
             return again.gradients(cast, names, [grad_output, *grad_final], needed)
+
+
+class Boundaries:
+    """The states before each window but the first, in one piece of memory for each.
+
+    Small pieces that stay, between large ones that come and go, would keep malloc from using the same memory again.
+    """
+
+    def __init__(self, cuts: Cuts, like: Sequence[Tensor]) -> None:
+        self._starts, rows = {}, 0
+        for first in range(cuts.every, cuts.longest, cuts.every):
+            self._starts[first] = rows
+            rows += cuts.alive(first)
+        self._states = [s.new_empty(rows, *s.shape[1:]) for s in like]
+
+    def put(self, window: Window, states: Sequence[Tensor]) -> None:
+        for kept, state in zip(self.of(window), states, strict=True):
+            kept.copy_(state)
+
+    def of(self, window: Window) -> list[Tensor]:
+        start = self._starts[window.first]
+        return [s[start : start + window.rows] for s in self._states]
 
 
 @dataclass
