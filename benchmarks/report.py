@@ -12,6 +12,7 @@ from benchmarks.floors import Floor
 from benchmarks.formulas import operations
 from benchmarks.measure import FAILED, GREEN, RED, SPINNING, Entry, Outcome
 from benchmarks.peers import EVERYBODY
+from benchmarks.recompute import Cost
 
 NOISY = 0.1  # spread of the rounds above which a figure is marked
 BUSY = 0.5  # processes that wanted to run in the minute before, above which nothing should be quoted
@@ -27,6 +28,7 @@ class Report:
         missing: peers that are not installed, and what they need.
         faults: why the run fails; empty when it does not.
         memory: case name -> bytes of a training step's peak, of Rondeau and of torch.nn.
+        recompute: what training in little memory costs in time, where it was measured.
     """
 
     machine: dict[str, Any]
@@ -35,6 +37,7 @@ class Report:
     floors: list[Floor] = field(default_factory=list)
     missing: dict[str, list[str]] = field(default_factory=dict)
     memory: dict[str, tuple[int, int]] = field(default_factory=dict)
+    recompute: Cost | None = None
     faults: list[str] = field(default_factory=list)
 
 
@@ -59,6 +62,8 @@ def text(report: Report) -> str:
         parts.append(
             "## Peak memory of a training step, lstm\n\n" + table(["case", "Rondeau", "torch.nn", "ratio"], rows)
         )
+    if report.recompute is not None:
+        parts.append("## Recompute over time, lstm, the last output\n\n" + recompute_table(report.recompute))
     if report.floors:
         parts.append("## Floors\n\n" + floors_table(report.floors))
     parts += [f"## {title}\n\n" + "\n".join(f"- {line}" for line in lines) for title, lines in _lists(report) if lines]
@@ -73,6 +78,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "tolerance_epsilon": gate.TOLERANCE,
         "missing": report.missing,
         "memory": report.memory,
+        "recompute": None if report.recompute is None else report.recompute.as_json(),
         "outcomes": [_outcome(outcome) for outcome in report.outcomes],
         "floors": [{**asdict(floor), "met": floor.met} for floor in report.floors],
         "faults": report.faults,
@@ -134,6 +140,20 @@ def _time(entry: Entry) -> str:
     noisy = "~" if entry.disturbed > NOISY else ""
     milliseconds = entry.seconds * 1e3
     return noisy + (f"{milliseconds:.3g} ms" if milliseconds >= 0.1 else f"{milliseconds * 1e3:.3g} us")
+
+
+def recompute_table(cost: Cost) -> str:
+    """Time and memory of a training step, everything kept and by windows."""
+    full, again = cost.peaks
+    ratio = "" if cost.ratio is None else f"{cost.ratio:.2f}x"
+    error = f"{gate.worst(cost.again.errors)[1]:.3g}"
+    head = ["case", "", "step", "ratio", "peak memory", "ratio", "difference in epsilon"]
+    name = f"Recompute(every={cost.window})"
+    rows = [
+        [cost.case.name, cost.full.title, _time(cost.full), "", _bytes(full), "", ""],
+        [cost.case.name, name, _time(cost.again), ratio, _bytes(again), f"{again / full:.3f}x", error],
+    ]
+    return table(head, rows)
 
 
 def floors_table(floors: Sequence[Floor]) -> str:
