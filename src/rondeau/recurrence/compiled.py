@@ -63,7 +63,7 @@ def scan(
             return (outputs if keep is None else _last(outputs, given, reverse)), after
         why = "its step is not compiled; rondeau.explain(cell) says why"
     if torch.compiler.is_exporting():
-        raise EngineError(f"{type(cell).__name__} cannot be exported: {why}")
+        _refuse(type(cell).__name__, why)
     more = {"context": context, "generator": generator, "engine": engine, "keep": keep, "gradient": gradient}
     return _outside(cell, inputs, state, lengths, reverse, **more)  # type: ignore[no-any-return]
 
@@ -87,7 +87,7 @@ def _why_outside(cell: Any, values: Any, lengths: Any, generator: Any, keep: Any
     if keep is not None and any(keep.wish):
         return "what it is to keep is no result of the graph"
     if gradient is not None and not isinstance(gradient, Full) and torch.is_grad_enabled():
-        return f"gradient={gradient!r} goes from window to window, which a graph does not"
+        return "its gradient policy goes from window to window; within torch.no_grad() it says nothing, and is left out"
     if generator is not None or (cell.training and cell.seed is not None):
         return "it draws from a generator of its own"
     if values.device.type != "cpu" and not torch.compiler.is_exporting():
@@ -241,6 +241,11 @@ def _tensor_at(cell: Cell, place: str) -> Tensor:
 
 
 # -- beside the tracer
+
+
+@_unseen
+def _refuse(owner: str, why: str) -> None:
+    raise EngineError(f"{owner} cannot be exported: {why}")
 
 
 @_unseen
