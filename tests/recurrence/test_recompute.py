@@ -387,3 +387,36 @@ def test_autocast_computes_in_float32() -> None:
         found.append((y, *torch.autograd.grad(y.sum(), [x, *cell.parameters()])))
     for a, b in zip(*found, strict=True):
         assert_close("gradient", b, a, 64)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("gradient", [None, Recompute(2)], ids=repr)
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_inputs_made_of_a_parameter_that_the_step_reads(engine: str, gradient: Any, create_graph: bool) -> None:
+    cell = GRUCell(4)
+    cell.build_for(3)
+    cell.double()
+    x = torch.randn(2, 7, 4, dtype=DOUBLE)
+    tied = dict(cell.named_parameters())["recurrent_kernel"]
+
+    def gradients(engine: str, gradient: Any) -> Any:
+        y, _ = scan(cell, x @ tied[:, :3], engine=engine, gradient=gradient)
+        found = torch.autograd.grad(y.square().sum(), list(cell.parameters()), create_graph=create_graph)
+        if not create_graph:
+            return found
+        return torch.autograd.grad(torch.stack([t.square().sum() for t in found]).sum(), list(cell.parameters()))
+
+    for a, b in zip(gradients(engine, gradient), gradients("reference", None), strict=True):
+        assert_close("gradient", a, b, 256)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_resets_are_rows_of_their_own(engine: str) -> None:
+    cell, x = GRUCell(4), torch.randn(3, 20, 3, requires_grad=True)
+    resets = torch.rand(3, 20) < 0.2
+    found = []
+    for gradient in (None, Recompute(3)):
+        y, state = scan(cell, x, lengths=[20, 0, 13], resets=resets, engine=engine, gradient=gradient)
+        found.append((y, state.h, *torch.autograd.grad(y.sin().sum() + state.h.sum(), [x, *cell.parameters()])))
+    for a, b in zip(*found, strict=True):
+        assert_close("result", b, a, 64)
