@@ -20,6 +20,7 @@ class Results:
         self.cuts, self.last, self.initial = cuts, last, initial
         self._outputs: list[Tensor] = []
         self._states: list[Any] = []
+        self._places: list[int] = []  # of the rows that ended in a window, the first
         self._whole: Tensor | None = None
 
     def add(self, window: Window, output: Tensor, state: Any) -> None:
@@ -34,12 +35,14 @@ class Results:
             if self._whole is None:
                 self._whole = output.new_empty(int(self.cuts.lengths.sum()), *output.shape[1:])
             self._whole.index_copy_(0, window.index, output)
-        self._states.append(map_state(lambda s: s[window.going : window.rows], state))
+        if window.going < window.rows:
+            self._states.append(map_state(lambda s: s[window.going :], state))
+            self._places.append(window.ended.start)
 
     def state(self) -> Any:
         """The state after each row's last step; of a row without steps the initial one."""
         none = int((self.cuts.lengths > 0).sum())
-        parts = [*reversed(self._states), map_state(lambda s: s[none:], self.initial)]
+        parts = [*self._in_order(self._states), map_state(lambda s: s[none:], self.initial)]
         return map_state(lambda *found: self.cuts.unsort(torch.cat(found)), *parts)
 
     def outputs(self, inputs: Ragged) -> Tensor:
@@ -50,4 +53,8 @@ class Results:
             return torch.cat(self._outputs).index_select(0, inverse(self.cuts.index))
         like = self._outputs[0]
         missing = len(inputs) - sum(map(len, self._outputs))
-        return self.cuts.unsort(torch.cat([*reversed(self._outputs), like.new_zeros(missing, *like.shape[1:])]))
+        return self.cuts.unsort(torch.cat([*self._in_order(self._outputs), like.new_zeros(missing, *like.shape[1:])]))
+
+    def _in_order(self, parts: list[Any]) -> list[Any]:
+        """Those of the rows that ended in each window, longest first."""
+        return [part for _, part in sorted(zip(self._places, parts, strict=True), key=lambda p: p[0])]

@@ -81,7 +81,7 @@ class Call:
         state = given.states
         results = Results(self.cuts, self.last, tuple(state))
         for window in self.cuts:
-            state = [s[: window.rows] for s in state]
+            state = [s[: window.rows] for s in state] if window.first else [s[window.here] for s in given.states]
             if window.first:
                 self.boundaries = self.boundaries or Boundaries(self.cuts, state)
                 self.boundaries.put(window, state)
@@ -111,19 +111,19 @@ class Call:
         wanted = [needed[0], *(c is not None for c in carried), *needed[1 + self.states :]]
         cotangents = None
         for window in reversed(cuts):
-            n = window.rows
+            here = window.here
             if window.first and self.boundaries is not None:
                 state = self.boundaries.of(window)
             else:
-                state = [s[:n] for s in given.states]
+                state = [s[here] for s in given.states]
             part = self.record.part() if self.record is not None and self.record.wish.cotangents else None
             found = self.steps.gradients(
                 window, given.of(window, state), captured, self._cotangent(window, grad_output),
-                [None if c is None else c[:n] for c in carried], wanted, part,
+                [None if c is None else c[here] for c in carried], wanted, part,
             )  # fmt: skip
             for c, g in zip(carried, found[1 : 1 + self.states], strict=True):
                 if c is not None:
-                    c[:n] = 0 if g is None else g
+                    c[here] = 0 if g is None else g
             sums.add(window, found)
             if self.record is not None and part is not None:
                 cotangents = cotangents or self.record.empty(given.states, zeros=True)
@@ -143,7 +143,7 @@ class Call:
             return None
         if not self.last:
             return grad_output.index_select(0, window.index)
-        ended = grad_output[window.going : window.rows]
+        ended = grad_output[window.ended]
         return ended.new_zeros(len(window.index), *ended.shape[1:]).index_copy_(0, window.last[window.going :], ended)
 
     def differentiable(
@@ -174,10 +174,7 @@ class Boundaries:
     """
 
     def __init__(self, cuts: Cuts, like: Sequence[Tensor]) -> None:
-        self._starts, rows = {}, 0
-        for first in range(cuts.every, cuts.longest, cuts.every):
-            self._starts[first] = rows
-            rows += cuts.alive(first)
+        self._starts, rows = cuts.boundaries()
         self._states = [s.new_empty(rows, *s.shape[1:]) for s in like]
 
     def put(self, window: Window, states: Sequence[Tensor]) -> None:
@@ -185,7 +182,7 @@ class Boundaries:
             kept.copy_(state)
 
     def of(self, window: Window) -> list[Tensor]:
-        start = self._starts[window.first]
+        start = self._starts[window.start, window.first]
         return [s[start : start + window.rows] for s in self._states]
 
 
@@ -201,7 +198,7 @@ class Given:
     def of(self, window: Window, state: list[Tensor]) -> list[Tensor]:
         """What a window takes: its steps, its states, its context."""
         context = [
-            t.index_select(0, window.index) if s else t[: window.rows]
+            t.index_select(0, window.index) if s else t[window.here]
             for t, s in zip(self.context, self.per_step, strict=True)
         ]
         return [self.x.index_select(0, window.index), *state, *context]
@@ -230,7 +227,7 @@ class Sums:
             if per_step:
                 total.index_copy_(0, window.index, gradient.to(total.dtype))
             else:
-                total[: window.rows] += gradient
+                total[window.here] += gradient
         for i, gradient in enumerate(found[end:]):
             if gradient is not None:
                 total = self.captured[i]

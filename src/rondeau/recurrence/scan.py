@@ -107,7 +107,7 @@ def scan(
         record, state = _begin(keep, cell, ragged, state)
     last = keep is not None and keep.last_output
     if policy.every is not None:
-        found, state = run_windows(cell, rows, state, tensors, reverse, engine, record, policy, last)
+        found, state = run_windows(cell, rows, state, tensors, reverse, engine, record, policy, last, len(ragged))
     else:
         outputs, state = run(cell, rows, state, tensors, reverse, engine, record)
         found = last_output(outputs, reverse) if last else outputs.values

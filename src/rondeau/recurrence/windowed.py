@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rondeau.cells.base import Cell, map_state, state_tensors
+from rondeau.cells.base import Cell, map_state
 from rondeau.recurrence.cuts import Cuts
 from rondeau.recurrence.engine import run
 from rondeau.recurrence.gathered import Results
@@ -27,10 +27,14 @@ def run_windows(
     record: Record | None,
     policy: Policy,
     last: bool,
+    most: int,
 ) -> tuple[Tensor, Any]:
-    """As `engine.run`, under a policy; the outputs as `(steps, units)`, or, if `last`, of each row's last step."""
-    cuts = Cuts(inputs.lengths, reverse, policy.every or 1, inputs.device)
-    if cuts.longest <= cuts.every:  # one window is the whole
+    """As `engine.run`, under a policy; the outputs as `(steps, units)`, or, if `last`, of each row's last step.
+
+    `most`: rows that go side by side.
+    """
+    cuts = Cuts(inputs.lengths, reverse, policy.every or 1, inputs.device, most)
+    if len(cuts) <= 1:  # one window is the whole
         outputs, state = run(cell, inputs, state, context, reverse, engine, record)
         return last_output(outputs, reverse) if last else outputs.values, state
     if isinstance(policy, Recompute) and torch.is_grad_enabled():
@@ -62,16 +66,16 @@ def _truncated(
     x = cuts.taken(inputs.values)
     steps = {n: cuts.taken(t) for n, (per_step, t) in context.items() if per_step}
     rows = {n: cuts.sort(t) for n, (per_step, t) in context.items() if not per_step}
-    state = map_state(cuts.sort, state)
-    results = Results(cuts, last, state)
+    initial = state = map_state(cuts.sort, state)
+    results = Results(cuts, last, initial)
     for window in cuts:
         if window.first:
-            state = map_state(torch.Tensor.detach, state)
-        if window.rows < len(state_tensors(state)[0]):
-            state = map_state(lambda s, n=window.rows: s[:n], state)
+            state = map_state(lambda s, n=window.rows: s.detach()[:n], state)
+        else:
+            state = map_state(lambda s, here=window.here: s[here], initial)
         if record is not None and record.wish.cotangents:
             state = map_state(differentiable, state)
-        given = {n: (s, steps[n](window) if s else rows[n][: window.rows]) for n, (s, _) in context.items()}
+        given = {n: (s, steps[n](window) if s else rows[n][window.here]) for n, (s, _) in context.items()}
         part = None if record is None else record.part()
         outputs, state = run(cell, window.ragged(x(window)), state, given, cuts.reverse, engine, part, window.first)
         if record is not None and part is not None:
