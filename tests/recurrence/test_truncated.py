@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rondeau import Full, Keep, Ragged, Truncated, scan
-from rondeau.cells import GRUCell, LSTMCell, LSTMState
+from rondeau.cells import Cell, Context, GRUCell, HiddenState, LSTMCell, LSTMState
 from tests.recurrence.compare import Case, assert_close, results
 
 ENGINES = ["native", "reference"]
@@ -114,11 +114,31 @@ def test_what_is_kept_comes_from_all_windows(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_cotangents_are_those_of_the_last_backward_pass(engine: str) -> None:
+    cell, keep = GRUCell(4), Keep(cotangents=True)
+    y, state = scan(cell, torch.randn(2, 10, 3), engine=engine, keep=keep, gradient=Truncated(4))
+    y.sum().backward(retain_graph=True)
+    assert bool(keep.cotangents.h.pad().any(-1).all())
+    state.h.sum().backward()  # which reaches the last window alone
+    assert {t for _, t, _ in keep.cotangents.h.pad().nonzero().tolist()} == {8, 9}
+
+
+class Indexed(Cell):
+    """Counts its steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state_size, self.output_size = HiddenState(h=2), 2
+
+    def step(self, x: Tensor, state: HiddenState, context: Context) -> tuple[Tensor, HiddenState]:
+        h = torch.tanh(x + state.h) * (1 + 0.5 * context.index)
+        return h, HiddenState(h)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_derivatives_of_derivatives(engine: str) -> None:
-    cell = GRUCell(3).double()
+    cell = Indexed()
     x = torch.randn(2, 5, 2, dtype=torch.float64, requires_grad=True)
-    scan(cell, x)
-    cell.double()
 
     def first(given: Tensor) -> Tensor:
         y, _ = scan(cell, given, engine=engine, gradient=Truncated(2), lengths=[5, 3])
@@ -126,8 +146,11 @@ def test_derivatives_of_derivatives(engine: str) -> None:
 
     (gradient,) = torch.autograd.grad(first(x), x, create_graph=True)
     (mine,) = torch.autograd.grad(gradient.square().sum(), x)
-    y, _ = scan(cell, x, engine="reference", gradient=Truncated(2), lengths=[5, 3])
-    (gradient,) = torch.autograd.grad(y.pow(3).sum(), x, create_graph=True)
+    h, outputs = torch.zeros(2, 2, dtype=torch.float64), []
+    for t in range(5):
+        h = torch.tanh(x[:, t] + (h.detach() if t % 2 == 0 else h)) * (1 + 0.5 * t)
+        outputs.append(h * torch.tensor([[1.0], [float(t < 3)]]))
+    (gradient,) = torch.autograd.grad(torch.stack(outputs).pow(3).sum(), x, create_graph=True)
     (theirs,) = torch.autograd.grad(gradient.square().sum(), x)
     assert_close("second", mine, theirs, 64)
 

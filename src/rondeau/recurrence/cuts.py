@@ -99,7 +99,7 @@ class Cuts:
         return int((self.lengths[start:end] > steps).sum())
 
     def boundaries(self) -> tuple[dict[tuple[int, int], int], int]:
-        """For each window but the first of its rows, by its start and first: how many rows those before it have; all."""
+        """For each window but the first of its rows, by start and first: the rows of those before it; of all."""
         found, rows = {}, 0
         for start, first, end in self._windows:
             if first:
