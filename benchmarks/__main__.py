@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import chart, engine, machine
+from benchmarks import chart, engine, machine, recompute
 from benchmarks.cases import CASES, DENSE, INFERENCE, QUICK, RAGGED, SINGLE, STREAM, STREAMING, TRAINING, Case, Problem
 from benchmarks.floors import floors
 from benchmarks.formulas import CUSTOM, FORMULAS, STANDARD
-from benchmarks.measure import LEFT_OUT, Outcome, measure
+from benchmarks.measure import GREEN, LEFT_OUT, Outcome, measure
 from benchmarks.models import MODELS, Comparison
 from benchmarks.peers import EVERYBODY, OURS, PEERS, Peer
 from benchmarks.pool import PeerError, Pool, Worker
@@ -24,7 +24,7 @@ from benchmarks.report import Report, as_json, faults, text
 
 ROUNDS = 9
 GROUPS = {"dense": DENSE, "single": SINGLE, "ragged": RAGGED, "all": CASES}
-EXTRA = ("streaming", "memory", "models")
+EXTRA = ("streaming", "memory", "models", "recompute")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,6 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 break
             remember_too_long(outcome, refused)
             report.outcomes.append(outcome)
+        if options.recompute:
+            say("recompute")
+            try:
+                environment = {engine.VARIABLE: options.engine}
+                report.recompute = recompute.measure(pool, environment, options.rounds, options.quick)
+            except PeerError as error:
+                report.faults.append(f"recompute: {error}")
+            else:
+                cost = report.recompute.again
+                report.faults += [f"recompute: {cost.status}: {cost.note}"] if cost.status != GREEN else []
     if options.memory:
         report.memory, lacking = memory(options)
         report.faults += lacking
@@ -90,7 +100,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options.modes = check(parser, "--modes", options.modes, [TRAINING, INFERENCE])
     wanted = check(parser, "--cases", options.cases, [*GROUPS, *EXTRA, *(case.name for case in CASES)])
     tiny = options.quick and options.cases is None
-    options.streaming, options.memory, options.models = (name in wanted and not tiny for name in EXTRA)
+    for name in EXTRA:
+        setattr(options, name, name in wanted and not tiny)
     options.cases = list(QUICK) if tiny else list(pick(wanted))
     return options
 

@@ -19,10 +19,10 @@ def engine() -> str:
     return os.environ.get(VARIABLE, NATIVE) if "engine" in inspect.signature(scan).parameters else REFERENCE
 
 
-def run(cell: Cell, inputs: Tensor, lengths: Any = None) -> Tensor:
+def run(cell: Cell, inputs: Tensor, lengths: Any = None, **options: Any) -> Tensor:
     """Outputs `(batch, time, units)` of a cell over `(batch, time, features)`; an engine that declines it raises."""
     chosen: dict[str, Any] = {"engine": engine()} if "engine" in inspect.signature(scan).parameters else {}
-    outputs, _ = scan(cell, inputs, lengths=lengths, **chosen)
+    outputs, _ = scan(cell, inputs, lengths=lengths, **chosen, **options)
     return outputs  # type: ignore[no-any-return]
 
 

@@ -12,6 +12,7 @@ from benchmarks.floors import Floor
 from benchmarks.formulas import operations
 from benchmarks.measure import FAILED, GREEN, RED, SPINNING, Entry, Outcome
 from benchmarks.peers import EVERYBODY
+from benchmarks.recompute import Cost
 from benchmarks.stats import median
 
 if TYPE_CHECKING:  # which stands on torch
@@ -32,6 +33,7 @@ class Report:
         faults: why the run fails; empty when it does not.
         memory: case name -> bytes of a training step's peak, of Rondeau and of torch.nn.
         models: models before and after `rondeau.accelerate`.
+        recompute: what training in little memory costs in time, where it was measured.
     """
 
     machine: dict[str, Any]
@@ -41,6 +43,7 @@ class Report:
     missing: dict[str, list[str]] = field(default_factory=dict)
     memory: dict[str, tuple[int, int]] = field(default_factory=dict)
     models: list[Comparison] = field(default_factory=list)
+    recompute: Cost | None = None
     faults: list[str] = field(default_factory=list)
 
 
@@ -67,6 +70,8 @@ def text(report: Report) -> str:
         )
     if report.models:
         parts.append("## Models of torch.nn, before and after rondeau.accelerate\n\n" + models_table(report.models))
+    if report.recompute is not None:
+        parts.append("## Recompute over time, lstm, the last output\n\n" + recompute_table(report.recompute))
     if report.floors:
         parts.append("## Floors\n\n" + floors_table(report.floors))
     parts += [f"## {title}\n\n" + "\n".join(f"- {line}" for line in lines) for title, lines in _lists(report) if lines]
@@ -82,6 +87,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "missing": report.missing,
         "memory": report.memory,
         "models": [{**asdict(model), "ratio": model.ratio} for model in report.models],
+        "recompute": None if report.recompute is None else report.recompute.as_json(),
         "outcomes": [_outcome(outcome) for outcome in report.outcomes],
         "floors": [{**asdict(floor), "met": floor.met} for floor in report.floors],
         "faults": report.faults,
@@ -161,6 +167,20 @@ def models_table(models: Sequence[Comparison]) -> str:
             ]
         )
     return table(["model", "", "before", "after", "ratio", "error before", "after"], rows)
+
+
+def recompute_table(cost: Cost) -> str:
+    """Time and memory of a training step, everything kept and by windows."""
+    full, again = cost.peaks
+    ratio = "" if cost.ratio is None else f"{cost.ratio:.2f}x"
+    error = f"{gate.worst(cost.again.errors)[1]:.3g}"
+    head = ["case", "", "step", "ratio", "peak memory", "ratio", "difference in epsilon"]
+    name = f"Recompute(every={cost.window})"
+    rows = [
+        [cost.case.name, cost.full.title, _time(cost.full), "", _bytes(full), "", ""],
+        [cost.case.name, name, _time(cost.again), ratio, _bytes(again), f"{again / full:.3f}x", error],
+    ]
+    return table(head, rows)
 
 
 def floors_table(floors: Sequence[Floor]) -> str:

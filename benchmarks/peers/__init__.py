@@ -104,4 +104,7 @@ PEERS = (
         ragged=False,
     ),
 )
-EVERYBODY = {peer.name: peer for peer in (OURS, REFERENCE, SGEMM, *PEERS)}
+WINDOW = 200  # steps
+FULL = Peer("full", "everything kept", "windows")
+AGAIN = Peer("recompute", "Recompute", "windows", environment={"RONDEAU_BENCHMARK_WINDOW": str(WINDOW)})
+EVERYBODY = {peer.name: peer for peer in (OURS, REFERENCE, SGEMM, FULL, AGAIN, *PEERS)}

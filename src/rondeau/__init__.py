@@ -19,7 +19,7 @@ from rondeau.errors import RondeauError
 from rondeau.layers import Input, Layer
 from rondeau.models import EncoderDecoder, Model, Sequential, load
 from rondeau.nn import accelerate
-from rondeau.recurrence import Keep, explain, scan
+from rondeau.recurrence import Full, Keep, Recompute, Truncated, explain, scan
 from rondeau.sequence import Ragged
 from rondeau.training.windows import RandomWindow
 
@@ -28,6 +28,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Cell",
     "EncoderDecoder",
+    "Full",
     "HiddenState",
     "Input",
     "Keep",
@@ -35,8 +36,10 @@ __all__ = [
     "Model",
     "Ragged",
     "RandomWindow",
+    "Recompute",
     "RondeauError",
     "Sequential",
+    "Truncated",
     "accelerate",
     "activations",
     "callbacks",

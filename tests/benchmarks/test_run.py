@@ -39,6 +39,17 @@ def test_one_tiny_case_from_end_to_end(capsys: pytest.CaptureFixture[str], tmp_p
     assert drawn.read_text().startswith("<?xml")
 
 
+def test_recompute_from_end_to_end(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    written = tmp_path / "a.json"
+    assert main(["--quick", "--cases", "recompute", "--json", str(written)]) == 0
+    assert "Recompute(every=13)" in capsys.readouterr().out
+    cost = json.loads(written.read_text())["recompute"]
+    assert cost["ratio"] > 0
+    assert cost["again"]["status"] == cost["full"]["status"] == GREEN
+    assert set(cost["again"]["errors"]) == {"last output", "d kernel", "d recurrent_kernel", "d bias"}
+    assert all(len(cost[name]["rounds"]) == 3 for name in ("full", "again"))
+
+
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Pool]:
     with Pool() as started:

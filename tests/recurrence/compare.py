@@ -65,16 +65,17 @@ def _to(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
-def results(cell: Cell, case: Case, engine: str | None, gradients: bool = True) -> dict[str, Tensor]:
+def results(cell: Cell, case: Case, engine: str | None, gradients: bool = True, **options: Any) -> dict[str, Tensor]:
     """Outputs, final states, and the gradients of x, states, context and parameters, by name.
 
-    The cotangents are random but always the same. A gradient that autograd leaves out counts as zero.
+    The cotangents are random but always the same. A gradient that autograd leaves out counts as zero. `options` are
+    for `scan`.
     """
     with poisoned():
-        return _results(cell, case, engine, gradients)
+        return _results(cell, case, engine, gradients, options)
 
 
-def _results(cell: Cell, case: Case, engine: str | None, gradients: bool) -> dict[str, Tensor]:
+def _results(cell: Cell, case: Case, engine: str | None, gradients: bool, options: Any) -> dict[str, Tensor]:
     sources: dict[str, Tensor] = {}
 
     def leaf(name: str, tensor: Tensor) -> Tensor:
@@ -89,8 +90,12 @@ def _results(cell: Cell, case: Case, engine: str | None, gradients: bool) -> dic
     context = {
         n: v.with_values(leaf(n, v.values)) if isinstance(v, Ragged) else leaf(n, v) for n, v in case.context.items()
     }
-    outputs, final = scan(cell, Ragged(x, case.lengths), state, context=context, reverse=case.reverse, engine=engine)
-    found = {"output": outputs.values, **{f"final {n}": t for n, t in state_leaves(final)}}
+    rows = Ragged(x, case.lengths)
+    outputs, final = scan(cell, rows, state, context=context, reverse=case.reverse, engine=engine, **options)
+    found = {
+        "output": outputs.values if isinstance(outputs, Ragged) else outputs,
+        **{f"final {n}": t for n, t in state_leaves(final)},
+    }
     if gradients:
         sources |= {f"parameter {n}": p for n, p in cell.named_parameters() if p.requires_grad}
         g = torch.Generator().manual_seed(1)
@@ -113,6 +118,7 @@ def check(cell: Cell, case: Case, tolerance: float) -> None:
 
 
 def assert_close(name: str, found: Tensor, expected: Tensor, tolerance: float) -> None:
+    found, expected = found.detach(), expected.detach()
     assert found.shape == expected.shape, name
     assert found.dtype == expected.dtype, name
     if not expected.numel():

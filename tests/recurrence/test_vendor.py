@@ -14,7 +14,7 @@ import torch.utils.checkpoint
 from torch import Tensor
 from torch.nn.utils.parametrizations import weight_norm
 
-from rondeau import Keep, Ragged, Sequential, explain, scan
+from rondeau import Keep, Ragged, Recompute, Sequential, Truncated, explain, scan
 from rondeau.cells import Cell, GRUCell, HiddenState, LSTMCell, SimpleRNNCell, StackedRNNCells, VendorKernel, cudnn
 from rondeau.cells.base import state_leaves
 from rondeau.errors import EngineError
@@ -498,3 +498,25 @@ def test_explained(calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     plan = explain(OwnStep(4), 3)
     assert plan.native
     assert "\non CUDA:\n  the reference loop, because OwnStep has a step of its own" in str(plan)
+
+
+@pytest.mark.parametrize("name", ["tanh", "lstm", "gru"])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("lengths", ["dense", "ragged", "rows without steps"])
+def test_windows_are_the_kernels_too(calls: list[str], name: str, reverse: bool, lengths: str) -> None:
+    cell = CELLS[name]()
+    cell.build_for(4)
+    cell.double()
+    case = Case.random(cell, 4, LENGTHS[lengths])
+    case.reverse = reverse
+    expected = results(cell, case, "reference")
+    for name, found in results(cell, case, None, gradient=Recompute(2)).items():
+        assert_close(name, found, expected[name], EPSILONS)
+    assert len(calls) == 2 * -(-max(LENGTHS[lengths]) // 2)  # there and back
+    calls.clear()
+    expected = results(cell, case, "reference", gradient=Truncated(2))
+    for name, found in results(cell, case, None, gradient=Truncated(2)).items():
+        assert_close(name, found, expected[name], EPSILONS)
+    assert calls
+    with pytest.raises(EngineError, match="loops are for the CPU"):
+        scan(cell, torch.randn(2, 5, 4, dtype=torch.float64), engine="native", gradient=Recompute(2))

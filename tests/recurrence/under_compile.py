@@ -327,3 +327,38 @@ print([m for m in ("torch._dynamo", "torch._inductor", "rondeau.recurrence.compi
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("policy", [rondeau.Recompute(2), rondeau.Truncated(2)], ids=repr)
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_gradient_policy_runs_outside_of_the_graph(graphs: Graphs, policy: Any, backwards: bool) -> None:
+    model = rondeau.Sequential([layers.GRU(4, gradient=policy, go_backwards=backwards), layers.Dense(2)])
+    model(X)
+    compiled = graphs.compile(model, whole=False)
+    found = []
+    for run in (model, compiled):
+        x = X.clone().requires_grad_()
+        y = run(x)
+        found.append([y.detach(), *torch.autograd.grad(y.square().sum(), [x, *model.parameters()])])
+    for a, b in zip(*found, strict=True):
+        close(b, a)
+    assert sum(graphs.scans) == 0
+    with torch.no_grad():
+        close(graphs.compile(model)(X), model(X))
+    assert sum(graphs.scans) == 1
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_last_output_of_rows_is_in_the_graph(graphs: Graphs, reverse: bool) -> None:
+    cell, lengths = built(GRUCell(4)), torch.tensor([6, 0, 3])
+
+    def last(x: Any, lengths: Any) -> Any:
+        return scan(cell, x, lengths=lengths, reverse=reverse, keep=rondeau.Keep(outputs="last"))[0]
+
+    def of_rows(values: Tensor) -> Any:
+        return scan(cell, Ragged(values, torch.tensor([2, 0, 4])), keep=rondeau.Keep(outputs="last"))[0]
+
+    for given in (lengths, None):
+        close(graphs.compile(last)(X, given), last(X, given))
+    assert graphs.scans == [1, 1]
+    close(torch.compile(of_rows, backend="eager")(X[0]), of_rows(X[0]))

@@ -144,3 +144,19 @@ def test_what_cannot_be_compiled_cannot_be_exported() -> None:
     with pytest.raises(Exception, match="Mixing cannot be exported") as raised:
         torch.export.export(made, (X,), strict=True)
     assert isinstance(raised.value, EngineError) or "EngineError" in repr(raised.value)
+
+
+@pytest.mark.parametrize("policy", [rondeau.Recompute(2), rondeau.Truncated(2)], ids=repr)
+def test_a_gradient_policy_is_exported_where_it_says_nothing(policy: Any) -> None:
+    made = rondeau.Sequential([layers.LSTM(4, gradient=policy), layers.Dense(3)])
+    made(X)
+    with pytest.raises(Exception, match="goes from window to window") as raised:
+        torch.export.export(made, (X,), strict=True)
+    assert isinstance(raised.value, EngineError) or "EngineError" in repr(raised.value)
+    batch, time = torch.export.Dim("batch", min=1, max=64), torch.export.Dim("time", min=1, max=512)
+    with torch.no_grad():
+        program = torch.export.export(made, (X,), dynamic_shapes=({0: batch, 1: time},), strict=True)
+    assert scans(program) == 1
+    for shape in ((3, 6, 5), (2, 9, 5)):
+        x = torch.randn(shape)
+        close(program.module()(x), made(x))

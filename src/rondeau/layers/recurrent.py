@@ -15,7 +15,8 @@ from rondeau.layers import carried
 from rondeau.layers.base import Layer, real_steps
 from rondeau.layers.core import known_features
 from rondeau.layers.graph import Shape
-from rondeau.recurrence import scan
+from rondeau.recurrence import Keep, Policy, scan
+from rondeau.recurrence.policy import check_policy
 from rondeau.sequence import Ragged
 
 
@@ -29,6 +30,8 @@ class RNN(Layer):
         go_backwards: read the steps last to first; outputs come in that order.
         stateful: the state at the end of a batch begins the next one, detached; `reset_states()` begins anew.
         zero_output_for_mask: a masked step's output is zero instead of the last valid one.
+        gradient: how far back derivatives go, and what is computed again for them, in what memory:
+            `rondeau.Truncated(steps)` or `rondeau.Recompute(every)`; default: all the way, everything kept.
 
     Called with `initial_state` (tensors in the cell's order, each `(batch, size)`) and `mask` (`(batch, time)`, true
     where a step is real). Masked steps are not computed: the state stays and the output repeats the last valid one
@@ -56,6 +59,7 @@ class RNN(Layer):
         go_backwards: bool = False,
         stateful: bool = False,
         zero_output_for_mask: bool = False,
+        gradient: Policy | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -67,6 +71,7 @@ class RNN(Layer):
         self.return_sequences, self.return_state = return_sequences, return_state
         self.go_backwards, self.stateful = go_backwards, stateful
         self.zero_output_for_mask = zero_output_for_mask
+        self.gradient = None if gradient is None else check_policy(gradient, type(self).__name__)
         self.state: Any = None
 
     def build(self, input_shape: Shape) -> None:
@@ -95,14 +100,25 @@ class RNN(Layer):
         begin = self._begin(x, initial_state)
         if travelling is not None and name is not None:
             begin = travelling.begin(name, self.cell, len(x), begin, fixed=initial_state is not None)
-        outputs, state = scan(self.cell, steps, begin, reverse=self.go_backwards, resets=resets)
+        last = self._only_last(steps)
+        outputs, state = scan(
+            self.cell,
+            steps,
+            begin,
+            reverse=self.go_backwards,
+            resets=resets,
+            keep=Keep(outputs="last") if last else None,
+            gradient=self.gradient,
+        )
         if travelling is not None and name is not None and initial_state is None:
             travelling.end(name, state)
         if self.stateful:
             self.state = map_state(torch.Tensor.detach, state)
-        if self.go_backwards:  # in the order in which they were read
+        if self.go_backwards and not last:  # in the order in which they were read
             outputs = outputs.reverse() if isinstance(outputs, Ragged) else outputs.flip(1)
-        if not self.return_sequences:
+        if last:
+            result = self._unless_masked(outputs, steps)
+        elif not self.return_sequences:
             result = self._last(outputs)
         elif mask is not None:
             result = outputs.expand(zeros=self.zero_output_for_mask)
@@ -129,6 +145,20 @@ class RNN(Layer):
                 fix="Call reset_states() first, or feed batches of one size",
             )
         return map_state(lambda s: s.to(device=x.device), self.state)
+
+    def _only_last(self, steps: Tensor | Ragged) -> bool:
+        """Whether the scan itself is to keep no more than the last output: where it goes by windows, it can."""
+        if self.return_sequences or self.gradient is None or self.gradient.every is None:
+            return False
+        return isinstance(steps, Ragged) or steps.shape[1] > 0
+
+    def _unless_masked(self, last: Tensor, steps: Tensor | Ragged) -> Tensor:
+        if not (self.zero_output_for_mask and isinstance(steps, Ragged) and steps.mask is not None):
+            return last
+        if not steps.mask.shape[1]:
+            return last
+        real = steps.mask[:, 0 if self.go_backwards else -1].to(last.device)
+        return torch.where(real[:, None], last, torch.zeros_like(last))
 
     def _last(self, outputs: Tensor | Ragged) -> Tensor:
         if isinstance(outputs, Ragged):

@@ -6,6 +6,7 @@ from typing import Any
 
 from rondeau.cells import GRUCell, LSTMCell, SimpleRNNCell
 from rondeau.layers.recurrent import RNN
+from rondeau.recurrence import Policy
 
 
 class SimpleRNN(RNN):
@@ -19,7 +20,7 @@ class SimpleRNN(RNN):
         dropout, recurrent_dropout: share of the inputs and of the previous output zeroed in training; the same ones at
             every step of a row.
         seed: of the dropout; None draws from torch's global generator.
-        return_sequences, return_state, go_backwards, stateful, zero_output_for_mask: see `RNN`.
+        return_sequences, return_state, go_backwards, stateful, zero_output_for_mask, gradient: see `RNN`.
 
     `(batch, time, features)` -> `(batch, units)`, or `(batch, time, units)` with `return_sequences`; `return_state`
     adds the state `h`, `(batch, units)`. Called with `initial_state` and `mask` as `RNN` is, and raises what
@@ -49,6 +50,7 @@ class SimpleRNN(RNN):
         go_backwards: bool = False,
         stateful: bool = False,
         zero_output_for_mask: bool = False,
+        gradient: Policy | None = None,
         **options: Any,
     ) -> None:
         cell = SimpleRNNCell(
@@ -65,7 +67,9 @@ class SimpleRNN(RNN):
             recurrent_dropout=recurrent_dropout,
             seed=seed,
         )
-        super().__init__(cell, return_sequences, return_state, go_backwards, stateful, zero_output_for_mask, **options)
+        super().__init__(
+            cell, return_sequences, return_state, go_backwards, stateful, zero_output_for_mask, gradient, **options
+        )
 
 
 class LSTM(RNN):
@@ -80,7 +84,7 @@ class LSTM(RNN):
         dropout, recurrent_dropout: share of the inputs and of the previous output zeroed in training; the same ones at
             every step of a row.
         seed: of the dropout; None draws from torch's global generator.
-        return_sequences, return_state, go_backwards, stateful, zero_output_for_mask: see `RNN`.
+        return_sequences, return_state, go_backwards, stateful, zero_output_for_mask, gradient: see `RNN`.
 
     `(batch, time, features)` -> `(batch, units)`, or `(batch, time, units)` with `return_sequences`; `return_state`
     adds the states `h` and `c`, each `(batch, units)`. Called with `initial_state` and `mask` as `RNN` is, and raises
@@ -112,6 +116,7 @@ class LSTM(RNN):
         go_backwards: bool = False,
         stateful: bool = False,
         zero_output_for_mask: bool = False,
+        gradient: Policy | None = None,
         **options: Any,
     ) -> None:
         cell = LSTMCell(
@@ -130,7 +135,9 @@ class LSTM(RNN):
             recurrent_dropout=recurrent_dropout,
             seed=seed,
         )
-        super().__init__(cell, return_sequences, return_state, go_backwards, stateful, zero_output_for_mask, **options)
+        super().__init__(
+            cell, return_sequences, return_state, go_backwards, stateful, zero_output_for_mask, gradient, **options
+        )
 
 
 class GRU(RNN):
@@ -144,7 +151,7 @@ class GRU(RNN):
         dropout, recurrent_dropout: share of the inputs and of the previous output zeroed in training; the same ones at
             every step of a row.
         seed: of the dropout; None draws from torch's global generator.
-        return_sequences, return_state, go_backwards, stateful, zero_output_for_mask: see `RNN`.
+        return_sequences, return_state, go_backwards, stateful, zero_output_for_mask, gradient: see `RNN`.
         reset_after: whether the reset gate acts after the recurrent product (default, as cuDNN has it) or before.
 
     `(batch, time, features)` -> `(batch, units)`, or `(batch, time, units)` with `return_sequences`; `return_state`
@@ -177,6 +184,7 @@ class GRU(RNN):
         stateful: bool = False,
         reset_after: bool = True,
         zero_output_for_mask: bool = False,
+        gradient: Policy | None = None,
         **options: Any,
     ) -> None:
         cell = GRUCell(
@@ -195,4 +203,6 @@ class GRU(RNN):
             reset_after=reset_after,
             seed=seed,
         )
-        super().__init__(cell, return_sequences, return_state, go_backwards, stateful, zero_output_for_mask, **options)
+        super().__init__(
+            cell, return_sequences, return_state, go_backwards, stateful, zero_output_for_mask, gradient, **options
+        )

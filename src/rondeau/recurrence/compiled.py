@@ -18,6 +18,7 @@ from rondeau.cells.base import Cell, check_state, map_state, state_leaves
 from rondeau.errors import ArgumentError, EngineError, ShapeError
 from rondeau.recurrence import engine as engines
 from rondeau.recurrence.keep import Keep
+from rondeau.recurrence.policy import Full, Policy
 from rondeau.recurrence.text import write
 from rondeau.recurrence.trace.forms import Declined
 from rondeau.recurrence.trace.step import Inputs
@@ -43,13 +44,14 @@ def scan(
     generator: torch.Generator | None,
     engine: str | None,
     keep: Keep | None,
+    gradient: Policy | None,
 ) -> tuple[Any, Any]:
     """As `rondeau.scan`, which runs outside of the graph where the compiler cannot take the step, or the device.
 
     Under torch.export, where nothing can stay outside, that is an `EngineError`.
     """
     values = inputs.values if isinstance(inputs, Ragged) else inputs
-    why = _why_outside(cell, values, lengths, generator, keep)
+    why = _why_outside(cell, values, lengths, generator, keep, gradient)
     if why is None:
         x = _checked(cell, inputs, values)
         given = _given(inputs, lengths)
@@ -57,11 +59,12 @@ def scan(
         tensors = _context(cell, inputs, x, given, context or {})
         recorded = _record(cell, x, 1 if isinstance(inputs, Ragged) else 2, begun, tensors, engine)
         if recorded is not None:
-            return _call(cell, inputs, x, given, begun, tensors, reverse, *recorded)
+            outputs, after = _call(cell, inputs, x, given, begun, tensors, reverse, *recorded)
+            return (outputs if keep is None else _last(outputs, given, reverse)), after
         why = "its step is not compiled; rondeau.explain(cell) says why"
     if torch.compiler.is_exporting():
-        raise EngineError(f"{type(cell).__name__} cannot be exported: {why}")
-    more = {"context": context, "generator": generator, "engine": engine, "keep": keep}
+        _refuse(type(cell).__name__, why)
+    more = {"context": context, "generator": generator, "engine": engine, "keep": keep, "gradient": gradient}
     return _outside(cell, inputs, state, lengths, reverse, **more)  # type: ignore[no-any-return]
 
 
@@ -74,15 +77,17 @@ def _outside(*args: Any, **kwargs: Any) -> Any:
     return eager(*args, **kwargs)
 
 
-def _why_outside(cell: Any, values: Any, lengths: Any, generator: Any, keep: Any) -> str | None:
+def _why_outside(cell: Any, values: Any, lengths: Any, generator: Any, keep: Any, gradient: Any) -> str | None:
     if not isinstance(cell, Cell) or not isinstance(values, Tensor):
         return "its arguments are not a cell and tensors"  # the eager scan says it better
     if not cell.built:
         return "it has no weights yet; call it once before"
     if lengths is not None and not isinstance(lengths, Tensor):
         return "lengths must be a tensor"
-    if keep is not None:
+    if keep is not None and any(keep.wish):
         return "what it is to keep is no result of the graph"
+    if gradient is not None and not isinstance(gradient, Full) and torch.is_grad_enabled():
+        return "its gradient policy goes from window to window; within torch.no_grad() it says nothing, and is left out"
     if generator is not None or (cell.training and cell.seed is not None):
         return "it draws from a generator of its own"
     if values.device.type != "cpu" and not torch.compiler.is_exporting():
@@ -204,6 +209,18 @@ def _call(
     return (results[0] if padded else _with_values(inputs, results[0])), after
 
 
+def _last(outputs: Any, lengths: Tensor | None, reverse: bool) -> Tensor:
+    """The output of the step each row makes last; zeros for a row without steps."""
+    if lengths is None:
+        return outputs[:, 0 if reverse else -1]  # type: ignore[no-any-return]
+    padded = isinstance(outputs, Tensor)
+    values: Tensor = outputs.flatten(0, 1) if padded else outputs.values
+    starts = torch.arange(lengths.shape[0]) * outputs.shape[1] if padded else lengths.cumsum(0) - lengths
+    place = (starts if reverse else starts + lengths - 1) + 1
+    nothing = values.new_zeros(1, *values.shape[1:])  # for rows without steps
+    return torch.cat([nothing, values]).index_select(0, torch.where(lengths > 0, place, 0).to(values.device))
+
+
 def _with_values(like: Ragged, values: Tensor) -> Ragged:
     """Without looking at the lengths again, which torch's tracers could not."""
     ragged = object.__new__(Ragged)
@@ -224,6 +241,11 @@ def _tensor_at(cell: Cell, place: str) -> Tensor:
 
 
 # -- beside the tracer
+
+
+@_unseen
+def _refuse(owner: str, why: str) -> None:
+    raise EngineError(f"{owner} cannot be exported: {why}")
 
 
 @_unseen

@@ -153,6 +153,7 @@ def run(
     reverse: bool,
     engine: str | None,
     record: Record | None = None,
+    first: int = 0,
 ) -> tuple[Ragged, Any]:
     """As `reference.run`, on compiled loops where the step allows, or by a vendor's library elsewhere than on the CPU.
 
@@ -162,7 +163,7 @@ def run(
     engine = engine or in_force()
     readings = None if record is None else partial(Readings, record)
     if engine == "reference":
-        return reference.run(cell, inputs, state, context, reverse, readings)
+        return reference.run(cell, inputs, state, context, reverse, readings, first)
     leaves = state_tensors(state)
     weights = all_given()
     tensors = [inputs.values, *leaves, *(t for _, t in context.values()), *weights.values()]
@@ -176,22 +177,27 @@ def run(
     if reason is None:
         entry = _entry(cell, inputs, leaves, context, None if record is None else record.wish)
         if entry.loops is not None:
-            return _native(entry, cell, inputs, state, leaves, context, reverse, record)
+            return _native(entry, cell, inputs, state, leaves, context, reverse, record, first)
         declined = entry.declined or Declined("it was not traced")
         if engine is None:
             # first, so that what is wrong with the step itself is said by itself
-            result = reference.run(cell, inputs, state, context, reverse, readings)
+            result = reference.run(cell, inputs, state, context, reverse, readings, first)
             _warn(cell, declined)
             return result
     else:
         declined = Declined(reason)
     if engine == "native":
-        raise EngineError(
-            f"{type(cell).__name__}.step cannot be compiled: {declined.reason}",
-            where=declined.where,
-            fix=f"Leave engine out to run it by {instead}",
-        )
-    return reference.run(cell, inputs, state, context, reverse, readings)
+        raise refusal(cell, declined, instead)
+    return reference.run(cell, inputs, state, context, reverse, readings, first)
+
+
+def refusal(cell: Cell, declined: Declined, instead: str) -> EngineError:
+    """What to raise where compiled loops were asked for, and there are none."""
+    return EngineError(
+        f"{type(cell).__name__}.step cannot be compiled: {declined.reason}",
+        where=declined.where,
+        fix=f"Leave engine out to run it by {instead}",
+    )
 
 
 def _warn(cell: Cell, declined: Declined) -> None:
@@ -283,6 +289,7 @@ def _native(
     context: dict[str, tuple[bool, Tensor]],
     reverse: bool,
     record: Record | None,
+    first: int,
 ) -> tuple[Ragged, Any]:
     loops, dtype = entry.loops, entry.inputs.dtype
     if loops is None:
@@ -290,7 +297,7 @@ def _native(
     names, weights = entry.names(tuple(context)), all_given()
     tensors = [inputs.values, *leaves, *[t for _, t in context.values()], *weights.values(), *entry.captured]
     tensors = [t if t.dtype == dtype or not t.is_floating_point() else t.to(dtype) for t in tensors]
-    call = native.Call(loops, inputs.lengths, reverse, names, record=record)
+    call = native.Call(loops, inputs.lengths, reverse, names, record=record, first=first)
     for name, _, shape, _ in entry.inputs.context:
         call.sizes.update({n: context[name][1].shape[a + 1] for a, n in enumerate(shape) if isinstance(n, str)})
     with torch.autocast("cpu", enabled=False) if torch.is_autocast_enabled("cpu") else nullcontext():
@@ -299,7 +306,7 @@ def _native(
                 output, final, _ = native.forward(call, tensors, train=False)
         else:
             call.again = native.Again(
-                cell, inputs.lengths, state, context, reverse, entry.may_hold, record, tuple(weights)
+                cell, inputs.lengths, state, context, reverse, entry.may_hold, record, first, tuple(weights)
             )
             output, *final = native.Scan.apply(call, *tensors)  # type: ignore[no-untyped-call]
     remaining = iter(final)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -42,8 +43,11 @@ class Keep:
         intermediates: what the step named by `rondeau.named`: all of it, or these names only.
         cotangents: in a backward pass, the total derivative of what was differentiated by the state after each step:
             through all later steps, and through the output where that was made of the state.
+        outputs: "all", or "last": the scan returns, in place of all outputs, that of the step each row makes last,
+            `(batch, output_size)`, zeros for a row without steps; with `gradient=Truncated(...)` or `Recompute(...)`
+            the others are never held together. Of a reversed scan that is the output of the row's first input.
 
-    Everything is kept for each real step, in the order of the inputs, as a `Ragged` of detached values `(steps, ...)`;
+    The others are kept for each real step, in the order of the inputs, as a `Ragged` of detached values `(steps, ...)`;
     of states and cotangents there is one for each part of the cell's named state. A second scan, and a second backward
     pass, replace what was there. Where cotangents are kept, the outputs can be differentiated even if neither inputs
     nor parameters take gradients.
@@ -52,6 +56,9 @@ class Keep:
 
     >>> from rondeau.cells import LSTMCell
     >>> from rondeau.recurrence import scan
+    >>> last, _ = scan(LSTMCell(4), torch.ones(2, 5, 3), lengths=[5, 0], keep=Keep(outputs="last"))
+    >>> last.shape
+    torch.Size([2, 4])
     >>> keep = Keep(states=True, intermediates=["forget_gate"], cotangents=True)
     >>> outputs, _ = scan(LSTMCell(4), torch.ones(2, 5, 3), lengths=[5, 2], keep=keep)
     >>> outputs.sum().backward()
@@ -60,8 +67,14 @@ class Keep:
     """
 
     def __init__(
-        self, states: bool = False, intermediates: bool | Iterable[str] = False, cotangents: bool = False
+        self,
+        states: bool = False,
+        intermediates: bool | Iterable[str] = False,
+        cotangents: bool = False,
+        outputs: str = "all",
     ) -> None:
+        if outputs not in ("all", "last"):
+            raise ArgumentError("Keep: outputs", expected="'all' or 'last'", got=repr(outputs))
         names = intermediates
         if not isinstance(names, bool):
             names = () if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
@@ -69,14 +82,15 @@ class Keep:
                 expected = "True, or a list of names"
                 raise ArgumentError("Keep: intermediates", expected=expected, got=repr(intermediates))
             names = tuple(sorted(set(names)))
-        if not (states or names or cotangents):
+        if not (states or names or cotangents or outputs == "last"):
             fix = "Say what: Keep(states=True, intermediates=True, cotangents=True)"
             raise ArgumentError("Keep keeps nothing", fix=fix)
         self.wish = Wish(bool(states), names, bool(cotangents))
+        self.last_output = outputs == "last"
         self._record: Record | None = None
 
-    def begin(self, cell: Cell, inputs: Ragged, state: Any) -> tuple[Record, Any]:
-        """For a scan that begins: where to put what it keeps, and the state it is to begin with.
+    def begin(self, cell: Cell, inputs: Ragged, state: Any) -> tuple[Record | None, Any]:
+        """For a scan that begins: where to put what it keeps besides outputs, and the state it is to begin with.
 
         Raises `ArgumentError` for cotangents where gradients are disabled.
         """
@@ -84,7 +98,9 @@ class Keep:
             if not torch.is_grad_enabled():
                 fix = "Run it outside torch.no_grad(), or keep something else"
                 raise ArgumentError("scan: cotangents are to be kept, but gradients are disabled", fix=fix)
-            state = map_state(_differentiable, state)
+            state = map_state(differentiable, state)
+        if not any(self.wish):
+            return None, state
         self._record = Record(self.wish, cell, inputs)
         return self._record, state
 
@@ -129,7 +145,54 @@ class Record:
         self.lengths, self.mask = inputs.lengths, inputs.mask
         self.states: list[Tensor] = []
         self.intermediates: dict[str, Tensor] = {}
-        self.cotangents: list[Tensor] | None = None
+        self.parts: list[tuple[Tensor, Record]] = []  # of windows that are differentiated one by one, and their steps
+        self._cotangents: list[Tensor] | None = None
+        self._task = -1
+
+    @property
+    def cotangents(self) -> list[Tensor] | None:
+        newest = max((part._task for _, part in self.parts), default=-1)
+        for index, part in self.parts:
+            if part._cotangents is not None and part._task == newest:
+                if self._task != newest or self._cotangents is None:
+                    self._cotangents = self.empty(part._cotangents, zeros=True)
+                    self._task = newest
+                for whole, found in zip(self._cotangents, part._cotangents, strict=True):
+                    whole[index] = found
+        return self._cotangents
+
+    @cotangents.setter
+    def cotangents(self, values: list[Tensor] | None) -> None:
+        self._cotangents, self._task = values, torch._C._current_graph_task_id()
+
+    def empty(self, like: Iterable[Tensor], zeros: bool = False) -> list[Tensor]:
+        """Tensors for all steps, of entries like those of each of `like`; unfilled, or zeros."""
+        steps = int(self.lengths.sum())
+        return [(t.new_zeros if zeros else t.new_empty)(steps, *t.shape[1:]) for t in like]
+
+    def part(self) -> Record:
+        """The record of some of the steps."""
+        found = copy.copy(self)
+        found.states, found.intermediates, found.parts, found.cotangents = [], {}, [], None
+        return found
+
+    def put(self, index: Tensor, part: Record) -> None:
+        """Take over states and intermediates of the steps `index`; of names, the same in every part.
+
+        Raises `ArgumentError` where another part has other names.
+        """
+        if not self.states:
+            self.states = self.empty(part.states)
+        if not self.intermediates:
+            self.intermediates = dict(zip(part.intermediates, self.empty(part.intermediates.values()), strict=True))
+        if set(self.intermediates) != set(part.intermediates):
+            odd = ", ".join(sorted(set(self.intermediates) ^ set(part.intermediates)))
+            fix = "Name them at every step"
+            raise ArgumentError(f"intermediates are named at some steps only: {odd}", where=self.owner, fix=fix)
+        for whole, found in zip(self.states, part.states, strict=True):
+            whole[index] = found
+        for name, found in part.intermediates.items():
+            self.intermediates[name][index] = found
 
     def each_step(self, values: Tensor) -> Ragged:
         return Ragged(values, self.lengths, self.mask)
@@ -139,7 +202,8 @@ class Record:
         return map_state(lambda _: self.each_step(next(remaining)), self.form)
 
 
-def _differentiable(tensor: Tensor) -> Tensor:
+def differentiable(tensor: Tensor) -> Tensor:
+    """A tensor by which there are derivatives, where it has numbers that allow it."""
     if tensor.requires_grad or not tensor.is_floating_point():
         return tensor
     return tensor.detach().requires_grad_()

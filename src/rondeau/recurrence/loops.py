@@ -276,12 +276,13 @@ class Loop:
         initial: Sequence[Tensor],
         final: Sequence[Tensor],
         sizes: Mapping[str, int],
+        first: int = 0,
     ) -> Tensor:
         """The loop over all rows; returns the sums over everything, `(total,)`.
 
         `slots`: of each of `tensors` the word among the arguments, None for what this loop does not read or write; no
         tensor for what it makes itself, or is not to make.
-        `weights`: in the order of `self.weights`.
+        `weights`: in the order of `self.weights`. `first`: how many steps the rows have made before.
         """
         layout, blocks, dtype = self.layout, self.loops.blocks, self.loops.dtype
         scratch = pool.take(1, dealt.parts * dealt.most * known(layout.row, sizes) + 16, dtype)
@@ -300,6 +301,7 @@ class Loop:
             (scratch.data_ptr() + 63) // 64 * 64,
             dealt.most,
             shared(blocks).address("product"),
+            first,
             totals.data_ptr(),
             *[t.data_ptr() for t in states],
         )

@@ -13,6 +13,7 @@ from torch import Tensor
 from rondeau.cells.base import Cell, map_state, state_leaves
 from rondeau.errors import EngineError
 from rondeau.recurrence import pool, reference
+from rondeau.recurrence.alone import alone
 from rondeau.recurrence.extent import known
 from rondeau.recurrence.given import giving
 from rondeau.recurrence.ir import Node
@@ -36,6 +37,7 @@ class Again:
     reverse: bool
     unchanged: Callable[[], bool]
     record: Record | None = None
+    first: int = 0
     weights: tuple[str, ...] = ()  # names of those that came with the call: the first parameters
 
     def gradients(
@@ -61,16 +63,15 @@ class Again:
         with torch.enable_grad(), giving(weights):
             x = Ragged(given["x"], self.lengths)
             again = None if self.record is None else partial(Readings, self.record, again=True)
-            outputs, final = reference.run(self.cell, x, state, context, self.reverse, again)
+            outputs, final = reference.run(self.cell, x, state, context, self.reverse, again, self.first)
         results = [outputs.values, *(t for _, t in state_leaves(final))]
         pairs = [(r, c) for r, c in zip(results, cotangents, strict=True) if c is not None and r.requires_grad]
         sources = [t for t, need in zip(tensors, needed, strict=True) if need]
-        found = iter(
-            torch.autograd.grad(
-                [r for r, _ in pairs], sources, [c for _, c in pairs], create_graph=True, allow_unused=True
-            )
-        )
-        return [next(found) if need else None for need in needed]
+        ends, given_by = [r for r, _ in pairs], [c for _, c in pairs]
+        with alone(sources) as at:
+            found = torch.autograd.grad(ends, sources, given_by, create_graph=True, allow_unused=True)
+            each = iter([at(source, gradient) for source, gradient in zip(sources, found, strict=True)])
+        return [next(each) if need else None for need in needed]
 
 
 @dataclass
@@ -84,6 +85,7 @@ class Call:
     again: Again | None = None
     sizes: dict[str, int] = field(default_factory=dict)  # of memories, by name
     record: Record | None = None  # for what the loops are asked to keep
+    first: int = 0  # steps the rows have made before
 
     def empty(self, count: int, *shape: int, zero: bool = False) -> Tensor:
         """`(count, *shape)`, shape as the graph has it."""
@@ -140,7 +142,9 @@ def forward(call: Call, tensors: Sequence[Tensor], train: bool) -> tuple[Tensor,
     tiles = [None] * len(loop.tiles) if tiled else []
     weights = [values[place] for place in plan.weights]
     initial = [plain(tensors[i]) for i in plan.sources.states]
-    loop.run(dealt, plan.slots, [*map(plain, filled), *written, *tiles], weights, initial, final, call.sizes)
+    loop.run(
+        dealt, plan.slots, [*map(plain, filled), *written, *tiles], weights, initial, final, call.sizes, call.first
+    )
     if not train:
         kept.release()
     _keep(call, asked)
@@ -198,7 +202,7 @@ def backward(
     tiles = [call.empty(tokens, n.size) if made else None for n, made in plan.tiles.items()]
     written = [*(kept.buffers[b] for b in plan.buffers), output, *left, *cotangents, *tiles]
     weights = [values[place] for place in plan.weights]
-    sums = loop.run(dealt, plan.slots, [*filled, *written], weights, initial, final, sizes)
+    sums = loop.run(dealt, plan.slots, [*filled, *written], weights, initial, final, sizes, call.first)
     if call.record is not None and cotangents:
         call.record.cotangents = cotangents
     plan.put_results(values, left, sums, sizes)

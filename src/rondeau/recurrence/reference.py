@@ -24,6 +24,7 @@ def run(
     context: dict[str, tuple[bool, Tensor]],
     reverse: bool,
     readings: Callable[[Tensor], Readings] | None = None,
+    first: int = 0,
 ) -> tuple[Ragged, Any]:
     """Outputs (sequence-major, in input order) and the state after each row's last step.
 
@@ -33,6 +34,7 @@ def run(
         context: name -> (per step?, tensor): `(batch, ...)`, or per step `(steps, ...)`, in the order of the values.
         reverse: each row from its last step to its first.
         readings: given the order of all steps, what keeps more of them than the outputs.
+        first: how many steps the rows have made before.
 
     Rows run longest first, so that the rows still alive are always the first ones and no padding is computed. Raises
     `StateError` or `ShapeError` for a step that returns another state than it took, or an output of another shape.
@@ -41,7 +43,7 @@ def run(
     index = (inputs.reversal[index] if reverse else index).to(inputs.device)
     state = map_state(lambda s: s[order.to(s.device)], state)
     steps = torch.split(inputs.values[index], alive)
-    context_at = _context_at(cell, context, order, index, alive)
+    context_at = _context_at(cell, context, order, index, alive, first)
     keeping = None if readings is None else readings(index)
     with collecting(keeping):
         outputs, final = _loop(cell, len(inputs), steps, state, alive, context_at, keeping)
@@ -102,14 +104,14 @@ def _imagined(
 
 
 def _context_at(
-    cell: Cell, context: dict[str, tuple[bool, Tensor]], order: Tensor, index: Tensor, alive: list[int]
+    cell: Cell, context: dict[str, tuple[bool, Tensor]], order: Tensor, index: Tensor, alive: list[int], first: int
 ) -> Callable[[int, int], tuple[Context, ...]]:
     """What step t reads, for its first n rows: a `Context`, or nothing for a cell that takes none."""
     if not cell.takes_context:
         return lambda t, n: ()
     per_row = {name: tensor[order.to(tensor.device)] for name, (is_step, tensor) in context.items() if not is_step}
     per_step = {name: torch.split(tensor[index], alive) for name, (is_step, tensor) in context.items() if is_step}
-    counts = torch.arange(len(alive), device=index.device)
+    counts = torch.arange(first, first + len(alive), device=index.device)
 
     def at(t: int, n: int) -> tuple[Context, ...]:
         tensors = {name: tensor[:n] for name, tensor in per_row.items()}

@@ -13,8 +13,10 @@ from rondeau.errors import ArgumentError, ShapeError
 from rondeau.recurrence.context import gather_context
 from rondeau.recurrence.engine import run
 from rondeau.recurrence.keep import Keep, Record
+from rondeau.recurrence.policy import Policy, check_policy
 from rondeau.recurrence.resets import cut
 from rondeau.recurrence.runtime import threads
+from rondeau.recurrence.windowed import last_output, run_windows
 from rondeau.sequence import Ragged
 
 
@@ -30,6 +32,7 @@ def scan(
     resets: Any = None,
     engine: str | None = None,
     keep: Keep | None = None,
+    gradient: Policy | None = None,
 ) -> tuple[Any, Any]:
     """Run `cell` over the steps of `inputs`, from `state` to the final state.
 
@@ -60,10 +63,14 @@ def scan(
             next one that is. `state` is what the row's first step takes, and the final state comes from its last.
         engine: "native" for compiled loops or an error, "reference" for the plain PyTorch loop; default: compiled loops
             where the step allows, else the reference loop, after one warning that says why.
-        keep: what to keep of the steps besides the outputs, and where to find it afterwards.
+        keep: what to keep of the steps besides the outputs, and where to find it afterwards; or of the outputs the
+            last one only.
+        gradient: how far back derivatives go, and what is computed again for them: `Full()`, the default,
+            `Truncated(steps)` or `Recompute(every)`. Outputs are the same for all.
 
     Returns:
-        outputs: as the inputs came: `(batch, time, output_size)`, zero behind each row's length, or a `Ragged`.
+        outputs: as the inputs came: `(batch, time, output_size)`, zero behind each row's length, or a `Ragged`;
+            with `Keep(outputs="last")` each row's last one, `(batch, output_size)`.
         state: after each row's last real step; a row without steps keeps its initial state.
 
     Raises `ShapeError`, `StateError` or `DataError` for inputs, states or lengths that do not fit, `ArgumentError` for
@@ -81,7 +88,7 @@ def scan(
         if resets is not None:
             fix = "Cut the rows at their resets before, or scan outside of torch.compile"
             raise ArgumentError("scan: resets under torch.compile or torch.export", expected="None", fix=fix)
-        return compiled.scan(cell, inputs, state, lengths, reverse, context, generator, engine, keep)
+        return compiled.scan(cell, inputs, state, lengths, reverse, context, generator, engine, keep, gradient)
     if not isinstance(cell, Cell):
         fix = "Of a layer, pass its cell: scan(layer.cell, ...)"
         raise ArgumentError("scan: cell", expected="a Cell", got=type(cell).__name__, fix=fix)
@@ -89,6 +96,7 @@ def scan(
         what = f"{type(cell).__name__} has hooks on its call, and a scan calls its step"
         fix = "Put them on the layer; for weights computed from others, use torch.nn.utils.parametrizations"
         raise ArgumentError(what, fix=fix)
+    policy = check_policy(gradient, "scan")
     threads.settle()
     ragged = _as_ragged(inputs, lengths)
     cell.build_for(ragged.values.shape[-1])
@@ -101,9 +109,18 @@ def scan(
     record = None
     if keep is not None:
         record, state = _begin(keep, cell, ragged, state)
-    outputs, state = run(cell, rows, state, tensors, reverse, engine, record)
+    last = keep is not None and keep.last_output
+    if policy.every is not None:
+        found, state = run_windows(cell, rows, state, tensors, reverse, engine, record, policy, last, len(ragged))
+    else:
+        outputs, state = run(cell, rows, state, tensors, reverse, engine, record)
+        found = last_output(outputs, reverse) if last else outputs.values
     if resets is not None:
-        outputs, state = ragged.with_values(outputs.values), stretches.end(state)
+        state = stretches.end(state)
+        found = stretches.end(found) if last else found
+    if last:
+        return found, state
+    outputs = ragged.with_values(found)
     if isinstance(inputs, Ragged):
         return outputs, state
     if lengths is None:  # every row is full
@@ -111,7 +128,7 @@ def scan(
     return outputs.pad(inputs.shape[1]), state
 
 
-def _begin(keep: Any, cell: Cell, inputs: Ragged, state: Any) -> tuple[Record, Any]:
+def _begin(keep: Any, cell: Cell, inputs: Ragged, state: Any) -> tuple[Record | None, Any]:
     if not isinstance(keep, Keep):
         fix = "Write keep = Keep(states=True), and read keep.states afterwards"
         raise ArgumentError("scan: keep", expected="a Keep", got=type(keep).__name__, fix=fix)

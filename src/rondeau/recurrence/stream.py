@@ -116,6 +116,7 @@ class CompiledStep:
             "most": dealt.most,
             "totals": totals.data_ptr(),
             "product": code[1].address("product"),
+            "first": 0,
             OUTPUT: self.y.ctypes.data,
             **{place: tensor.data_ptr() for place, tensor in fixed.items()},
         }

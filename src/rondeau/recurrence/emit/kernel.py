@@ -17,7 +17,7 @@ from rondeau.recurrence.ir import Node
 from rondeau.recurrence.plan.program import Place, Program
 from rondeau.recurrence.plan.tiles import STEPS
 
-NUMBERS = ("parts", "tokens", "lengths", "ids", "direction", "scratch", "most", "product")
+NUMBERS = ("parts", "tokens", "lengths", "ids", "direction", "scratch", "most", "product", "first")
 
 
 @dataclass
@@ -211,6 +211,7 @@ class Kernel:
         other = f.binary("xor", parity, integer(1))
         self.read, self.write = (other, parity) if self.backward else (parity, other)
         shift = f.mul(t, self.words["direction"])
+        index = f.add(t, self.words["first"])  # steps the row has made, those before the loop included
         for node, place in self.program.leaves.items():
             if place.kind == "tile":
                 self._early_tile(node, place, t, n)
@@ -223,7 +224,7 @@ class Kernel:
                     pointers = self._row_pointers(r, t, shift)
                     emitter = Rows(
                         f, self.program, self.blocks.element, self.blocks.lanes,
-                        lambda place, write: pointers[place, write and place.kind == "state"], t,
+                        lambda place, write: pointers[place, write and place.kind == "state"], index,
                         lambda place: pointers[place, True], self.extent,
                     )  # fmt: skip
                     emitter.ready = set(ready)

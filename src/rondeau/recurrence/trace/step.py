@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from rondeau.cells.base import Cell, Context, map_state, state_leaves
 from rondeau.cells.naming import collecting
+from rondeau.recurrence.alone import alone
 from rondeau.recurrence.extent import unify
 from rondeau.recurrence.given import Kinds, giving
 from rondeau.recurrence.ir import Graph, Node, ancestors
@@ -231,28 +231,17 @@ def _differentiate(
         cotangents.append(g)
     if not outputs or not sources:
         return dict.fromkeys(names)
-    with _silenced(r.captured), r:
-        found = torch.autograd.grad(outputs, sources, cotangents, allow_unused=True)
+    made = any(t.grad_fn is not None for t in r.captured)  # then its graph is the user's, who needs it later
+    with alone(r.captured) as at, r:
+        found = torch.autograd.grad(outputs, sources, cotangents, allow_unused=True, retain_graph=made)
+        each = [at(source, gradient) for source, gradient in zip(sources, found, strict=True)]
     gradients: dict[str, Node | None] = {}
-    for name, gradient in zip(names, found, strict=True):
+    for name, gradient in zip(names, each, strict=True):
         if gradient is None:
             gradients[name] = None
         else:
             gradients[name] = r.form(gradient).node if name.startswith("param.") else _by_rows(r, gradient)
     return gradients
-
-
-@contextmanager
-def _silenced(tensors: list[Tensor]) -> Iterator[None]:
-    """Hooks on these tensors wait for gradients that are meant: neither do they run here, nor are they recorded."""
-    hooks = [(t, t._backward_hooks) for t in tensors if t._backward_hooks]
-    for tensor, _ in hooks:
-        tensor._backward_hooks = None
-    try:
-        yield
-    finally:
-        for tensor, known in hooks:
-            tensor._backward_hooks = known
 
 
 def _unify(step: Step, again: Step, lengths: Mapping[str, tuple[int, int]]) -> None:
