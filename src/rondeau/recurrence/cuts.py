@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -61,6 +62,8 @@ class Cuts:
         self.lengths = lengths[self._order]
         self._starts = (lengths.cumsum(0) - lengths)[self._order]
         self.sorted = bool((self._order == torch.arange(len(lengths))).all())
+        self._falling = [-n for n in self.lengths.tolist()]
+        self._full: Window | None = None  # the last in which all rows made all steps
         steps = self.lengths.clamp(max=every).cumsum(0)
         real = int((self.lengths > 0).sum())
         bounds = [0]
@@ -85,6 +88,12 @@ class Cuts:
 
     def _window(self, start: int, first: int, end: int) -> Window:
         rows, going = self._alive(start, first, end), self._alive(start, first + self.every, end)
+        full = self._alive(start, first + self.every - 1, end) == rows
+        known = self._full
+        if full and known is not None and (known.start, known.rows) == (start, rows):
+            # the same rows made as many steps there: their places are as far apart as the windows
+            further = known.first - first if self.reverse else first - known.first
+            return Window(start, first, rows, going, known.lengths, known.index + further, known.last)
         left = self.lengths[start : start + rows] - first
         lengths = left.clamp(max=self.every)
         starts = self._starts[start : start + rows] + (left - lengths if self.reverse else first)
@@ -92,11 +101,14 @@ class Cuts:
         index = torch.repeat_interleave(starts - before, lengths)
         index += torch.arange(len(index))
         last = before if self.reverse else before + lengths - 1
-        return Window(start, first, rows, going, lengths, index.to(self.device), last.to(self.device))
+        window = Window(start, first, rows, going, lengths, index.to(self.device), last.to(self.device))
+        if full:
+            self._full = window
+        return window
 
     def _alive(self, start: int, steps: int, end: int) -> int:
         """How many rows of a group make more steps than so many."""
-        return int((self.lengths[start:end] > steps).sum())
+        return bisect.bisect_left(self._falling, -steps, start, end) - start
 
     def boundaries(self) -> tuple[dict[tuple[int, int], int], int]:
         """For each window but the first of its rows, by start and first: the rows of those before it; of all."""
