@@ -43,7 +43,7 @@ def _states(mode: str, hx: Any) -> list[Tensor] | None:
 def _not_here(mode: str, tensors: Sequence[Tensor]) -> bool:
     why = elsewhere(tensors)
     if why is not None:
-        log(mode, why)
+        log(mode.partition("_")[0], why)
     return why is not None
 
 
