@@ -280,3 +280,35 @@ def test_gradients_lie_as_their_weights() -> None:
     _, ours = twins("LSTM", 3, 5, 2)
     ours(torch.randn(6, 4, 3))[0].sum().backward()
     assert all(p.grad.stride() == p.stride() for p in ours.parameters())  # type: ignore[union-attr]
+
+
+def test_another_default_device() -> None:
+    theirs, ours = twins("LSTM", 3, 17, 2, dropout=0.5, dtype=torch.float64)
+    x = torch.randn(6, 4, 3, dtype=torch.float64)
+    packed = pack_padded_sequence(x, torch.tensor([6, 4, 4, 1]))
+    for call in (x, packed):
+        torch.manual_seed(1)
+        expected = flat(theirs(call))
+        torch.manual_seed(1)
+        with torch.device("meta"):
+            found = flat(ours(call))
+        torch.testing.assert_close(found, expected, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("name", ["GRU", "RNN", "LSTM"])
+def test_outputs_may_be_written_to_and_seen_otherwise(name: str, batch_first: bool, both: bool) -> None:
+    theirs, ours = twins(name, 3, 5, batch_first=batch_first, bidirectional=both, dtype=torch.float64)
+    x = torch.randn(1 if both else 4, 6, 3, dtype=torch.float64, requires_grad=True)
+
+    def written(module: Any) -> list[torch.Tensor]:
+        found = []
+        for input in (x, pack_padded_sequence(x, torch.full((len(x),), 6), batch_first=True)):
+            tensors = flat(module(input))
+            if input is x and not batch_first:
+                tensors[0] = tensors[0].view(-1)
+            found += [t.mul_(2).clamp_(min=0) for t in tensors]
+        return found
+
+    _same(theirs, ours, written, [x])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -29,7 +30,9 @@ class OnScans(TorchFunctionMode):
         mode = _MODES.get(func)
         if mode is None or kwargs or len(args) != 9:
             return func(*args, **(kwargs or {}))
-        results = _packed(mode, *args) if isinstance(args[3], (list, tuple)) else _padded(mode, *args)
+        # indices are made on the CPU, wherever the user has his tensors made
+        with nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu"):
+            results = _packed(mode, *args) if isinstance(args[3], (list, tuple)) else _padded(mode, *args)
         return func(*args) if results is None else results
 
 
@@ -69,7 +72,12 @@ def _padded(
         return None
     steps, final = stack.run(Ragged.full(rows), states, FullOrder(batch, time))
     output = steps.values.view(batch, time, -1)
-    return (output if batch_first else output.transpose(0, 1), *final)
+    if not batch_first:
+        output = output.transpose(0, 1)
+    if not batch_first or (output.requires_grad and not bidirectional):
+        # torch's lies step after step, and may be written to; a scan's own output is what its gradient is made of
+        output = output.clone(memory_format=torch.contiguous_format)
+    return (output, *final)
 
 
 def _packed(
