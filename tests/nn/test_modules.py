@@ -312,3 +312,6 @@ def test_outputs_may_be_written_to_and_seen_otherwise(name: str, batch_first: bo
         return found
 
     _same(theirs, ours, written, [x])
+    for training in (True, False):
+        with torch.set_grad_enabled(training):
+            assert not any(t.detach_().requires_grad for t in flat(ours(x)))

@@ -71,13 +71,19 @@ def _padded(
     if not batch or not time or not stack.fits(features, batch, states):
         return None
     steps, final = stack.run(Ragged.full(rows), states, FullOrder(batch, time))
-    output = steps.values.view(batch, time, -1)
-    if not batch_first:
-        output = output.transpose(0, 1)
-    if not batch_first or (output.requires_grad and not bidirectional):
-        # torch's lies step after step, and may be written to; a scan's own output is what its gradient is made of
-        output = output.clone(memory_format=torch.contiguous_format)
-    return (output, *final)
+    return (_as_torchs(steps.values, batch, time, batch_first, own=bidirectional), *final)
+
+
+def _as_torchs(values: Tensor, batch: int, time: int, batch_first: bool, own: bool) -> Tensor:
+    """Outputs as torch gives them: step after step in memory unless `batch_first`, no view, and free to be written to.
+
+    own: whether `values` are new; else they are a scan's own, of which its gradient is made.
+    """
+    if batch_first and (own or not values.requires_grad):
+        # the values belong to nobody else
+        return torch.ops.aten._unsafe_view.default(values, (batch, time, values.shape[1]))  # type: ignore[no-any-return]
+    rows = values.view(batch, time, -1)
+    return (rows if batch_first else rows.transpose(0, 1)).clone(memory_format=torch.contiguous_format)
 
 
 def _packed(
