@@ -177,6 +177,11 @@ def _weight(r: Recorder, shape: tuple[int, ...], dtype: torch.dtype, wanted: boo
     return tensor
 
 
+def _unhooked() -> saved_tensors_hooks:
+    """What a trace saves for its backward pass is nobody's: checkpointing, say, would take it for the user's."""
+    return saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor)
+
+
 def _entering(r: Recorder, leaf: Tensor) -> Tensor:
     """What the step is given: no leaf, since of those torch itself would refuse changes, in words of its own."""
     tensor = leaf.clone()
@@ -241,11 +246,6 @@ def _differentiate(
         else:
             gradients[name] = r.form(gradient).node if name.startswith("param.") else _by_rows(r, gradient)
     return gradients
-
-
-def _unhooked() -> saved_tensors_hooks:
-    """What a trace saves for its backward pass is nobody's: checkpointing, say, would take it for the user's."""
-    return saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor)
 
 
 @contextmanager
