@@ -12,7 +12,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import rondeau
 from rondeau.nn import choice, stack
+from rondeau.recurrence import engine
 from rondeau.recurrence.engine import use_engine
+
+
+@pytest.fixture(autouse=True)
+def _free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has asked for an engine, whatever --engine says."""
+    monkeypatch.setattr(engine, "_forced", [])
 
 
 @pytest.fixture

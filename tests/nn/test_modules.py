@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import torch
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence
+from torch.utils.checkpoint import checkpoint
 
 import rondeau
 from rondeau.recurrence.engine import use_engine
@@ -232,3 +234,84 @@ def test_single_steps(name: str) -> None:
     x = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
     _same(theirs, ours, lambda m: m(x), [x])
     _same(theirs, ours, lambda m: m(x[0]), [x])
+
+
+def test_many_threads_at_once() -> None:
+    theirs, ours = twins("GRU", 3, 6, 2, bidirectional=True, dtype=torch.float64)
+    rows = [torch.randn(9, 2, 3, dtype=torch.float64) for _ in range(6)]
+    expected = [theirs(x)[0] for x in rows]
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda i: _forced(ours, rows[i % 6]), range(60)))
+    for i, output in enumerate(found):
+        torch.testing.assert_close(output, expected[i % 6], rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def _forced(module: Any, x: torch.Tensor) -> torch.Tensor:
+    with use_engine("native"):
+        return module(x)[0]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_checkpointing(reentrant: bool) -> None:
+    theirs, ours = twins("LSTM", 3, 5, 2, dropout=0.5, dtype=torch.float64)
+    x = torch.randn(6, 4, 3, dtype=torch.float64, requires_grad=True)
+    gradients = []
+    for module in (theirs, ours):
+        torch.manual_seed(2)
+        x.grad = None
+        checkpoint(module, x, use_reentrant=reentrant)[0].square().sum().backward()
+        gradients.append([x.grad.clone(), *(p.grad for p in module.parameters())])
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(b, a, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def test_called_by_name_with_broadcast_states() -> None:
+    theirs, ours = twins("LSTM", 3, 5, 2, dtype=torch.float64)
+    x = torch.randn(6, 4, 3, dtype=torch.float64)
+    first = torch.randn(2, 1, 5, dtype=torch.float64, requires_grad=True)
+
+    def call(module: Any) -> Any:
+        return module(hx=[first.expand(2, 4, 5), first.expand(2, 4, 5)], input=x)
+
+    _same(theirs, ours, call, [first])
+
+
+def test_gradients_lie_as_their_weights() -> None:
+    _, ours = twins("LSTM", 3, 5, 2)
+    ours(torch.randn(6, 4, 3))[0].sum().backward()
+    assert all(p.grad.stride() == p.stride() for p in ours.parameters())  # type: ignore[union-attr]
+
+
+def test_another_default_device() -> None:
+    theirs, ours = twins("LSTM", 3, 17, 2, dropout=0.5, dtype=torch.float64)
+    x = torch.randn(6, 4, 3, dtype=torch.float64)
+    packed = pack_padded_sequence(x, torch.tensor([6, 4, 4, 1]))
+    for call in (x, packed):
+        torch.manual_seed(1)
+        expected = flat(theirs(call))
+        torch.manual_seed(1)
+        with torch.device("meta"):
+            found = flat(ours(call))
+        torch.testing.assert_close(found, expected, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("name", ["GRU", "RNN", "LSTM"])
+def test_outputs_may_be_written_to_and_seen_otherwise(name: str, batch_first: bool, both: bool) -> None:
+    theirs, ours = twins(name, 3, 5, batch_first=batch_first, bidirectional=both, dtype=torch.float64)
+    x = torch.randn(1 if both else 4, 6, 3, dtype=torch.float64, requires_grad=True)
+
+    def written(module: Any) -> list[torch.Tensor]:
+        found = []
+        for input in (x, pack_padded_sequence(x, torch.full((len(x),), 6), batch_first=True)):
+            tensors = flat(module(input))
+            if input is x and not batch_first:
+                tensors[0] = tensors[0].view(-1)
+            found += [t.mul_(2).clamp_(min=0) for t in tensors]
+        return found
+
+    _same(theirs, ours, written, [x])
+    for training in (True, False):
+        with torch.set_grad_enabled(training):
+            assert not any(t.detach_().requires_grad for t in flat(ours(x)))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
+from torch.utils.checkpoint import checkpoint
 
 from rondeau import Ragged, scan
 from rondeau.cells import Cell, GRUCell, HiddenState, LSTMCell, LSTMState, SimpleRNNCell, StackedRNNCells
@@ -399,3 +400,25 @@ def test_a_result_that_depends_on_nothing() -> None:
     both = [gradients(cell, x, engine, LOSSES["everything"]) for engine in ("native", "reference")]
     assert agree(*both)
     assert both[0][1] is None
+
+
+@pytest.mark.native
+def test_a_first_call_may_be_checkpointed() -> None:
+    cell, x = GRUCell(7).double(), torch.randn(2, 5, 3, dtype=torch.float64, requires_grad=True)
+    outputs, _ = checkpoint(scan, cell, x, engine="native", use_reentrant=False)
+    (found,) = torch.autograd.grad(outputs.square().sum(), x)
+    (expected,) = torch.autograd.grad(scan(cell, x, engine="reference")[0].square().sum(), x)
+    torch.testing.assert_close(found, expected, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@pytest.mark.native
+def test_a_trace_saves_nothing_for_the_user() -> None:
+    seen: list[torch.Size] = []
+    cell = GRUCell(7)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: seen.append(t.shape) or t, lambda t: t):  # type: ignore[func-returns-value]
+        scan(cell, torch.randn(2, 5, 3), engine="native")
+    first = list(seen)
+    seen.clear()
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: seen.append(t.shape) or t, lambda t: t):  # type: ignore[func-returns-value]
+        scan(cell, torch.randn(2, 5, 3), engine="native")
+    assert first == seen

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -84,8 +86,22 @@ def test_a_weight_that_nobody_gave() -> None:
     x = torch.randn(2, 5, 3, dtype=torch.float64)
     with giving({"kernel": _weights()["kernel"]}):
         with pytest.raises(StateError, match=r"reads the weight 'recurrent', which was not given.*giving\("):
-            scan(Leaky(4), x)
+            scan(Leaky(4), x, engine="reference")
         with giving(_weights()):
             scan(Leaky(4), x)
     with pytest.raises(StateError, match="'kernel'"):
         given("kernel")
+
+
+def test_nothing_is_kept_of_the_weights() -> None:
+    cell, x = Leaky(4), torch.randn(2, 5, 3, dtype=torch.float64)
+    weights = _weights()
+    with giving(weights), use_engine("native"):
+        scan(cell, x)[0].sum().backward()
+    gone = [weakref.ref(t) for t in weights.values()]
+    del weights
+    gc.collect()
+    assert [ref() for ref in gone] == [None, None]
+    (entry,) = traces_of(cell).entries.values()
+    assert entry.loops is not None
+    assert [t.device.type for t in entry.loops.step.captured] == ["meta", "meta"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -29,7 +30,9 @@ class OnScans(TorchFunctionMode):
         mode = _MODES.get(func)
         if mode is None or kwargs or len(args) != 9:
             return func(*args, **(kwargs or {}))
-        results = _packed(mode, *args) if isinstance(args[3], (list, tuple)) else _padded(mode, *args)
+        # indices are made on the CPU, wherever the user has his tensors made
+        with nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu"):
+            results = _packed(mode, *args) if isinstance(args[3], (list, tuple)) else _padded(mode, *args)
         return func(*args) if results is None else results
 
 
@@ -43,7 +46,7 @@ def _states(mode: str, hx: Any) -> list[Tensor] | None:
 def _not_here(mode: str, tensors: Sequence[Tensor]) -> bool:
     why = elsewhere(tensors)
     if why is not None:
-        log(mode, why)
+        log(mode.partition("_")[0], why)
     return why is not None
 
 
@@ -68,8 +71,19 @@ def _padded(
     if not batch or not time or not stack.fits(features, batch, states):
         return None
     steps, final = stack.run(Ragged.full(rows), states, FullOrder(batch, time))
-    output = steps.values.view(batch, time, -1)
-    return (output if batch_first else output.transpose(0, 1), *final)
+    return (_as_torchs(steps.values, batch, time, batch_first, own=bidirectional), *final)
+
+
+def _as_torchs(values: Tensor, batch: int, time: int, batch_first: bool, own: bool) -> Tensor:
+    """Outputs as torch gives them: step after step in memory unless `batch_first`, no view, and free to be written to.
+
+    own: whether `values` are new; else they are a scan's own, of which its gradient is made.
+    """
+    if batch_first and (own or not values.requires_grad):
+        # the values belong to nobody else
+        return torch.ops.aten._unsafe_view.default(values, (batch, time, values.shape[1]))  # type: ignore[no-any-return]
+    rows = values.view(batch, time, -1)
+    return (rows if batch_first else rows.transpose(0, 1)).clone(memory_format=torch.contiguous_format)
 
 
 def _packed(

@@ -73,7 +73,9 @@ class Entry:
             self._check_types(step)
             if self.guard.opaque is None and not self.guard.holds():
                 raise Declined("it changes attributes, lists or other Python state as it runs")
-            self.captured = step.captured[len(inputs.given) :]
+            weights = len(inputs.given)
+            self.captured = step.captured[weights:]
+            step.captured[:weights] = [t.detach().to("meta") for t in step.captured[:weights]]  # they were stand-ins
             self.loops = Loops(step, inputs.dtype)
         except Declined as declined:
             self.declined = declined
@@ -127,13 +129,14 @@ class Traces:
         return Traces, ()
 
     def find(self, cell: Cell, inputs: Inputs) -> Entry:
-        entry = self.entries.pop(inputs, None)
+        entry = self.entries.get(inputs)
         if entry is None or not entry.holds():
             entry = Entry(cell, inputs)
             self.made += 1
+        self.entries.pop(inputs, None)
         self.entries[inputs] = entry  # the last used stands last
-        while len(self.entries) > _KEPT:
-            del self.entries[next(iter(self.entries))]
+        for old in list(self.entries)[:-_KEPT]:  # other threads may be at it, too
+            self.entries.pop(old, None)
         return entry
 
 

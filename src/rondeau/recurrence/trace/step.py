@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 from rondeau.cells.base import Cell, Context, map_state, state_leaves
 from rondeau.cells.naming import collecting
@@ -103,7 +104,7 @@ def _trace_at(cell: Cell, inputs: Inputs, batch: int, lengths: Mapping[str, int]
     r.dtype = inputs.dtype
     train = inputs.wanted is not None
     plain = torch.autocast("cpu", enabled=False), torch.inference_mode(False), torch.autograd.set_detect_anomaly(False)
-    with plain[0], plain[1], plain[2], torch.set_grad_enabled(train):
+    with plain[0], plain[1], plain[2], _unhooked(), torch.set_grad_enabled(train):
         x = _stand_in(r, "step", "x", batch, *inputs.x, train and "x" in (inputs.wanted or ()))
         leaves = [
             _stand_in(r, "state", str(i), batch, shape, dtype, train) for i, (shape, dtype) in enumerate(inputs.states)
@@ -174,6 +175,11 @@ def _weight(r: Recorder, shape: tuple[int, ...], dtype: torch.dtype, wanted: boo
     tensor = values.to(dtype).requires_grad_(wanted)
     r.form(tensor)
     return tensor
+
+
+def _unhooked() -> saved_tensors_hooks:
+    """What a trace saves for its backward pass is nobody's: checkpointing, say, would take it for the user's."""
+    return saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor)
 
 
 def _entering(r: Recorder, leaf: Tensor) -> Tensor:
