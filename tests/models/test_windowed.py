@@ -329,6 +329,15 @@ def test_permuted_rows_give_permuted_results(order: list[int], window: int) -> N
     assert all(np.allclose(row, here[i], atol=16 * EPSILON) for row, i in zip(there, order, strict=True))
 
 
+def test_a_batch_of_rows_without_steps_is_one_empty_window() -> None:
+    model = plain()
+    empty = [X[0, :0], X[1, :0], X[2]]
+    rows = model.predict(empty, window=4, batch_size=2)
+    assert [row.shape for row in rows] == [(0, 2), (0, 2), (TIME, 2)]
+    model.fit(empty, [Y[0, :0], Y[1, :0], Y[2]], window=4, batch_size=2, shuffle=False, verbose=0)
+    assert model.optimizer.iterations == 5
+
+
 def test_states_of_stateful_layers_are_not_touched() -> None:
     model = plain(stateful=True)
     model.predict(X)
