@@ -116,8 +116,8 @@ class StepStream(WindowSource):
     """Rows whose steps come in chunks, as a program makes them or reads them: x of `fit(window=...)`.
 
     Args:
-        chunks: a function that begins the stream and gives an iterable of chunks: it is called for every epoch. Or the
-            iterable itself; what can be gone through once only serves one epoch.
+        chunks: a function that begins the stream and gives an iterable of chunks: it is called for every epoch, and
+            for a look at the first chunk. Or the iterable itself; what can be gone through once only serves one epoch.
 
     A chunk is x, (x, y) or (x, y, sample_weight), each `(rows, steps, ...)`, or a list of rows, for the same rows in
     every chunk; it continues the one before, and may have any number of steps: windows are cut anew. A row that is
