@@ -214,14 +214,17 @@ def test_random_windows_scale_the_learning_rate_with_their_length() -> None:
 
 
 def test_a_torch_optimiser_s_rate_is_scaled_for_the_step_alone() -> None:
-    seen: list[float] = []
+    lengths: list[int] = []
+    rates: list[float] = []
     model = plain()
     sgd = torch.optim.SGD(model.parameters(), lr=0.5)
-    step = sgd.step
-    sgd.step = lambda *a: (seen.append(sgd.param_groups[0]["lr"]), step(*a))[1]  # type: ignore[method-assign]
+    forward, step = model.forward, sgd.step
+    model.forward = lambda x: (lengths.append(x.shape[1]) if model.training else None, forward(x))[1]
+    sgd.step = lambda *a: (rates.append(sgd.param_groups[0]["lr"]), step(*a))[1]  # type: ignore[method-assign]
     model.compile(sgd, "mse")
-    model.fit(X, Y, window=RandomWindow(6, std=2.0), verbose=0)
-    assert len(set(seen)) > 1
+    model.fit(X, Y, window=RandomWindow(6, std=2.0), epochs=2, verbose=0)
+    assert rates == pytest.approx([0.5 * n / 6 for n in lengths])
+    assert len(set(lengths)) > 1
     assert sgd.param_groups[0]["lr"] == 0.5
 
 
