@@ -196,6 +196,24 @@ def test_weights_of_steps_and_of_rows() -> None:
         assert losses[0] == pytest.approx(losses[1], rel=32 * EPSILON)
 
 
+def test_callbacks_may_predict_evaluate_and_save_on_the_way(tmp_path: Path) -> None:
+    """What they see is a model whose layers carry nothing, and what they do leaves no trace."""
+    seen: list[Any] = []
+
+    def look(batch: int, logs: Any) -> None:
+        whole = model.predict(X), model.predict(X, window=4), model.predict(X, batch_size=2)
+        seen.append(whole)
+        model.save(tmp_path / "model", include_optimizer=False)
+
+    model, alone = plain(), plain()
+    model.fit(X, Y, window=8, shuffle=False, verbose=0, callbacks=callbacks.LambdaCallback(on_train_batch_end=look))
+    alone.fit(X, Y, window=8, shuffle=False, verbose=0)
+    assert same(model, alone)
+    assert all(np.allclose(a, other, atol=16 * EPSILON) for a, *others in seen for other in others)
+    loaded = rondeau.load(tmp_path / "model")
+    assert not any(layer.stateful for layer in loaded.layers[:2])
+
+
 # Random windows
 
 
@@ -232,7 +250,7 @@ def test_random_windows_follow_from_the_seed() -> None:
     def train(seed: int) -> Any:
         model = plain()
         torch.manual_seed(seed)
-        model.fit(X, Y, window=RandomWindow(6, std=2.0), epochs=2, batch_size=3, verbose=0)
+        model.fit(X, Y, window=RandomWindow(6, std=2.0), epochs=2, batch_size=3, shuffle=False, verbose=0)
         return model
 
     assert same(train(1), train(1))
@@ -452,6 +470,12 @@ def test_targets_that_are_not_per_step_are_refused_with_the_way_out(y: Any) -> N
 def test_a_window_is_a_number_of_steps(window: Any) -> None:
     with pytest.raises(ArgumentError, match="window: expected a positive number of steps, or a RandomWindow"):
         plain().fit(X, Y, window=window, verbose=0)
+
+
+def test_a_ragged_with_a_mask_is_refused_with_the_way_out() -> None:
+    holes = Ragged.compress(torch.as_tensor(X), torch.as_tensor(IDS != 0))
+    with pytest.raises(DataError, match=r"x is a Ragged with a mask.*padded array"):
+        plain().predict(holes, window=4)
 
 
 def test_batches_made_elsewhere_are_refused() -> None:
