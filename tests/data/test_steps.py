@@ -220,6 +220,8 @@ def test_a_stream_needs_a_window(tmp_path: Path) -> None:
             make().fit(*pair, verbose=0)
     with pytest.raises(ArgumentError, match="StepStream: expected a function that gives chunks"):
         StepStream(3)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"chunks\(\): expected an iterable of chunks, got int"):
+        make().fit(StepStream(lambda: 3), window=3, verbose=0)  # type: ignore[arg-type, return-value]
 
 
 def test_a_text_s_windows_are_those_of_fit() -> None:

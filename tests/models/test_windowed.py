@@ -168,8 +168,12 @@ def test_a_window_without_a_real_step_makes_no_update() -> None:
 
 def test_validation_reads_windows_too_and_disturbs_nothing() -> None:
     model, alone = plain(), plain()
+    windows: list[int] = []
+    count = callbacks.LambdaCallback(on_test_batch_end=lambda batch, logs: windows.append(batch))
+    given = {"validation_data": (LISTED, TARGETS), "callbacks": count}
     torch.manual_seed(0)
-    history = model.fit(X, Y, window=6, epochs=2, batch_size=3, verbose=0, validation_data=(LISTED, TARGETS)).history
+    history = model.fit(X, Y, window=6, epochs=2, batch_size=3, verbose=0, **given).history
+    assert windows == [*range(4 + 3 + 2)] * 2  # of rows of up to 19, 13 and 12 steps
     torch.manual_seed(0)
     alone.fit(X, Y, window=6, epochs=2, batch_size=3, verbose=0)
     assert same(model, alone)

@@ -149,7 +149,10 @@ class StepStream(WindowSource):
     def _begin(self) -> Iterator[Any]:
         if self._once:
             return self._once[0]
-        return iter(self.chunks() if callable(self.chunks) else self.chunks)
+        chunks = self.chunks() if callable(self.chunks) else self.chunks
+        if not isinstance(chunks, Iterable):
+            raise DataError("StepStream: chunks()", expected="an iterable of chunks", got=type(chunks).__name__)
+        return iter(chunks)
 
     def peek(self) -> Batch | None:
         with RandomStream(0):
