@@ -94,3 +94,13 @@ def test_every_cell_reads_digits_pixel_by_pixel() -> None:
 
 def test_the_same_seed_prints_the_same() -> None:
     assert run("many_to_many")[1] == once("many_to_many")[1]
+
+
+@pytest.mark.slow
+def test_what_was_learnt_on_short_sequences_is_judged_on_long_ones() -> None:
+    text = run("lengths")[1]
+    print(text)
+    found = {line[:13].strip(): [float(n) for n in line[14:].split()] for line in text.splitlines()[1:]}
+    assert list(found) == ["copy memory", "bracket depth", "running sum"]
+    assert all(min(values[:4]) > 0.9 for values in found.values())  # up to 100 steps, as long as it has learnt from
+    assert found["running sum"][-1] > 0.9  # at 1,000

@@ -209,12 +209,19 @@ def test_chunks_that_do_not_continue_each_other(chunks: Any, kind: Any, message:
         make().fit(StepStream(chunks), window=9, verbose=0)
 
 
-def test_a_stream_needs_a_window() -> None:
+def test_a_stream_needs_a_window(tmp_path: Path) -> None:
     for source in (StepStream(in_chunks(5)), TextWindows(np.arange(9), 2)):
         with pytest.raises(ArgumentError, match=r"is read in windows. Say how many.*window=100"):
             make().fit(source, verbose=0)
+    file = tmp_path / "f"
+    X.tofile(file)
+    for pair in ((StepFile(file, "float32", 2), Y), (X, StepFile(file, "float32", 1))):
+        with pytest.raises(ArgumentError, match="a StepFile is read in windows"):
+            make().fit(*pair, verbose=0)
     with pytest.raises(ArgumentError, match="StepStream: expected a function that gives chunks"):
         StepStream(3)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"chunks\(\): expected an iterable of chunks, got int"):
+        make().fit(StepStream(lambda: 3), window=3, verbose=0)  # type: ignore[arg-type, return-value]
 
 
 def test_a_text_s_windows_are_those_of_fit() -> None:

@@ -168,8 +168,12 @@ def test_a_window_without_a_real_step_makes_no_update() -> None:
 
 def test_validation_reads_windows_too_and_disturbs_nothing() -> None:
     model, alone = plain(), plain()
+    windows: list[int] = []
+    count = callbacks.LambdaCallback(on_test_batch_end=lambda batch, logs: windows.append(batch))
+    given = {"validation_data": (LISTED, TARGETS), "callbacks": count}
     torch.manual_seed(0)
-    history = model.fit(X, Y, window=6, epochs=2, batch_size=3, verbose=0, validation_data=(LISTED, TARGETS)).history
+    history = model.fit(X, Y, window=6, epochs=2, batch_size=3, verbose=0, **given).history
+    assert windows == [*range(4 + 3 + 2)] * 2  # of rows of up to 19, 13 and 12 steps
     torch.manual_seed(0)
     alone.fit(X, Y, window=6, epochs=2, batch_size=3, verbose=0)
     assert same(model, alone)
@@ -196,6 +200,24 @@ def test_weights_of_steps_and_of_rows() -> None:
         assert losses[0] == pytest.approx(losses[1], rel=32 * EPSILON)
 
 
+def test_callbacks_may_predict_evaluate_and_save_on_the_way(tmp_path: Path) -> None:
+    """What they see is a model whose layers carry nothing, and what they do leaves no trace."""
+    seen: list[Any] = []
+
+    def look(batch: int, logs: Any) -> None:
+        whole = model.predict(X), model.predict(X, window=4), model.predict(X, batch_size=2)
+        seen.append(whole)
+        model.save(tmp_path / "model", include_optimizer=False)
+
+    model, alone = plain(), plain()
+    model.fit(X, Y, window=8, shuffle=False, verbose=0, callbacks=callbacks.LambdaCallback(on_train_batch_end=look))
+    alone.fit(X, Y, window=8, shuffle=False, verbose=0)
+    assert same(model, alone)
+    assert all(np.allclose(a, other, atol=16 * EPSILON) for a, *others in seen for other in others)
+    loaded = rondeau.load(tmp_path / "model")
+    assert not any(layer.stateful for layer in loaded.layers[:2])
+
+
 # Random windows
 
 
@@ -214,14 +236,17 @@ def test_random_windows_scale_the_learning_rate_with_their_length() -> None:
 
 
 def test_a_torch_optimiser_s_rate_is_scaled_for_the_step_alone() -> None:
-    seen: list[float] = []
+    lengths: list[int] = []
+    rates: list[float] = []
     model = plain()
     sgd = torch.optim.SGD(model.parameters(), lr=0.5)
-    step = sgd.step
-    sgd.step = lambda *a: (seen.append(sgd.param_groups[0]["lr"]), step(*a))[1]  # type: ignore[method-assign]
+    forward, step = model.forward, sgd.step
+    model.forward = lambda x: (lengths.append(x.shape[1]) if model.training else None, forward(x))[1]
+    sgd.step = lambda *a: (rates.append(sgd.param_groups[0]["lr"]), step(*a))[1]  # type: ignore[method-assign]
     model.compile(sgd, "mse")
-    model.fit(X, Y, window=RandomWindow(6, std=2.0), verbose=0)
-    assert len(set(seen)) > 1
+    model.fit(X, Y, window=RandomWindow(6, std=2.0), epochs=2, verbose=0)
+    assert rates == pytest.approx([0.5 * n / 6 for n in lengths])
+    assert len(set(lengths)) > 1
     assert sgd.param_groups[0]["lr"] == 0.5
 
 
@@ -229,7 +254,7 @@ def test_random_windows_follow_from_the_seed() -> None:
     def train(seed: int) -> Any:
         model = plain()
         torch.manual_seed(seed)
-        model.fit(X, Y, window=RandomWindow(6, std=2.0), epochs=2, batch_size=3, verbose=0)
+        model.fit(X, Y, window=RandomWindow(6, std=2.0), epochs=2, batch_size=3, shuffle=False, verbose=0)
         return model
 
     assert same(train(1), train(1))
@@ -327,6 +352,15 @@ def test_permuted_rows_give_permuted_results(order: list[int], window: int) -> N
     there = model.predict([LISTED[i] for i in order], window=window, batch_size=3)
     here = model.predict(LISTED, window=window, batch_size=3)
     assert all(np.allclose(row, here[i], atol=16 * EPSILON) for row, i in zip(there, order, strict=True))
+
+
+def test_a_batch_of_rows_without_steps_is_one_empty_window() -> None:
+    model = plain()
+    empty = [X[0, :0], X[1, :0], X[2]]
+    rows = model.predict(empty, window=4, batch_size=2)
+    assert [row.shape for row in rows] == [(0, 2), (0, 2), (TIME, 2)]
+    model.fit(empty, [Y[0, :0], Y[1, :0], Y[2]], window=4, batch_size=2, shuffle=False, verbose=0)
+    assert model.optimizer.iterations == 5
 
 
 def test_states_of_stateful_layers_are_not_touched() -> None:
@@ -440,6 +474,12 @@ def test_targets_that_are_not_per_step_are_refused_with_the_way_out(y: Any) -> N
 def test_a_window_is_a_number_of_steps(window: Any) -> None:
     with pytest.raises(ArgumentError, match="window: expected a positive number of steps, or a RandomWindow"):
         plain().fit(X, Y, window=window, verbose=0)
+
+
+def test_a_ragged_with_a_mask_is_refused_with_the_way_out() -> None:
+    holes = Ragged.compress(torch.as_tensor(X), torch.as_tensor(IDS != 0))
+    with pytest.raises(DataError, match=r"x is a Ragged with a mask.*padded array"):
+        plain().predict(holes, window=4)
 
 
 def test_batches_made_elsewhere_are_refused() -> None:

@@ -116,8 +116,8 @@ class StepStream(WindowSource):
     """Rows whose steps come in chunks, as a program makes them or reads them: x of `fit(window=...)`.
 
     Args:
-        chunks: a function that begins the stream and gives an iterable of chunks: it is called for every epoch. Or the
-            iterable itself; what can be gone through once only serves one epoch.
+        chunks: a function that begins the stream and gives an iterable of chunks: it is called for every epoch, and
+            for a look at the first chunk. Or the iterable itself; what can be gone through once only serves one epoch.
 
     A chunk is x, (x, y) or (x, y, sample_weight), each `(rows, steps, ...)`, or a list of rows, for the same rows in
     every chunk; it continues the one before, and may have any number of steps: windows are cut anew. A row that is
@@ -149,7 +149,10 @@ class StepStream(WindowSource):
     def _begin(self) -> Iterator[Any]:
         if self._once:
             return self._once[0]
-        return iter(self.chunks() if callable(self.chunks) else self.chunks)
+        chunks = self.chunks() if callable(self.chunks) else self.chunks
+        if not isinstance(chunks, Iterable):
+            raise DataError("StepStream: chunks()", expected="an iterable of chunks", got=type(chunks).__name__)
+        return iter(chunks)
 
     def peek(self) -> Batch | None:
         with RandomStream(0):

@@ -280,7 +280,7 @@ class Model(Network):
             with reading(self, source):
                 collected = [map_leaves(_to_numpy, outputs) for outputs in predicted(self, placed_batches)]
         else:
-            with in_mode(self, training=False), torch.no_grad():
+            with in_mode(self, training=False), torch.no_grad(), self.carrying(False):
                 collected = [map_leaves(_to_numpy, self(x)) for _, x in placed_batches]
         if not collected:
             raise DataError("there is no data to predict from", expected="at least one batch", got=0)
@@ -306,7 +306,7 @@ class Model(Network):
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Loss and metrics of one batch, without learning from it."""
         batch = self._one_batch(x, y, sample_weight)
-        with in_mode(self, training=False):
+        with in_mode(self, training=False), self.carrying(False):
             self._compiled().test_step(batch)
         return _answer(self._compiled().objective.results(), return_dict)
 

@@ -185,7 +185,10 @@ def make_source(
     if isinstance(x, WindowSource):
         _refuse_batch_size(batch_size)
         return x.in_windows(window, (inputs, outputs))
-    if window is not None or isinstance(x, Steps):
+    if window is None and any(isinstance(leaf, Steps) for leaf in (x, y, weight)):
+        fix = "Say how many steps one update sees: fit(..., window=100)"
+        raise ArgumentError("a StepFile is read in windows", fix=fix)
+    if window is not None:
         if not in_memory:
             fix = "Give arrays, memory maps, a Ragged, lists of sequences, or a rondeau.data.StepStream"
             raise ArgumentError(f"the batches of a {type(x).__name__} cannot be walked through in windows", fix=fix)

@@ -174,6 +174,9 @@ def _is_steps(value: Any) -> bool:
 
 def _steps(value: Any, name: str) -> Any:
     if isinstance(value, Ragged):
+        if value.mask is not None:
+            fix = "Give the padded array, to be masked inside the model, or Ragged(r.values, r.lengths)"
+            raise DataError(f"{name} is a Ragged with a mask, which windows do not know", fix=fix)
         return Joined(value.values, value.offsets, value.lengths)
     if not isinstance(value, (Tensor, np.ndarray, list, tuple)) and hasattr(value, "__array__"):
         value = np.asarray(value)

@@ -176,8 +176,6 @@ class WindowSource(Source):
             begin = 0
             for size in window.sizes(mixed(seed, epoch, place, 1)):
                 if reading.longest is not None:
-                    if begin >= max(reading.longest, 1):
-                        break
                     size = min(size, reading.longest - begin)
                 if number >= start:
                     batch = reading.read(begin, size)
@@ -185,6 +183,8 @@ class WindowSource(Source):
                         break
                     yield batch._replace(carried=True, begins=begin == 0, rate=window.rate(size))
                 begin, number = begin + size, number + 1
+                if begin == reading.longest:  # rows without steps have one window, of none
+                    break
 
     def state(self) -> dict[str, Tensor]:
         return {"window": torch.tensor(self.steps_of_window().numbers())}
