@@ -101,6 +101,6 @@ def test_what_was_learnt_on_short_sequences_is_judged_on_long_ones() -> None:
     text = run("lengths")[1]
     print(text)
     found = {line[:13].strip(): [float(n) for n in line[14:].split()] for line in text.splitlines()[1:]}
-    assert list(found) == ["copy memory", "bracket depth", "running sum"]
+    assert [name for name in found if name != "worst"] == ["copy memory", "bracket depth", "running sum"]
     assert all(min(values[:4]) > 0.9 for values in found.values())  # up to 100 steps, as long as it has learnt from
     assert found["running sum"][-1] > 0.9  # at 1,000
