@@ -92,10 +92,13 @@ class Recompute(Policy):
         return f"Recompute(every={self.every})"
 
 
+_FULL = Full()  # making one takes as long as a short scan
+
+
 def check_policy(gradient: Any, owner: str) -> Policy:
     """The policy that was given, `Full()` for None. Raises `ArgumentError` for anything else."""
     if gradient is None:
-        return Full()
+        return _FULL
     if isinstance(gradient, Policy):
         return gradient
     expected = "None, Full(), Truncated(steps) or Recompute(every)"
