@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -41,15 +42,15 @@ class Carried:
         count = self._calls[id(layer)] = self._calls.get(id(layer), 0) + 1
         return base if count == 1 else f"{base}_{count}"
 
-    def begin(self, name: str, cell: Cell, rows: int, own: Any, fixed: bool) -> Any:
-        """The state that a layer begins with: the one given, else its `own`.
+    def begin(self, name: str, cell: Cell, rows: int, fixed: bool) -> Any:
+        """The state that a layer is given to begin with; None for none.
 
-        Raises `StateError` for a part of a state, a misfit, or one given where `own` is `fixed` by the model itself.
+        Raises `StateError` for a part of a state, a misfit, or one given to a layer whose state is `fixed` by the model.
         """
         parts = [_joined(name, part) for part, _ in state_leaves(cell.state_size)]
         found = [part for part in parts if part in self.given]
         if not found:
-            return own
+            return None
         if fixed:
             what = f"the model gives layer {name} its initial_state itself, and here comes another"
             raise StateError(what, got=", ".join(found), fix="Leave it out of the state")
@@ -96,5 +97,18 @@ def nothing_carried() -> Iterator[None]:
 
 
 def current() -> Carried | None:
-    """What is carried now; nothing while torch.compile traces, which knows no context."""
-    return None if torch.compiler.is_compiling() else _current.get()
+    """What is carried now; nothing while torch.compile traces, which knows no context: see `uncompiled`."""
+    return None if torch.compiler.is_dynamo_compiling() else _current.get()
+
+
+def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, into which torch.compile does not look: what is carried would be lost there, without a word."""
+    if "torch._dynamo" not in sys.modules:  # then nothing is compiled
+        return function
+    found = _uncompiled.get(function)
+    if found is None:
+        found = _uncompiled[function] = torch.compiler.disable(function)
+    return found
+
+
+_uncompiled: dict[Callable[..., Any], Callable[..., Any]] = {}

@@ -17,6 +17,7 @@ from rondeau.layers.core import known_features
 from rondeau.layers.graph import Shape
 from rondeau.recurrence import Keep, Policy, scan
 from rondeau.recurrence.policy import check_policy
+from rondeau.recurrence.resets import restarted
 from rondeau.sequence import Ragged
 
 
@@ -97,9 +98,10 @@ class RNN(Layer):
         steps = real_steps(self, x, mask)
         travelling = carried.current()
         name = None if travelling is None else travelling.name(self)
-        begin = self._begin(x, initial_state)
+        given = None
         if travelling is not None and name is not None:
-            begin = travelling.begin(name, self.cell, len(x), begin, fixed=initial_state is not None)
+            given = travelling.begin(name, self.cell, len(x), fixed=initial_state is not None)
+        begin = self._begin(x, initial_state) if given is None else given
         last = self._only_last(steps)
         outputs, state = scan(
             self.cell,
@@ -110,10 +112,13 @@ class RNN(Layer):
             keep=Keep(outputs="last") if last else None,
             gradient=self.gradient,
         )
+        after = state
+        if resets is not None and isinstance(steps, Ragged) and not self.go_backwards:
+            after = restarted(self.cell, state, steps, resets)
         if travelling is not None and name is not None and initial_state is None:
-            travelling.end(name, state)
+            travelling.end(name, after)
         if self.stateful:
-            self.state = map_state(torch.Tensor.detach, state)
+            self.state = map_state(torch.Tensor.detach, after)
         if self.go_backwards and not last:  # in the order in which they were read
             outputs = outputs.reverse() if isinstance(outputs, Ragged) else outputs.flip(1)
         if last:
