@@ -217,7 +217,19 @@ def begin(cell: Cell, state: Any, inputs: Any, where: str) -> Any:
             fix = f"Cast it: state.to({dtype})"
             what = f"{type(cell).__name__}: the state's {name or 'tensor'} has another type than the inputs"
             raise StateError(what, expected=dtype, got=tensor.dtype, where=where, fix=fix)
+    if not all(tensor.is_floating_point() for tensor in state_tensors(state)):
+        _check_kinds(cell, state, dtype, where)
     return state
+
+
+def _check_kinds(cell: Cell, state: Any, dtype: torch.dtype, where: str) -> None:
+    """Raise `StateError` for whole or complex numbers where the cell itself begins with others."""
+    for (name, own), tensor in zip(state_leaves(cell.initial_state(1, dtype=dtype)), state_tensors(state), strict=True):
+        if tensor.dtype != own.dtype and not tensor.is_floating_point():
+            what = f"{type(cell).__name__}: the state's {name or 'tensor'} has another type than the cell begins with"
+            raise StateError(
+                what, expected=own.dtype, got=tensor.dtype, where=where, fix=f"Cast it: state.to({own.dtype})"
+            )
 
 
 def check_state(cell: Cell, state: Any, batch: int, where: str | None = None) -> Any:

@@ -23,16 +23,28 @@ class Carried:
     Args:
         names: each recurrent layer's name, by the layer's `id`; a layer that is called again is `name_2`, `name_3`.
         given: the states to begin with, `lstm.h`; a layer of which none is given begins as it always does.
+        outer: those of the call that this one is part of.
 
     Attributes:
         final: the states after the call, named in the same way, in the order in which the layers ran.
     """
 
-    def __init__(self, names: Mapping[int, str], given: Mapping[str, Tensor]) -> None:
-        self.names, self.given = names, given
+    def __init__(self, names: Mapping[int, str], given: Mapping[str, Tensor], outer: Carried | None = None) -> None:
+        self.names, self.given, self.outer = names, given, outer
         self.final: dict[str, Tensor] = {}
         self._taken: set[str] = set()
         self._calls: dict[int, int] = {}
+
+    def carriers(self, layer: Any) -> Iterator[tuple[Carried, str]]:
+        """Whose states the layer that runs now begins and ends with, and its name there: this, and those around it.
+
+        A model that asks another, inside it, for its state has part in it all the same.
+        """
+        name = self.name(layer)
+        if name is not None:
+            yield self, name
+        if self.outer is not None:
+            yield from self.outer.carriers(layer)
 
     def name(self, layer: Any) -> str | None:
         """What the layer that runs now is called, None for one that has no part in this."""
@@ -45,7 +57,7 @@ class Carried:
     def begin(self, name: str, cell: Cell, rows: int, fixed: bool) -> Any:
         """The state that a layer is given to begin with; None for none.
 
-        Raises `StateError` for a part of a state, a misfit, or one given to a layer whose state is `fixed` by the model.
+        Raises `StateError` for a part of a state, a misfit, or one given where the model has `fixed` another.
         """
         parts = [_joined(name, part) for part, _ in state_leaves(cell.state_size)]
         found = [part for part in parts if part in self.given]
@@ -107,7 +119,9 @@ def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return function
     found = _uncompiled.get(function)
     if found is None:
-        found = _uncompiled[function] = torch.compiler.disable(function)
+        found = _uncompiled[function] = torch.compiler.disable(  # type: ignore[no-untyped-call]
+            function, reason="it carries the states of a model"
+        )
     return found
 
 

@@ -14,7 +14,7 @@ import torch
 from rich.progress import track
 
 from rondeau.errors import ArgumentError, DataError, NotBuiltError, NotCompiledError, ShapeError, StateError
-from rondeau.layers.carried import Carried, carrying, uncompiled
+from rondeau.layers.carried import Carried, carrying, current, uncompiled
 from rondeau.layers.graph import map_leaves, symbolic_leaves
 from rondeau.models import saving
 from rondeau.models.network import Network
@@ -405,7 +405,7 @@ def _with_state(model: Model, given: Any, wanted: bool, args: tuple[Any, ...], o
         fix = "Make one with model.initial_state(rows)"
         raise StateError("initial_state", expected="a State, by name", got=type(given).__name__, fix=fix)
     names = {id(layer): name for name, layer in model.carrying_layers().items()}
-    carried = Carried(names, State({} if given is None else given))
+    carried = Carried(names, State({} if given is None else given), current())
     kept = [(layer, layer.state) for _, layer in model.recurrent_layers()]
     try:
         with carrying(carried):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -131,8 +132,9 @@ class Network(Layer):
         It holds no state of a layer that the model itself gives one, as a decoder may get it from an encoder. Raises
         `ArgumentError` for a number of rows below 0.
         """
-        if not isinstance(rows, int) or isinstance(rows, bool) or rows < 0:
+        if not isinstance(rows, Integral) or isinstance(rows, bool) or rows < 0:
             raise ArgumentError("initial_state: rows", expected="a whole number, 0 or more", got=repr(rows))
+        rows = int(rows)
         device = next((p.device for p in self.parameters()), torch.device("cpu"))
         tensors: dict[str, Tensor] = {}
         for name, layer in self._calls_of(self.carrying_layers()):

@@ -35,6 +35,8 @@ class State(Mapping[str, Tensor]):
     """
 
     def __init__(self, tensors: Mapping[str, Any]) -> None:
+        if not isinstance(tensors, Mapping):
+            raise StateError("a state", expected="tensors by name", got=type(tensors).__name__)
         self._tensors = {name: to_tensor(value, f"the state {name}") for name, value in tensors.items()}
         rows = {name: t.shape[0] if t.ndim else 0 for name, t in self._tensors.items()}
         if len(set(rows.values())) > 1:

@@ -46,6 +46,10 @@ class Stream:
         self._make()
         self.reset()
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        fix = "Copy the model, make a stream or sessions of it, and set their states"
+        raise ArgumentError("a stream is machine code in this process, and cannot be copied or pickled", fix=fix)
+
     def refresh(self) -> None:
         """Take the model as it is now: its weights, and whatever else its layers read. The states stay."""
         before = self.state
@@ -145,7 +149,7 @@ class Stream:
     @state.setter
     def state(self, states: Mapping[str, Any]) -> None:
         own = self._arrays()
-        given = {name: np.asarray(value) for name, value in states.items()}
+        given = _arrays_of(states)
         for name, array in given.items():
             if name not in own:
                 raise StateError("stream: no such state", expected=", ".join(own) or "none", got=name)
@@ -198,7 +202,7 @@ class Stream:
     def put_row(self, row: int, states: Mapping[str, Any]) -> None:
         """Set the states of one row, each `(size,)` or `(1, size)`. Raises `StateError` for what does not fit."""
         own = self._arrays()
-        given = {name: np.asarray(value) for name, value in states.items()}
+        given = _arrays_of(states)
         for name, array in given.items():
             if name not in own:
                 raise StateError("stream: no such state", expected=", ".join(own) or "none", got=name)
@@ -239,3 +243,10 @@ class Stream:
         if own != saved:
             raise CheckpointError("the states are of another stream", expected=own, got=saved, where=path)
         self.state = found
+
+
+def _arrays_of(states: Any) -> dict[str, Array]:
+    """States as arrays, those of a model's `State` too, whatever gradients there are behind it."""
+    if not isinstance(states, Mapping):
+        raise StateError("stream: the states", expected="arrays by name", got=type(states).__name__)
+    return {n: np.asarray(v.detach().cpu() if isinstance(v, torch.Tensor) else v) for n, v in states.items()}

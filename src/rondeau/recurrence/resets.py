@@ -29,7 +29,7 @@ class Stretches:
     goes_on: Tensor
 
     def begin(self, cell: Cell, state: Any) -> Any:
-        """The state before each stretch: the row's for the first one, without a reset; the cell's own for all others."""
+        """The state before each stretch: the row's for the first one, if not reset; the cell's own for all others."""
         count = len(self.owners)
 
         def put(given: Tensor, own: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ def cut(inputs: Ragged, resets: Any, reverse: bool) -> Stretches:
 
 
 def restarted(cell: Cell, state: Any, inputs: Ragged, resets: Any) -> Any:
-    """The state to go on from with the next steps: anew in rows with a reset on masked steps behind their last real one.
+    """The state to go on from with the next steps: anew in rows with a reset on masked steps behind the last real one.
 
     It moves to the next real step, which is to come.
     """
