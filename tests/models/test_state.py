@@ -303,3 +303,9 @@ def test_streams_take_a_state_with_gradients_behind_it_and_are_not_copied():
             copying(sessions)
     with pytest.raises(StateError, match="by name"):
         sessions.join("two", [1])
+
+
+def test_a_state_on_another_device_is_named():
+    model = stacked()
+    with pytest.raises(StateError, match="another device"):
+        model(inputs(), initial_state=model.initial_state(3).to("meta"))

@@ -489,3 +489,26 @@ def test_batches_made_elsewhere_are_refused() -> None:
     translator.compile("sgd")
     with pytest.raises(ArgumentError, match="window has no meaning"):
         translator.fit([[1, 2]], [[3]], window=5, verbose=0)
+
+
+@pytest.mark.parametrize("asks", ["rows", "state", "other rows", "predict in windows"])
+def test_a_callback_that_calls_the_model_changes_nothing(asks: str) -> None:
+    class Asks(callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any) -> None:
+            assert self.model is not None
+            if asks == "predict in windows":
+                found = self.model.predict(X, window=4)
+                np.testing.assert_allclose(found, self.model(X).detach(), rtol=0, atol=1e-6)
+            else:
+                self.model(X[:2] if asks == "other rows" else X, return_state=asks == "state")
+
+    found = []
+    for listed in ([], [Asks()]):
+        rondeau.utils.set_random_seed(1)
+        made = [layers.Input((None, 3)), layers.GRU(4, return_sequences=True), layers.Dense(2)]
+        model = rondeau.Sequential(made)
+        model.compile("sgd", "mse")
+        model.fit(X, Y, window=5, verbose=0, callbacks=listed)
+        found.append(model.get_weights())
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)

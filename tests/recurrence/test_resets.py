@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rondeau import Ragged, scan
 from rondeau.cells import GRUCell, LSTMCell, LSTMState
-from rondeau.errors import DataError, ShapeError
+from rondeau.errors import ArgumentError, DataError, ShapeError
 
 
 @pytest.mark.parametrize("engine", ["native", "reference"])
@@ -104,3 +104,19 @@ def test_whole_numbers_that_are_no_truth_values_are_refused(wrong: int) -> None:
         scan(GRUCell(4), Ragged.full(x), resets=Ragged.full(torch.full((2, 3), wrong)))
     with pytest.raises(DataError, match="no array"):
         scan(GRUCell(4), x, resets="x")
+
+
+def test_resets_under_vmap_are_those_of_all_or_named() -> None:
+    cell, x = GRUCell(4), torch.randn(3, 5, 2)
+    cell.build_for(2)
+    resets = torch.tensor([[0, 0, 1, 0, 0]])
+
+    def last(one: Tensor, resets: Tensor) -> Tensor:
+        outputs: Tensor = scan(cell, one[None], resets=resets)[0]
+        return outputs[0]
+
+    together = torch.func.vmap(last, (0, None))(x, resets)
+    torch.testing.assert_close(together, scan(cell, x, resets=resets.expand(3, 5))[0])
+    differ = torch.func.grad(lambda one, resets: last(one, resets).sum())
+    with pytest.raises(ArgumentError, match="under vmap"):
+        torch.func.vmap(differ)(x, resets.expand(3, 1, 5))

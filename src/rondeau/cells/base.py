@@ -212,6 +212,11 @@ def begin(cell: Cell, state: Any, inputs: Any, where: str) -> Any:
     if state is None:
         return check_state(cell, cell.initial_state(len(inputs), dtype=dtype, device=device), len(inputs), where)
     state = check_state(cell, state, len(inputs), where)
+    for name, tensor in state_leaves(state):
+        if tensor.device != device:
+            what = f"{type(cell).__name__}: the state's {name or 'tensor'} is on another device than the inputs"
+            fix = f"Move it: state.to({str(device)!r})"
+            raise StateError(what, expected=device, got=tensor.device, where=where, fix=fix)
     for name, tensor in () if torch.is_autocast_enabled(device.type) else state_leaves(state):
         if tensor.dtype != dtype and tensor.is_floating_point():
             fix = f"Cast it: state.to({dtype})"

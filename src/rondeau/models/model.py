@@ -93,6 +93,10 @@ class Model(Network):
 
         Raises `StateError` for states that do not fit, or of layers that the model does not run.
         """
+        if self.between:  # a callback's call, which the windows do not see
+            options: dict[str, Any] = {"training": training, "expand": expand}
+            with self.carrying(False):
+                return self(*args, initial_state=initial_state, return_state=return_state, **options, **kwargs)
         if initial_state is not None or return_state:
             options = {**kwargs, "training": training, "expand": expand}
             return uncompiled(_with_state)(self, initial_state, return_state, args, options)

@@ -34,6 +34,7 @@ class Network(Layer):
     _output_count: int | None = None  # None while unknown: a subclassed model shows it when it first runs
     _output_keys: list[str] | None = None
     _declared: dict[RNN, bool] | None = None  # inside `carrying`: which layers were made `stateful`
+    between = False  # two batches of `carrying`, where callbacks run, whose calls are no part of what is carried
 
     @property
     def output_names(self) -> list[str]:
@@ -168,6 +169,7 @@ class Network(Layer):
         layers = list(self.carrying_layers().values())
         before = [(layer, layer.stateful) for layer in layers]
         self._declared = dict(before) if outer is None else outer
+        between, self.between = self.between, False
         for layer in layers:
             layer.stateful = carry or self._declared.get(layer, layer.stateful)
         try:
@@ -177,7 +179,7 @@ class Network(Layer):
                 layer.stateful = stateful
                 if not stateful:
                     layer.reset_states()
-            self._declared = outer
+            self._declared, self.between = outer, between
 
     def check_windows(self, x: Any) -> None:
         """Raise `ArgumentError`, naming the layer, where the model needs more of x than a window at a time."""

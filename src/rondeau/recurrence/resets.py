@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rondeau.cells.base import Cell, map_state
-from rondeau.errors import DataError, ShapeError
+from rondeau.errors import ArgumentError, DataError, ShapeError
 from rondeau.sequence import Ragged, to_tensor
 
 
@@ -106,6 +106,12 @@ def restarted(cell: Cell, state: Any, inputs: Ragged, resets: Any) -> Any:
 
 
 def _truth(flags: Tensor) -> Tensor:
+    inside = flags
+    while torch._C._functorch.is_functorch_wrapped_tensor(inside):
+        if torch._C._functorch.is_batchedtensor(inside):
+            fix = "Give the same resets to all (in_dims None), or make a loop over them"
+            raise ArgumentError("scan: under vmap the resets cannot differ from one to the next", fix=fix)
+        inside = torch._C._functorch.get_unwrapped(inside)
     wrong = (flags != 0) & (flags != 1)
     if wrong.any():
         expected = "true and false, or 1 and 0"
