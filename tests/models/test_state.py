@@ -309,3 +309,12 @@ def test_a_state_on_another_device_is_named():
     model = stacked()
     with pytest.raises(StateError, match="another device"):
         model(inputs(), initial_state=model.initial_state(3).to("meta"))
+
+
+def test_states_are_equal_where_their_tensors_are():
+    state = stacked().initial_state(3)
+    assert state == state.clone()
+    assert state != State({name: tensor + 1 for name, tensor in state.items()})
+    assert state != state.to(torch.float32)
+    assert state != state.select([0])
+    assert state != dict(state)

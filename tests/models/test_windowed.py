@@ -512,3 +512,9 @@ def test_a_callback_that_calls_the_model_changes_nothing(asks: str) -> None:
         found.append(model.get_weights())
     for a, b in zip(*found, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    model = rondeau.Sequential([layers.Input((None, 3)), layers.GRU(4, return_sequences=True)])
+    np.testing.assert_array_equal(model.predict(X, window=np.int64(5)), model.predict(X, window=5))
+    assert model.stream(np.int64(2)).rows == 2

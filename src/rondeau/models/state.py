@@ -61,6 +61,15 @@ class State(Mapping[str, Tensor]):
         parts = "".join(f", {name}={tuple(t.shape[1:])}" for name, t in self._tensors.items())
         return f"State(rows={self.rows}{parts})"
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the other is a state of the same names, numbers and types, on the same devices."""
+        if not isinstance(other, State) or set(self) != set(other):
+            return False
+        pairs = [(self[name], other[name]) for name in self]
+        return all(a.dtype == b.dtype and a.device == b.device and torch.equal(a, b) for a, b in pairs)
+
+    __hash__ = None  # type: ignore[assignment]
+
     def _each(self, function: Callable[[Tensor], Tensor]) -> State:
         return State({name: function(tensor) for name, tensor in self._tensors.items()})
 

@@ -15,6 +15,7 @@ from rondeau.cells.base import state_leaves
 from rondeau.errors import ArgumentError, CheckpointError, DataError, EngineError, ShapeError, StateError
 from rondeau.models.network import Network
 from rondeau.models.unrolled import Unrolled
+from rondeau.module import positive
 from rondeau.recurrence.stream import NUMPY, CompiledStep
 from rondeau.recurrence.trace.forms import Declined
 from rondeau.training.files import load_tensors, save_tensors
@@ -40,9 +41,7 @@ class Stream:
     """
 
     def __init__(self, model: Network, rows: int = 1) -> None:
-        if not isinstance(rows, int) or isinstance(rows, bool) or rows < 1:
-            raise ArgumentError("stream: rows", expected="a whole number above 0", got=repr(rows))
-        self.model, self.rows = model, rows
+        self.model, self.rows = model, positive("stream", "rows", rows)
         self._make()
         self.reset()
 
