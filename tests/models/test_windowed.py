@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -518,3 +520,20 @@ def test_numbers_of_numpy_are_numbers() -> None:
     model = rondeau.Sequential([layers.Input((None, 3)), layers.GRU(4, return_sequences=True)])
     np.testing.assert_array_equal(model.predict(X, window=np.int64(5)), model.predict(X, window=5))
     assert model.stream(np.int64(2)).rows == 2
+
+
+@pytest.mark.parametrize("copying", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_made_in_the_middle_carries_nothing(copying: Any) -> None:
+    inner = rondeau.Sequential([layers.Input((None, 3)), layers.GRU(4, return_sequences=True)])
+    kept = layers.GRU(2, return_sequences=True, stateful=True)
+    model = rondeau.Sequential([inner, kept])
+    with model.carrying(True):
+        model(X)
+        model.between = True
+        copied = copying(model)
+        model.between = False
+    assert [layer.stateful for _, layer in copied.recurrent_layers()] == [False, True]
+    assert len(copied.states()) == 1
+    copied.reset_states()
+    assert copied(X[:2]).shape == (2, TIME, 2)
+    assert [layer.stateful for _, layer in model.recurrent_layers()] == [False, True]

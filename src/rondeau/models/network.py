@@ -181,6 +181,15 @@ class Network(Layer):
                     layer.reset_states()
             self._declared, self.between = outer, between
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Of a copy made inside `carrying`, which is as if made outside of it."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        declared, self._declared, self.between = self._declared, None, False
+        for layer, stateful in (declared or {}).items():
+            layer.stateful = stateful
+            if not stateful:
+                layer.reset_states()
+
     def check_windows(self, x: Any) -> None:
         """Raise `ArgumentError`, naming the layer, where the model needs more of x than a window at a time."""
         from rondeau.models.window_check import check_windows  # it knows the models that are made of this
