@@ -84,3 +84,22 @@ def test_what_does_not_fit_is_said():
     rows = Ragged.from_rows([torch.zeros(3, FEATURES)])
     with pytest.raises(ShapeError, match=r"other lengths than the inputs: expected \[3\], got \[2\]"):
         layer(rows, resets=Ragged.from_rows([[True, False]]))
+
+
+@pytest.mark.parametrize("window", [1, 3, 5])
+def test_windows_and_states_carry_a_reset_that_waits_for_a_real_step(window):
+    torch.manual_seed(1)
+    x, starts = layers.Input((None, FEATURES)), layers.Input((None,))
+    y = layers.LSTM(3, return_sequences=True)(layers.Masking()(x), resets=starts)
+    model = Model([x, starts], y).double()
+    data, resets = torch.randn(4, 15, FEATURES, dtype=torch.float64), (torch.rand(4, 15) < 0.3).double()
+    data[torch.rand(4, 15) < 0.5] = 0
+    whole = model([data, resets])
+    parts = model.predict([data.numpy(), resets.numpy()], window=window)
+    torch.testing.assert_close(torch.from_numpy(parts)[data.any(-1)], whole.detach()[data.any(-1)])
+    state, kept = model.initial_state(4), []
+    for t in range(0, 15, window):
+        here = slice(t, t + window)
+        out, state = model([data[:, here], resets[:, here]], initial_state=state, return_state=True)
+        kept.append(out)
+    torch.testing.assert_close(torch.cat(kept, 1)[data.any(-1)], whole[data.any(-1)])

@@ -97,3 +97,9 @@ def test_normalisation_is_keras(judge: Any, options: dict[str, Any]) -> None:
 def test_normalisation_is_over_the_last_axis() -> None:
     with pytest.raises(ArgumentError, match="LayerNormalization: axis: expected -1, the last one, got 1"):
         layers.LayerNormalization(axis=1)
+
+
+def test_a_module_that_gives_more_than_a_tensor_is_named():
+    layer = layers.TimeDistributed(torch.nn.GRU(3, 4, batch_first=True))
+    with pytest.raises(ArgumentError, match="got tuple from GRU"):
+        layer(torch.zeros(2, 4, 5, 3))

@@ -216,3 +216,105 @@ def test_after_an_error_the_next_call_begins_as_always():
     with pytest.raises(StateError):
         model(x, initial_state=model.initial_state(2))
     assert torch.equal(model(x), expected)
+
+
+def test_a_call_that_fails_leaves_the_states_of_stateful_layers():
+    model = stacked(stateful=True)
+    model(inputs())
+    before = model.states()
+    for wrong in ({"lstm.h": torch.zeros(1, 4)}, {"inner.gru.h": torch.zeros(1, 3)}, {"other.h": torch.zeros(3, 4)}):
+        with pytest.raises(StateError):
+            model(inputs(), initial_state={name: tensor.double() for name, tensor in wrong.items()})
+        assert all(torch.equal(before[name], tensor) for name, tensor in model.states().items())
+
+
+def test_a_state_given_replaces_the_one_kept_of_another_batch_size():
+    model, x = stacked(stateful=True), inputs(2)
+    model(inputs(3))
+    torch.testing.assert_close(model(x, initial_state=model.initial_state(np.int64(2))), stacked()(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.complex128])
+def test_a_state_of_whole_or_complex_numbers_is_named(dtype):
+    model = stacked()
+    with pytest.raises(StateError, match="another type"):
+        model(inputs(), initial_state=model.initial_state(3).to(dtype))
+
+
+@pytest.mark.parametrize("wrong", [None, [], 3])
+def test_a_state_is_made_of_names_and_tensors(wrong):
+    with pytest.raises(StateError, match="by name"):
+        State(wrong)
+
+
+class Asks(Model):
+    """A model that asks the one inside it for its state."""
+
+    def __init__(self, begins=None):
+        super().__init__()
+        self.inside, self.behind, self.begins = stacked(), layers.GRU(3, return_sequences=True).double(), begins
+        self.behind.build_for((None, None, 2))
+        self.behind.double()
+
+    def forward(self, x):
+        y, self.seen = self.inside(x, initial_state=self.begins, return_state=True)
+        return self.behind(y)
+
+
+def test_a_model_that_asks_the_one_inside_it_for_its_state_has_part_in_it():
+    model, x = Asks(), inputs()
+    whole, end = model(x, return_state=True)
+    assert set(end) == set(model.initial_state(3)) == {*(f"inside.{name}" for name in model.seen), "behind.h"}
+    first, state = model(x[:, :3], return_state=True)
+    rest, state = model(x[:, 3:], initial_state=state, return_state=True)
+    torch.testing.assert_close(torch.cat([first, rest], 1), whole)
+    assert all(torch.equal(model.seen[name], state[f"inside.{name}"]) for name in model.seen)
+
+
+def test_a_state_that_a_model_gives_to_the_one_inside_it_is_its_own():
+    model = Asks(stacked().initial_state(3))
+    _, end = model(inputs(), return_state=True)
+    assert set(end) == {"behind.h"}
+    with pytest.raises(StateError, match=r"gives layer inside\.lstm its initial_state itself"):
+        model(inputs(), initial_state=model.initial_state(3))
+
+
+def test_states_are_carried_where_torch_compile_runs_the_model():
+    model, x = stacked(), inputs()
+    whole, end = model(x, return_state=True)
+    compiled = torch.compile(model, backend="eager")
+    _, state = compiled(x[:, :3], return_state=True)
+    rest, state = compiled(x[:, 3:], initial_state=state, return_state=True)
+    torch.testing.assert_close(rest, whole[:, 3:])
+    assert list(state) == list(end)
+
+
+def test_streams_take_a_state_with_gradients_behind_it_and_are_not_copied():
+    model, x = stacked(), inputs(1)
+    _, state = model(x[:, :6], return_state=True)
+    stream, sessions = model.stream(), model.sessions()
+    stream.state = state
+    sessions.join("one", state)
+    last = model(x)[:, 6].detach().numpy()
+    np.testing.assert_allclose(stream(x[:, 6].numpy()), last, atol=1e-12)
+    np.testing.assert_allclose(sessions(iter(["one"]), x[:, 6].numpy()), last, atol=1e-12)
+    for copying in (copy.deepcopy, pickle.dumps):
+        with pytest.raises(ArgumentError, match="machine code"):
+            copying(sessions)
+    with pytest.raises(StateError, match="by name"):
+        sessions.join("two", [1])
+
+
+def test_a_state_on_another_device_is_named():
+    model = stacked()
+    with pytest.raises(StateError, match="another device"):
+        model(inputs(), initial_state=model.initial_state(3).to("meta"))
+
+
+def test_states_are_equal_where_their_tensors_are():
+    state = stacked().initial_state(3)
+    assert state == state.clone()
+    assert state != State({name: tensor + 1 for name, tensor in state.items()})
+    assert state != state.to(torch.float32)
+    assert state != state.select([0])
+    assert state != dict(state)

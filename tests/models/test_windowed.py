@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -489,3 +491,49 @@ def test_batches_made_elsewhere_are_refused() -> None:
     translator.compile("sgd")
     with pytest.raises(ArgumentError, match="window has no meaning"):
         translator.fit([[1, 2]], [[3]], window=5, verbose=0)
+
+
+@pytest.mark.parametrize("asks", ["rows", "state", "other rows", "predict in windows"])
+def test_a_callback_that_calls_the_model_changes_nothing(asks: str) -> None:
+    class Asks(callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any) -> None:
+            assert self.model is not None
+            if asks == "predict in windows":
+                found = self.model.predict(X, window=4)
+                np.testing.assert_allclose(found, self.model(X).detach(), rtol=0, atol=1e-6)
+            else:
+                self.model(X[:2] if asks == "other rows" else X, return_state=asks == "state")
+
+    found = []
+    for listed in ([], [Asks()]):
+        rondeau.utils.set_random_seed(1)
+        made = [layers.Input((None, 3)), layers.GRU(4, return_sequences=True), layers.Dense(2)]
+        model = rondeau.Sequential(made)
+        model.compile("sgd", "mse")
+        model.fit(X, Y, window=5, verbose=0, callbacks=listed)
+        found.append(model.get_weights())
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    model = rondeau.Sequential([layers.Input((None, 3)), layers.GRU(4, return_sequences=True)])
+    np.testing.assert_array_equal(model.predict(X, window=np.int64(5)), model.predict(X, window=5))
+    assert model.stream(np.int64(2)).rows == 2
+
+
+@pytest.mark.parametrize("copying", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_made_in_the_middle_carries_nothing(copying: Any) -> None:
+    inner = rondeau.Sequential([layers.Input((None, 3)), layers.GRU(4, return_sequences=True)])
+    kept = layers.GRU(2, return_sequences=True, stateful=True)
+    model = rondeau.Sequential([inner, kept])
+    with model.carrying(True):
+        model(X)
+        model.between = True
+        copied = copying(model)
+        model.between = False
+    assert [layer.stateful for _, layer in copied.recurrent_layers()] == [False, True]
+    assert len(copied.states()) == 1
+    copied.reset_states()
+    assert copied(X[:2]).shape == (2, TIME, 2)
+    assert [layer.stateful for _, layer in model.recurrent_layers()] == [False, True]

@@ -212,12 +212,29 @@ def begin(cell: Cell, state: Any, inputs: Any, where: str) -> Any:
     if state is None:
         return check_state(cell, cell.initial_state(len(inputs), dtype=dtype, device=device), len(inputs), where)
     state = check_state(cell, state, len(inputs), where)
+    for name, tensor in state_leaves(state):
+        if tensor.device != device:
+            what = f"{type(cell).__name__}: the state's {name or 'tensor'} is on another device than the inputs"
+            fix = f"Move it: state.to({str(device)!r})"
+            raise StateError(what, expected=device, got=tensor.device, where=where, fix=fix)
     for name, tensor in () if torch.is_autocast_enabled(device.type) else state_leaves(state):
         if tensor.dtype != dtype and tensor.is_floating_point():
             fix = f"Cast it: state.to({dtype})"
             what = f"{type(cell).__name__}: the state's {name or 'tensor'} has another type than the inputs"
             raise StateError(what, expected=dtype, got=tensor.dtype, where=where, fix=fix)
+    if not all(tensor.is_floating_point() for tensor in state_tensors(state)):
+        _check_kinds(cell, state, dtype, where)
     return state
+
+
+def _check_kinds(cell: Cell, state: Any, dtype: torch.dtype, where: str) -> None:
+    """Raise `StateError` for whole or complex numbers where the cell itself begins with others."""
+    for (name, own), tensor in zip(state_leaves(cell.initial_state(1, dtype=dtype)), state_tensors(state), strict=True):
+        if tensor.dtype != own.dtype and not tensor.is_floating_point():
+            what = f"{type(cell).__name__}: the state's {name or 'tensor'} has another type than the cell begins with"
+            raise StateError(
+                what, expected=own.dtype, got=tensor.dtype, where=where, fix=f"Cast it: state.to({own.dtype})"
+            )
 
 
 def check_state(cell: Cell, state: Any, batch: int, where: str | None = None) -> Any:

@@ -17,6 +17,7 @@ from rondeau.layers.core import known_features
 from rondeau.layers.graph import Shape
 from rondeau.recurrence import Keep, Policy, scan
 from rondeau.recurrence.policy import check_policy
+from rondeau.recurrence.resets import restarted
 from rondeau.sequence import Ragged
 
 
@@ -95,11 +96,8 @@ class RNN(Layer):
 
     def forward(self, x: Any, initial_state: Any = None, mask: Any = None, resets: Any = None) -> Any:
         steps = real_steps(self, x, mask)
-        travelling = carried.current()
-        name = None if travelling is None else travelling.name(self)
-        begin = self._begin(x, initial_state)
-        if travelling is not None and name is not None:
-            begin = travelling.begin(name, self.cell, len(x), begin, fixed=initial_state is not None)
+        given, carriers = self._carried(len(x), initial_state is not None)
+        begin = self._begin(x, initial_state) if given is None else given
         last = self._only_last(steps)
         outputs, state = scan(
             self.cell,
@@ -110,10 +108,13 @@ class RNN(Layer):
             keep=Keep(outputs="last") if last else None,
             gradient=self.gradient,
         )
-        if travelling is not None and name is not None and initial_state is None:
-            travelling.end(name, state)
+        after = state
+        if resets is not None and isinstance(steps, Ragged) and not self.go_backwards:
+            after = restarted(self.cell, state, steps, resets)
+        for carrier, name in carriers:
+            carrier.end(name, after)
         if self.stateful:
-            self.state = map_state(torch.Tensor.detach, state)
+            self.state = map_state(torch.Tensor.detach, after)
         if self.go_backwards and not last:  # in the order in which they were read
             outputs = outputs.reverse() if isinstance(outputs, Ragged) else outputs.flip(1)
         if last:
@@ -129,6 +130,18 @@ class RNN(Layer):
     def _check_type(self, x: Any) -> None:
         if isinstance(self.cell, StandardCell):  # a cell of one's own may take what it likes
             super()._check_type(x)
+
+    def _carried(self, rows: int, fixed: bool) -> tuple[Any, list[tuple[carried.Carried, str]]]:
+        """The state that comes with the call of the model, if any, and whose the state afterwards is."""
+        travelling, given = carried.current(), None
+        carriers = []
+        for carrier, name in () if travelling is None else travelling.carriers(self):
+            fixed = fixed or given is not None
+            here = carrier.begin(name, self.cell, rows, fixed)
+            if not fixed:
+                given = here
+                carriers.append((carrier, name))
+        return given, carriers
 
     def _begin(self, x: Any, initial_state: Any) -> Any:
         where = f"layer {self.name}, initial_state"

@@ -50,10 +50,19 @@ class TimeDistributed(Layer):
     def forward(self, x: Any, mask: Any = None) -> Any:
         steps = real_steps(self, x, mask)
         if isinstance(steps, Ragged):
-            kept = steps.with_values(self.layer(steps.values))
+            kept = steps.with_values(self._one(self.layer(steps.values)))
             return kept if mask is None else kept.expand(zeros=True)
-        y = self.layer(x.flatten(0, 1))
+        y = self._one(self.layer(x.flatten(0, 1)))
         return y.reshape(*x.shape[:2], *y.shape[1:])
+
+    def _one(self, y: Any) -> Tensor:
+        if not isinstance(y, Tensor):
+            got = f"{type(y).__name__} from {type(self.layer).__name__}"
+            fix = "Put a layer there that gives one tensor, or a module of your own around this one"
+            raise ArgumentError(
+                f"layer {self.name}: what it applies to each step", expected="one tensor", got=got, fix=fix
+            )
+        return y
 
 
 class RepeatVector(Layer):

@@ -14,7 +14,7 @@ import torch
 from rich.progress import track
 
 from rondeau.errors import ArgumentError, DataError, NotBuiltError, NotCompiledError, ShapeError, StateError
-from rondeau.layers.carried import Carried, carrying
+from rondeau.layers.carried import Carried, carrying, current, uncompiled
 from rondeau.layers.graph import map_leaves, symbolic_leaves
 from rondeau.models import saving
 from rondeau.models.network import Network
@@ -93,8 +93,13 @@ class Model(Network):
 
         Raises `StateError` for states that do not fit, or of layers that the model does not run.
         """
+        if self.between:  # a callback's call, which the windows do not see
+            options: dict[str, Any] = {"training": training, "expand": expand}
+            with self.carrying(False):
+                return self(*args, initial_state=initial_state, return_state=return_state, **options, **kwargs)
         if initial_state is not None or return_state:
-            return self._with_state(initial_state, return_state, args, {**kwargs, "training": training}, expand)
+            options = {**kwargs, "training": training, "expand": expand}
+            return uncompiled(_with_state)(self, initial_state, return_state, args, options)
         if args and isinstance(args[0], list) and not any(is_array(one) or symbolic_leaves(one) for one in args[0]):
             args = (to_data(args[0], self.input_count, "x"), *args[1:])
         if training is None or training == self.training:
@@ -103,19 +108,6 @@ class Model(Network):
             with in_mode(self, training):
                 outputs = super().__call__(*args, **kwargs)
         return map_leaves(_expanded, outputs) if expand else outputs
-
-    def _with_state(self, given: Any, wanted: bool, args: tuple[Any, ...], kwargs: dict[str, Any], expand: bool) -> Any:
-        if symbolic_leaves(args):
-            fix = "Give the state to the recurrent layer itself: layer(x, initial_state=...)"
-            raise ArgumentError("a model inside another takes and gives no state", where=self.name, fix=fix)
-        if given is not None and not isinstance(given, Mapping):
-            fix = "Make one with model.initial_state(rows)"
-            raise StateError("initial_state", expected="a State, by name", got=type(given).__name__, fix=fix)
-        names = {id(layer): name for name, layer in self.carrying_layers().items()}
-        carried = Carried(names, State({} if given is None else given))
-        with carrying(carried):
-            outputs = self(*args, expand=expand, **kwargs)
-        return (outputs, State(carried.final)) if wanted else outputs
 
     def compile(  # torch's Module.compile is another thing
         self,
@@ -406,6 +398,27 @@ class Model(Network):
         """Read weights that `save_weights` or `save` wrote, into a model of the same make."""
         self._must_be_built()
         saving.load_weights(self, Path(path))
+
+
+def _with_state(model: Model, given: Any, wanted: bool, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """A call that begins with the states given, and gives those after it if `wanted`; a failing one changes none."""
+    if symbolic_leaves(args):
+        fix = "Give the state to the recurrent layer itself: layer(x, initial_state=...)"
+        raise ArgumentError("a model inside another takes and gives no state", where=model.name, fix=fix)
+    if given is not None and not isinstance(given, Mapping):
+        fix = "Make one with model.initial_state(rows)"
+        raise StateError("initial_state", expected="a State, by name", got=type(given).__name__, fix=fix)
+    names = {id(layer): name for name, layer in model.carrying_layers().items()}
+    carried = Carried(names, State({} if given is None else given), current())
+    kept = [(layer, layer.state) for _, layer in model.recurrent_layers()]
+    try:
+        with carrying(carried):
+            outputs = model(*args, **options)
+    except BaseException:
+        for layer, state in kept:
+            layer.state = state
+        raise
+    return (outputs, State(carried.final)) if wanted else outputs
 
 
 def _window_for(x: Any, window: Any) -> Any:

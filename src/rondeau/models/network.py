@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ class Network(Layer):
     _output_count: int | None = None  # None while unknown: a subclassed model shows it when it first runs
     _output_keys: list[str] | None = None
     _declared: dict[RNN, bool] | None = None  # inside `carrying`: which layers were made `stateful`
+    between = False  # two batches of `carrying`, where callbacks run, whose calls are no part of what is carried
 
     @property
     def output_names(self) -> list[str]:
@@ -131,8 +133,9 @@ class Network(Layer):
         It holds no state of a layer that the model itself gives one, as a decoder may get it from an encoder. Raises
         `ArgumentError` for a number of rows below 0.
         """
-        if not isinstance(rows, int) or isinstance(rows, bool) or rows < 0:
+        if not isinstance(rows, Integral) or isinstance(rows, bool) or rows < 0:
             raise ArgumentError("initial_state: rows", expected="a whole number, 0 or more", got=repr(rows))
+        rows = int(rows)
         device = next((p.device for p in self.parameters()), torch.device("cpu"))
         tensors: dict[str, Tensor] = {}
         for name, layer in self._calls_of(self.carrying_layers()):
@@ -166,6 +169,7 @@ class Network(Layer):
         layers = list(self.carrying_layers().values())
         before = [(layer, layer.stateful) for layer in layers]
         self._declared = dict(before) if outer is None else outer
+        between, self.between = self.between, False
         for layer in layers:
             layer.stateful = carry or self._declared.get(layer, layer.stateful)
         try:
@@ -175,7 +179,16 @@ class Network(Layer):
                 layer.stateful = stateful
                 if not stateful:
                     layer.reset_states()
-            self._declared = outer
+            self._declared, self.between = outer, between
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Of a copy made inside `carrying`, which is as if made outside of it."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        declared, self._declared, self.between = self._declared, None, False
+        for layer, stateful in (declared or {}).items():
+            layer.stateful = stateful
+            if not stateful:
+                layer.reset_states()
 
     def check_windows(self, x: Any) -> None:
         """Raise `ArgumentError`, naming the layer, where the model needs more of x than a window at a time."""

@@ -89,9 +89,10 @@ class Sessions:
 
     def __call__(self, keys: Sequence[Hashable], x: Any) -> Array:
         """One step of these sessions. Raises `ArgumentError`, `ShapeError` or `DataError`, and then steps none."""
+        keys = list(keys)
         rows = np.array([self._find(key) for key in keys], np.int64)
         if len(set(rows.tolist())) < len(rows):
-            twice = sorted({repr(k) for k in keys if list(keys).count(k) > 1})
+            twice = sorted({repr(k) for k in keys if keys.count(k) > 1})
             raise ArgumentError("sessions: a key stands there twice", got=", ".join(twice), fix="Make two calls")
         return self._stream.step_rows(rows, x)
 

@@ -35,6 +35,8 @@ class State(Mapping[str, Tensor]):
     """
 
     def __init__(self, tensors: Mapping[str, Any]) -> None:
+        if not isinstance(tensors, Mapping):
+            raise StateError("a state", expected="tensors by name", got=type(tensors).__name__)
         self._tensors = {name: to_tensor(value, f"the state {name}") for name, value in tensors.items()}
         rows = {name: t.shape[0] if t.ndim else 0 for name, t in self._tensors.items()}
         if len(set(rows.values())) > 1:
@@ -58,6 +60,15 @@ class State(Mapping[str, Tensor]):
     def __repr__(self) -> str:
         parts = "".join(f", {name}={tuple(t.shape[1:])}" for name, t in self._tensors.items())
         return f"State(rows={self.rows}{parts})"
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other is a state of the same names, numbers and types, on the same devices."""
+        if not isinstance(other, State) or set(self) != set(other):
+            return False
+        pairs = [(self[name], other[name]) for name in self]
+        return all(a.dtype == b.dtype and a.device == b.device and torch.equal(a, b) for a, b in pairs)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def _each(self, function: Callable[[Tensor], Tensor]) -> State:
         return State({name: function(tensor) for name, tensor in self._tensors.items()})

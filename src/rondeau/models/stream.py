@@ -15,6 +15,7 @@ from rondeau.cells.base import state_leaves
 from rondeau.errors import ArgumentError, CheckpointError, DataError, EngineError, ShapeError, StateError
 from rondeau.models.network import Network
 from rondeau.models.unrolled import Unrolled
+from rondeau.module import positive
 from rondeau.recurrence.stream import NUMPY, CompiledStep
 from rondeau.recurrence.trace.forms import Declined
 from rondeau.training.files import load_tensors, save_tensors
@@ -40,11 +41,13 @@ class Stream:
     """
 
     def __init__(self, model: Network, rows: int = 1) -> None:
-        if not isinstance(rows, int) or isinstance(rows, bool) or rows < 1:
-            raise ArgumentError("stream: rows", expected="a whole number above 0", got=repr(rows))
-        self.model, self.rows = model, rows
+        self.model, self.rows = model, positive("stream", "rows", rows)
         self._make()
         self.reset()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        fix = "Copy the model, make a stream or sessions of it, and set their states"
+        raise ArgumentError("a stream is machine code in this process, and cannot be copied or pickled", fix=fix)
 
     def refresh(self) -> None:
         """Take the model as it is now: its weights, and whatever else its layers read. The states stay."""
@@ -145,7 +148,7 @@ class Stream:
     @state.setter
     def state(self, states: Mapping[str, Any]) -> None:
         own = self._arrays()
-        given = {name: np.asarray(value) for name, value in states.items()}
+        given = _arrays_of(states)
         for name, array in given.items():
             if name not in own:
                 raise StateError("stream: no such state", expected=", ".join(own) or "none", got=name)
@@ -198,7 +201,7 @@ class Stream:
     def put_row(self, row: int, states: Mapping[str, Any]) -> None:
         """Set the states of one row, each `(size,)` or `(1, size)`. Raises `StateError` for what does not fit."""
         own = self._arrays()
-        given = {name: np.asarray(value) for name, value in states.items()}
+        given = _arrays_of(states)
         for name, array in given.items():
             if name not in own:
                 raise StateError("stream: no such state", expected=", ".join(own) or "none", got=name)
@@ -239,3 +242,10 @@ class Stream:
         if own != saved:
             raise CheckpointError("the states are of another stream", expected=own, got=saved, where=path)
         self.state = found
+
+
+def _arrays_of(states: Any) -> dict[str, Array]:
+    """States as arrays, those of a model's `State` too, whatever gradients there are behind it."""
+    if not isinstance(states, Mapping):
+        raise StateError("stream: the states", expected="arrays by name", got=type(states).__name__)
+    return {n: np.asarray(v.detach().cpu() if isinstance(v, torch.Tensor) else v) for n, v in states.items()}

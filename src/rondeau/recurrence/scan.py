@@ -60,7 +60,8 @@ def scan(
             seed, else torch's global one.
         resets: `(batch, time)` truth values, or a `Ragged` of them: before a step where they are true the state starts
             anew, as `cell.initial_state` has it, in either direction; a reset on a step that is not real moves to the
-            next one that is. `state` is what the row's first step takes, and the final state comes from its last.
+            next one that is. One on the row's first step wins over `state`; going backwards, where a reset divides a
+            step from the one before it, none can. The final state comes from the step made last.
         engine: "native" for compiled loops or an error, "reference" for the plain PyTorch loop; default: compiled loops
             where the step allows, else the reference loop, after one warning that says why.
         keep: what to keep of the steps besides the outputs, and where to find it afterwards; or of the outputs the

@@ -87,11 +87,11 @@ class Loop:
         for batch in self.source.batches(epoch, self.batch, self.seed):
             if batch.begins:
                 model.reset_states()
-            told.call("on_train_batch_begin", self.batch, {})
+            self._tell(told, "on_train_batch_begin", self.batch, {})
             self._train_step(batch)
             logs: Logs = dict(objective.running_results())
             self.batch += 1
-            told.call("on_train_batch_end", self.batch - 1, logs)
+            self._tell(told, "on_train_batch_end", self.batch - 1, logs)
             if self.interrupted:
                 return logs
             if model.stop_training:
@@ -102,6 +102,14 @@ class Loop:
         self.epoch, self.batch = epoch + 1, 0
         told.call("on_epoch_end", epoch, logs)
         return logs
+
+    def _tell(self, told: CallbackList, event: str, batch: int, logs: Logs) -> None:
+        model = self.trainer.model
+        model.between = isinstance(self.source, WindowSource)
+        try:
+            told.call(event, batch, logs)
+        finally:
+            model.between = False
 
     def _train_step(self, batch: Batch) -> None:
         try:

@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import repeat
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -109,11 +110,11 @@ def as_window(value: Any) -> Window:
     if isinstance(value, Window):
         return value
     _check_steps("window", value)
-    return Window(value)
+    return Window(int(value))
 
 
 def _check_steps(name: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         expected = "a positive number of steps" + (", or a RandomWindow" if name == "window" else "")
         raise ArgumentError(name, expected=expected, got=repr(value))
 
