@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
+from rondeau.nn import choice
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 NO_RUN = "<!-- no-run -->"
@@ -85,6 +87,7 @@ def test_the_programs_of_a_page_run_and_print_what_it_says(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "__page__", None)  # put back afterwards, whatever it was
+    monkeypatch.setattr(choice, "_said", set())  # what is said once a process has not been said to the page's reader
     dtype = torch.get_default_dtype()
     try:
         with warnings.catch_warnings():

@@ -150,6 +150,9 @@ class Counting(Cell):
         self.state_size, self.output_size = CountState(h=3, n=1), 3
         self.w = torch.nn.Parameter(torch.randn(3, 3, dtype=DOUBLE))
 
+    def initial_state(self, batch: int, *, dtype: Any = None, device: Any = None) -> CountState:
+        return CountState(torch.zeros(batch, 3, dtype=dtype), torch.zeros(batch, 1, dtype=torch.int64))
+
     def step(self, x: Tensor, state: CountState) -> tuple[Tensor, CountState]:
         h = torch.tanh(x + state.h @ self.w) / (1 + 0.1 * state.n)
         return h, CountState(h, state.n + 1)

@@ -28,7 +28,7 @@ class Cell(BuildableModule):
     A cell defines
 
     - `state_size`: a named tuple like its state, holding sizes: `HiddenState(h=units)`; a size is an int, or a tuple of
-      ints for a tensor of several axes;
+      ints for a tensor of several axes; a state of whole numbers needs an `initial_state` that makes them;
     - `output_size`: features of its output;
     - `build(features)`: makes the weights with `add_weight` (not needed if `__init__` makes them);
     - `step(x, state) -> (output, state)`: x `(batch, features)`, each state `(batch, size)`, output
