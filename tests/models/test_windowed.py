@@ -433,7 +433,7 @@ class Smooth(layers.Layer):
         (lambda: layers.GRU(3), "layer gru .*one output for the whole sequence.*return_sequences=True"),
         (lambda: layers.GlobalAveragePooling1D(), "layer global_average_pooling1d .*pools over time"),
         (lambda: layers.MaxPooling1D(), "layer max_pooling1d .*pools over time"),
-        (lambda: layers.Conv1D(3, 2, padding="causal"), "layer conv1d .*other windows"),
+        (lambda: layers.Conv1D(3, 2, padding="causal"), "layer conv1d .*looks at other steps"),
         (Smooth, "layer smooth .*something else than on its windows"),
     ],
 )

@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequen
 from torch.utils.checkpoint import checkpoint
 
 import rondeau
+from rondeau.recurrence import reference
 from rondeau.recurrence.engine import use_engine
 from tests.nn.conftest import everything, flat, twins
 
@@ -207,11 +208,15 @@ def test_weights_changed_in_place_are_seen() -> None:
     torch.testing.assert_close(flat(ours(x)), flat(theirs(x)), rtol=TOLERANCE, atol=TOLERANCE)
 
 
-def test_reference_loop_can_be_forced() -> None:
+def test_reference_loop_can_be_forced(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    run = reference.run
+    monkeypatch.setattr(reference, "run", lambda *args: calls.append(1) or run(*args))  # type: ignore[func-returns-value]
     theirs, ours = twins("GRU", 3, 4, 2, dtype=torch.float64)
     x = torch.randn(5, 2, 3, dtype=torch.float64, requires_grad=True)
     with use_engine("reference"):
         _same(theirs, ours, lambda m: m(x), [x])
+    assert len(calls) == 2  # a layer each
 
 
 @pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell"])

@@ -13,19 +13,11 @@ from rondeau.cells.base import Cell, Context, HiddenState, begin, state_leaves
 from rondeau.errors import ArgumentError, ShapeError
 from rondeau.layers import (
     RNN,
-    AdditiveAttention,
-    Attention,
-    Bidirectional,
-    Conv1D,
     Dropout,
     Embedding,
-    Flatten,
-    GlobalAveragePooling1D,
-    GlobalMaxPooling1D,
     InputLayer,
     Layer,
     Masking,
-    MaxPooling1D,
     RepeatVector,
     TimeDistributed,
 )
@@ -33,20 +25,9 @@ from rondeau.layers.graph import symbolic_leaves
 from rondeau.models.functional import Functional
 from rondeau.models.network import Network, trial
 from rondeau.models.sequential import Sequential
+from rondeau.models.whole import NEEDS_MORE
 from rondeau.sequence import Ragged
 
-_POOLED = "it pools over time, and needs the whole sequence"
-_REFUSED: dict[type[Layer], str] = {
-    Bidirectional: "it also reads the sequence from its end, which a stream does not know",
-    GlobalAveragePooling1D: _POOLED,
-    GlobalMaxPooling1D: _POOLED,
-    MaxPooling1D: _POOLED,
-    Attention: "it looks at all steps at once",
-    AdditiveAttention: "it looks at all steps at once",
-    Conv1D: "it looks at several steps at once",
-    Flatten: "it joins all steps into one vector",
-    RepeatVector: "it makes steps of its own",
-}
 _TRIED = 3  # steps
 
 
@@ -170,7 +151,7 @@ def _call(plan: Plan, layer: Any, inputs: list[Value], several: bool, prefix: st
     if any(v.steps != steps for v in inputs):
         raise refused(name, "it joins what has steps with what has none")
     inner = layer.layer if isinstance(layer, TimeDistributed) else layer
-    for kind, why in _REFUSED.items():
+    for kind, why in NEEDS_MORE.items():
         if isinstance(layer, kind) and (steps or kind is RepeatVector):
             raise refused(name, why)
     if any(isinstance(m, (RNN, Cell)) for m in inner.modules()) and not isinstance(layer, RNN):

@@ -12,40 +12,20 @@ from torch import Tensor
 from rondeau.errors import ArgumentError
 from rondeau.layers import (
     RNN,
-    AdditiveAttention,
-    Attention,
-    Bidirectional,
     Conv1D,
-    Flatten,
-    GlobalAveragePooling1D,
-    GlobalMaxPooling1D,
     Layer,
-    MaxPooling1D,
-    RepeatVector,
     TimeDistributed,
 )
 from rondeau.models.functional import Functional
 from rondeau.models.network import Network
+from rondeau.models.whole import NEEDS_MORE
 from rondeau.models.windowed import leaves_of
 from rondeau.sequence import Ragged
 from rondeau.training.batch import data_leaves, map_data, take
 from rondeau.training.steps import cut_in_time, joined_in_time
 from rondeau.training.trainer import in_mode
 
-_POOLED = "it pools over time, and a window is not all of it"
-_LOOKS = "it looks at steps of the sequence that are in other windows"
 _WHOLE = "Leave window out, so that the model sees whole sequences; gradient=Recompute(every=...) saves memory"
-_REFUSED: dict[type[Layer], str] = {
-    Bidirectional: "it also reads the sequence from its end, which no window but the last one holds",
-    GlobalAveragePooling1D: _POOLED,
-    GlobalMaxPooling1D: _POOLED,
-    MaxPooling1D: _POOLED,
-    Attention: _LOOKS,
-    AdditiveAttention: _LOOKS,
-    Conv1D: _LOOKS,
-    Flatten: "it joins all steps into one vector",
-    RepeatVector: "it makes a sequence of one vector",
-}
 _TRIED = 6  # steps
 _ROWS = 2
 
@@ -76,14 +56,14 @@ def _layers(module: torch.nn.Module, path: str) -> Iterator[tuple[str, Layer]]:
         if isinstance(child, Layer):
             name = f"{path}.{child.name}" if path else child.name
             yield name, child
-        if not isinstance(child, (RNN, TimeDistributed, *_REFUSED)):
+        if not isinstance(child, (RNN, TimeDistributed, *NEEDS_MORE)):
             yield from _layers(child, name)
 
 
 def _check_kind(name: str, layer: Layer) -> None:
     if isinstance(layer, Conv1D) and layer.span == layer.stride == 1:
         return
-    for kind, why in _REFUSED.items():
+    for kind, why in NEEDS_MORE.items():
         if isinstance(layer, kind):
             raise refused(name, why)
     if isinstance(layer, RNN) and layer.go_backwards:

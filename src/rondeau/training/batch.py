@@ -44,20 +44,38 @@ def to_data(value: Any, parts: int = 1, name: str = "the data") -> Any:
     >>> to_data([[1, 2], [3]]).lengths.tolist(), to_data([[1, 2], [3, 4]]).shape
     ([2, 1], torch.Size([2, 2]))
     """
-    if value is None or isinstance(value, Ragged):
+    return by_parts(value, parts, name, lambda part: isinstance(part, Ragged), is_array, _rows)
+
+
+def by_parts(
+    value: Any,
+    parts: int,
+    name: str,
+    done: Callable[[Any], bool],
+    whole: Callable[[Any], bool],
+    make: Callable[[Any, str], Any],
+) -> Any:
+    """`make` of what is given, or of each of its parts: a dict of them, a list of `parts`, a tuple of `whole` ones.
+
+    None, and what is `done`, stays as it is. Raises `DataError` where there should be several and are not.
+    """
+    if value is None or done(value):
         return value
+    inside: list[tuple[Any, Any]] | None = None
     if isinstance(value, Mapping):
-        return {key: to_data(part, name=f"{name}[{key!r}]") for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        if parts > 1 and len(value) == parts:
-            return [to_data(part, name=f"{name}[{i}]") for i, part in enumerate(value)]
-        if parts == 1 and isinstance(value, tuple) and value and all(map(is_array, value)):
-            return [to_data(part, name=f"{name}[{i}]") for i, part in enumerate(value)]
+        inside = list(value.items())
+    elif isinstance(value, (list, tuple)):
+        several = parts > 1 and len(value) == parts
+        if several or (parts == 1 and isinstance(value, tuple) and value and all(map(whole, value))):
+            inside = list(enumerate(value))
+    if inside is not None:
+        made = {key: by_parts(part, 1, f"{name}[{key!r}]", done, whole, make) for key, part in inside}
+        return made if isinstance(value, Mapping) else list(made.values())
     if parts > 1:
         got = f"{len(value)} of them" if isinstance(value, (list, tuple)) else type(value).__name__
         fix = "Give a list with one for each, or a dict by name"
         raise DataError(f"{name} does not fit the model", expected=f"{parts} arrays", got=got, fix=fix)
-    return _rows(value, name)
+    return make(value, name)
 
 
 def is_array(value: Any) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from rondeau.errors import DataError, ShapeError
 from rondeau.sequence import Ragged, to_tensor
-from rondeau.training.batch import is_array, plain
+from rondeau.training.batch import by_parts, is_array, plain
 
 Numbers = Any  # a NumPy array or a tensor
 MAPPED = 1 << 24  # bytes read from a memory map after which its pages are let go
@@ -152,20 +151,7 @@ def to_steps(value: Any, parts: int = 1, name: str = "x") -> Any:
 
     Numbers that stand one for each row, `(rows,)`, become a tensor. Raises `DataError` for no arrays of numbers.
     """
-    if value is None or isinstance(value, Steps):
-        return value
-    if isinstance(value, Mapping):
-        return {key: to_steps(part, name=f"{name}[{key!r}]") for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        several = parts > 1 and len(value) == parts
-        arrays = parts == 1 and isinstance(value, tuple) and value and all(map(_is_steps, value))
-        if several or arrays:
-            return [to_steps(part, name=f"{name}[{i}]") for i, part in enumerate(value)]
-    if parts > 1:
-        got = f"{len(value)} of them" if isinstance(value, (list, tuple)) else type(value).__name__
-        fix = "Give a list with one for each, or a dict by name"
-        raise DataError(f"{name} does not fit the model", expected=f"{parts} arrays", got=got, fix=fix)
-    return _steps(value, name)
+    return by_parts(value, parts, name, lambda part: isinstance(part, Steps), _is_steps, _steps)
 
 
 def _is_steps(value: Any) -> bool:
