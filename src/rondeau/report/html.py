@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
-from rondeau.report.figures import comparison, learning_curves
+from rondeau.report.figures.curves import comparison, learning_curves
 from rondeau.training.files import write_atomically
 
 

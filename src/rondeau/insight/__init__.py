@@ -1,0 +1,1 @@
+"""What gradients, gates and states do over time: measured while a model trains, and put into words."""

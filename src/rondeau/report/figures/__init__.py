@@ -1,0 +1,1 @@
+"""Pictures of a run, as SVG text: one file for each kind."""
