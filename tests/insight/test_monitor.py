@@ -13,7 +13,7 @@ import rondeau
 from rondeau import layers
 from rondeau.errors import ArgumentError
 from rondeau.insight import Monitor, watch
-from rondeau.insight.records import Sample, sample_from_json, to_json
+from rondeau.insight.records import Decay, Flow, Sample, ScanSample, sample_from_json, to_json
 
 
 class Net(nn.Module):
@@ -163,6 +163,31 @@ def test_a_layer_no_gradient_reaches_is_left_out() -> None:
             return self.used(x)
 
     assert [s.name for s in sample_of(Side(), torch.randn(2, 4, 3)).scans] == ["used"]
+
+
+def test_what_cannot_be_measured_is_named() -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.step, self.low = nn.GRUCell(3, 3), nn.GRU(3, 3, batch_first=True, dtype=torch.bfloat16)
+            self.never_called = nn.LSTMCell(3, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.low(torch.stack([self.step(x[:, t]) for t in range(4)], 1).bfloat16())[0]
+
+    sample = sample_of(Mixed(), torch.randn(2, 4, 3))
+    assert sample.scans == []
+    assert list(sample.left) == ["step", "low"]
+    assert "one step at a time" in sample.left["step"]
+    assert "bfloat16" in sample.left["low"]
+    assert sample_of(nn.GRU(3, 4), torch.randn(5, 2, 3)).left == {}
+    assert sample_of(rondeau.nn.GRU(3, 4), torch.randn(5, 2, 3)).left == {}
+
+
+def test_how_far_back_a_dependency_can_be_learnt() -> None:
+    flow = {"h": Flow([0], [1.0], [1.0])}
+    for memory, cut, expected in ((8, None, 7), (None, None, 99), (None, 20, 19), (8, 20, 7)):
+        assert ScanSample("gru", "GRUCell", False, cut, flow, Decay(0.5, memory, 99)).horizon == expected
 
 
 def test_a_model_without_recurrence_has_no_scans() -> None:

@@ -10,11 +10,11 @@ import torch
 
 from rondeau.errors import ArgumentError
 from rondeau.insight.flow import measure_flow, named_leaves
-from rondeau.insight.names import Names
+from rondeau.insight.names import Names, short
 from rondeau.insight.records import Sample, ScanSample
 from rondeau.insight.replay import Watched, cut_of, replay
 from rondeau.insight.values import measure_values, time_constants
-from rondeau.nn import accelerate
+from rondeau.nn.accelerate import Accelerated, accelerate
 from rondeau.recurrence import Keep
 from rondeau.recurrence.watch import Call, watching
 
@@ -47,6 +47,7 @@ class Monitor:
         self.step = 0
         self._watched: list[tuple[str, Watched]] = []
         self._names = Names(model)
+        self._accelerated = Accelerated()
         self._open: ExitStack | None = None
         self._pending: dict[str, Any] | None = None
 
@@ -62,7 +63,8 @@ class Monitor:
         if not self.due:
             return
         with ExitStack() as stack:
-            stack.callback(accelerate(self.model, quiet=True).undo)
+            self._accelerated = accelerate(self.model, quiet=True)
+            stack.callback(self._accelerated.undo)
             stack.enter_context(self._names.following())
             stack.enter_context(watching(self._note))
             self._open = stack.pop_all()
@@ -114,9 +116,15 @@ class Monitor:
             "rows": rows,
             "lengths": lengths,
             "scans": scans,
+            "left": {short(name): self._why(name) for name in self._names.silent},
             "seconds": time.perf_counter() - began,
         }
         self._watched = []
+
+    def _why(self, name: str) -> str:
+        """Why a module of torch.nn that was called made no scan."""
+        kind, why = self._accelerated.left.get(name, ("module of torch.nn", "which torch's own function computed"))
+        return f"{kind}, {why}"
 
     def after_update(self) -> Sample | None:
         """The update has been made; gives the step's sample, if it was one."""
