@@ -104,7 +104,13 @@ class Trajectory:
 
 
 def row_of(
-    cell: Cell, inputs: Ragged, state: Any, context: Mapping[str, tuple[bool, Tensor]], reverse: bool, row: int, most: int
+    cell: Cell,
+    inputs: Ragged,
+    state: Any,
+    context: Mapping[str, tuple[bool, Tensor]],
+    reverse: bool,
+    row: int,
+    most: int,
 ) -> Trajectory:
     """The first `most` steps that a scan makes of one row.
 
