@@ -13,7 +13,7 @@ from rondeau.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
 
 
 class IndRNNCell(Cell):
-    """Each unit remembers by itself, `h' = relu(x W + u h + b)`, u being one number a unit (Li et al. 2018, 1803.04831).
+    """Units that know nothing of each other: `h' = relu(x W + u h + b)`, u a number each (Li et al. 2018, 1803.04831).
 
     u begins between 0.999 and 1, so that each unit can hold a sum for a thousand steps. Inputs `(batch, features)`,
     state and output `(batch, units)`.

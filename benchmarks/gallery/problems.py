@@ -1,4 +1,4 @@
-"""The two problems: adding (Hochreiter & Schmidhuber 1997) and copy memory (Arjovsky, Shah & Bengio 2016, 1511.06464)."""
+"""The two problems: adding (Hochreiter & Schmidhuber 1997), copy memory (Arjovsky et al. 2016, arXiv 1511.06464)."""
 
 from __future__ import annotations
 

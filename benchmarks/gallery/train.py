@@ -11,6 +11,7 @@ from torch import Tensor
 from benchmarks.gallery.cells import CELLS
 from benchmarks.gallery.problems import PROBLEMS, Batch, Problem
 from rondeau import Keep, optimizers, scan
+from rondeau.cells.base import state_leaves
 
 POINTS = 60  # of a learning curve
 JUDGED = 500  # sequences by which a run is judged
@@ -52,7 +53,7 @@ class Run:
 
 
 class Network(torch.nn.Module):
-    """A cell over time and a linear answer at the last steps; `(rows, steps, features)` -> `(rows, answers, outputs)`."""
+    """A cell over time, `(rows, steps, features)`, and linear answers at the last steps: `(rows, answers, outputs)`."""
 
     def __init__(self, cell: str, problem: Problem, units: int) -> None:
         super().__init__()
@@ -104,15 +105,6 @@ def gradient(network: Network, problem: Problem, batch: Batch) -> list[float]:
     answers = network(batch.x, keep)
     problem.loss(answers[:, -1:], batch.y[:, -1:]).backward()  # type: ignore[no-untyped-call]
     network.zero_grad()
-    parts = [part.pad().double() for part in leaves(keep.cotangents)]
-    squares = sum(part.square().sum(-1) for part in parts)
-    assert isinstance(squares, Tensor)
-    by_lag = squares.mean(0).sqrt().flip(0)
+    parts = [part.pad().double() for _, part in state_leaves(keep.cotangents)]
+    by_lag = torch.cat(parts, dim=-1).square().sum(-1).mean(0).sqrt().flip(0)
     return [float(value) for value in by_lag]
-
-
-def leaves(state: object) -> list[object]:
-    """The parts of a state, nested or not."""
-    if isinstance(state, tuple):
-        return [leaf for part in state for leaf in leaves(part)]
-    return [state]

@@ -174,12 +174,12 @@ class Orthogonal(Initializer):
 
 
 class Chrono(Initializer):
-    """Biases of a gated cell with which its units begin by remembering for 1 to `max_steps` steps, each for another time.
+    """Biases of a gated cell whose units begin by remembering, each for another time between 1 and `max_steps` steps.
 
     Of each unit d is drawn between 1 and `max_steps - 1`; the gate that keeps the state begins at ln d, that which
-    writes at -ln d: it keeps d / (d + 1) of its state a step, and so half of it for about 0.7 d steps (Tallec & Ollivier
-    2018, arXiv 1804.11188). Which gates these are the cell knows: LSTM's forget and input gate, GRU's update gate; other
-    biases are zero. `max_steps` is to be about the length of the longest dependency.
+    writes at -ln d: it keeps d / (d + 1) of its state a step, and so half of it for about 0.7 d steps (Tallec &
+    Ollivier 2018, arXiv 1804.11188). Which gates these are the cell knows: LSTM's forget and input gate, GRU's update
+    gate; other biases are zero. `max_steps` (default 100) is to be about the length of the longest dependency.
 
     Raises `ArgumentError` for `max_steps` not above 2 and, when the weights are made, for what is no bias of such a
     cell, or a cell without a bias.

@@ -181,7 +181,7 @@ def states_kept(model: Any) -> Iterator[None]:
 
 
 def radius(cell: Cell) -> float | None:
-    """Spectral radius of the recurrent kernel: of several gates', or cells', square blocks the largest; None without."""
+    """Spectral radius of the recurrent kernel: of several gates' or cells' square blocks the largest; None without."""
     found = [_largest_eigenvalue(block) for part in cell.modules() for block in _blocks(part)]
     return max(found) if found else None
 
@@ -192,7 +192,7 @@ def _blocks(part: torch.nn.Module) -> list[Tensor]:
         return []
     rows, columns = kernel.shape
     gates = getattr(part, "gates", columns // rows)
-    return list(kernel.detach().double().split(rows, dim=1)) if gates * rows == columns else []
+    return list(torch.split(kernel.detach().double(), rows, dim=1)) if gates * rows == columns else []
 
 
 def _largest_eigenvalue(matrix: Tensor) -> float:

@@ -53,7 +53,7 @@ class Trajectory:
     def back(self, t: int, vectors: Vectors) -> Vectors:
         """Each vector times the Jacobian of step t: derivatives by the state after it, as such by the state before."""
         found = []
-        for part in vectors.split(_ROWS):
+        for part in torch.split(vectors, _ROWS):
             before, after = self._differentiable(t, len(part))
             found.append(_flat(torch.autograd.grad(after, before, part.to(after), allow_unused=True), before).detach())
         return torch.cat(found).to(vectors)
@@ -61,7 +61,7 @@ class Trajectory:
     def ahead(self, t: int, vectors: Vectors) -> Vectors:
         """The Jacobian of step t times each vector: what small changes of the state before it become."""
         found = []
-        for part in vectors.split(_ROWS):
+        for part in torch.split(vectors, _ROWS):
             before, after = self._differentiable(t, len(part))
             weights = torch.zeros_like(after, requires_grad=True)  # linear in these: differentiated again by them
             back = torch.autograd.grad(after, before, weights, create_graph=True, allow_unused=True)
