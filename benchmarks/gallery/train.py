@@ -20,12 +20,11 @@ FRESH = 10**7  # seeds from here on are for what it has not learnt from
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to learn, and with what: rows a batch, units a layer, updates, the learning rate at first."""
+    """What to learn with: rows a batch, units a layer, updates, the highest norm of a gradient."""
 
+    updates: int
     rows: int = 32
     units: int = 64
-    updates: int = 1500
-    rate: float = 2e-3
     clip: float = 1.0
 
 
@@ -55,9 +54,9 @@ class Run:
 class Network(torch.nn.Module):
     """A cell over time, `(rows, steps, features)`, and linear answers at the last steps: `(rows, answers, outputs)`."""
 
-    def __init__(self, cell: str, problem: Problem, units: int) -> None:
+    def __init__(self, cell: str, problem: Problem, units: int, steps: int) -> None:
         super().__init__()
-        self.cell, self.answers = CELLS[cell](units), problem.answers
+        self.cell, self.answers = CELLS[cell].make(units, steps), problem.answers
         self.readout = torch.nn.Linear(units, problem.outputs)
 
     def forward(self, x: Tensor, keep: Keep | None = None) -> Tensor:
@@ -70,9 +69,9 @@ def run(name: str, cell: str, steps: int, plan: Plan, seed: int = 0) -> Run:
     """Train one network from scratch on batches that are all new, and measure it."""
     torch.manual_seed(seed)
     began, problem = time.perf_counter(), PROBLEMS[name]
-    network = Network(cell, problem, plan.units)
+    network = Network(cell, problem, plan.units, steps)
     network(problem.batch(1, steps, 0).x)  # makes the weights
-    rate = optimizers.schedules.CosineDecay(plan.rate, decay_steps=plan.updates)
+    rate = optimizers.schedules.CosineDecay(CELLS[cell].rate, decay_steps=plan.updates)
     optimizer = optimizers.Adam(rate, global_clipnorm=plan.clip)
     optimizer.build(network.named_parameters())
     before = gradient(network, problem, problem.batch(plan.rows, steps, FRESH))
