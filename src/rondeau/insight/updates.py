@@ -41,7 +41,7 @@ class Updates:
     (5.0, True, 'weight', 0.1)
     """
 
-    def __init__(self, named: list[tuple[str, Tensor]], limit: tuple[str, float] | None, known: bool) -> None:
+    def __init__(self, named: Sequence[tuple[str, Tensor]], limit: tuple[str, float] | None, known: bool) -> None:
         self._names = [short(name) for name, _ in named]
         self._weights = [weight for _, weight in named]
         gradients = [_values(weight.grad) for weight in self._weights if weight.grad is not None]
