@@ -233,6 +233,37 @@ def test_numbers_are_checked(name: str, value: Any) -> None:
         Monitor(nn.Linear(1, 1), **{name: value})
 
 
+@pytest.mark.parametrize("value", [-0.1, "often", True, float("nan")])
+def test_the_share_of_dynamics_is_checked(value: Any) -> None:
+    with pytest.raises(ArgumentError, match="dynamics"):
+        Monitor(nn.Linear(1, 1), dynamics=value)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (1e-9, 0), (float("inf"), 2)])
+def test_dynamics_take_the_share_of_time_they_may(share: float, expected: int) -> None:
+    samples = train(Net(nn.GRU(3, 4, batch_first=True), 4), 2, every=1, dynamics=share)
+    found = [sample for sample in samples if sample.dynamics]
+    assert len(found) == expected
+    for sample in found:
+        (dynamics,) = sample.dynamics
+        assert dynamics.name == "core"
+        assert dynamics.radius is not None
+        assert len(dynamics.largest) == 12
+        assert len(dynamics.exponents) == 4
+
+
+def test_updates_are_measured() -> None:
+    torch.manual_seed(0)
+    model = Net(layers.GRU(4, return_sequences=True), 4)
+    model(torch.zeros(1, 1, 3))
+    before = {name: float(p.detach().norm()) for name, p in model.named_parameters()}
+    (sample, *_) = train(model, 1, every=1)
+    assert {weight.name: weight.weight for weight in sample.weights} == pytest.approx(before)
+    assert all(weight.update and weight.gradient for weight in sample.weights if "head" in weight.name)
+    assert sample.gradient == pytest.approx(sum(weight.gradient**2 for weight in sample.weights) ** 0.5)
+    assert sample.clipped is None  # of torch's optimisers nobody knows
+
+
 def test_watch_wants_torchs_module_and_optimiser() -> None:
     with pytest.raises(ArgumentError, match=r"torch optimiser.*Insight"):
         watch(nn.Linear(1, 1), rondeau.optimizers.Adam())  # type: ignore[arg-type]
