@@ -12,7 +12,6 @@ from torch import Tensor
 
 from rondeau.errors import ArgumentError
 from rondeau.insight.broken_steps import BrokenStep, broken_backward, broken_forward
-from rondeau.insight.names import short
 from rondeau.insight.passes import Event, Passes
 from rondeau.insight.places import Place, first, is_finite
 from rondeau.models import Model
@@ -126,6 +125,7 @@ def trace_nonfinite(
 def trace_batch(trainer: Trainer, batch: Batch) -> NonFinite | None:
     """As `trace_nonfinite`, of a batch that a compiled model trains on: for `Callback.on_numerics_error`."""
     placed = trainer.placed(batch)
+    trainer.objective.bind(trainer.model.output_names)
 
     def compute(passes: Passes) -> Tensor:
         with passes.watched():
@@ -139,7 +139,7 @@ def _trace(model: torch.nn.Module, x: Any, y: Any, compute: Callable[[Passes], T
     with _unchanged(model), torch.enable_grad():
         passes = Passes(model)
         total = compute(passes)
-        found = _forward(model, passes, x)
+        found = _forward(passes, x)
         if found is not None or total is None:
             return found
         if not is_finite(total):
@@ -147,28 +147,20 @@ def _trace(model: torch.nn.Module, x: Any, y: Any, compute: Callable[[Passes], T
             if place is not None:
                 return _at("target", place)
             return NonFinite("loss", first(total).value)  # type: ignore[union-attr]
-        return _backward(model, passes, total)
+        return _backward(passes, total, x)
 
 
 def _at(where: str, place: Place, **more: Any) -> NonFinite:
     return NonFinite(where, place.value, row=place.row, step=place.step, entry=place.entry, **more)
 
 
-def _forward(model: torch.nn.Module, passes: Passes, x: Any) -> NonFinite | None:
+def _forward(passes: Passes, x: Any) -> NonFinite | None:
     event = next((one for one in passes.events if not is_finite(one.made)), None)
     if event is None:
         return None
-    for name, weight in passes.weights_of(event):
-        place = first(weight, sequence=False)
-        if place is not None:
-            entry = (*(() if place.row is None else (place.row,)), *place.entry)
-            return NonFinite("weight", place.value, layer=event.name, parameter=name, entry=entry)
-    if not is_finite(event.given):
-        place = first(x)
-        if place is not None:
-            return _at("input", place)
-        inner = first(event.given)
-        return _at("forward", inner, layer=f"what comes before {event.name}") if inner else None
+    before = _before(passes, event, x)
+    if before is not None:
+        return before
     if event.call is not None:
         broken = broken_forward(event.call)
         if broken is not None:
@@ -177,12 +169,26 @@ def _forward(model: torch.nn.Module, passes: Passes, x: Any) -> NonFinite | None
     return _at("forward", made, layer=event.name, part="output") if made else None
 
 
+def _before(passes: Passes, event: Event, x: Any) -> NonFinite | None:
+    """What was wrong before this event: a weight of its own, the input, or what happened outside of any module."""
+    for name, weight in passes.weights_of(event):
+        place = first(weight, sequence=False)
+        if place is not None:
+            entry = (*(() if place.row is None else (place.row,)), *place.entry)
+            return NonFinite("weight", place.value, layer=event.name, parameter=name, entry=entry)
+    place = first(event.given)
+    if place is None:
+        return None
+    own = first(x)
+    return _at("forward", place, layer=f"what comes before {event.name}") if own is None else _at("input", own)
+
+
 def _of_step(where: str, event: Event, broken: BrokenStep, parameter: str | None = None) -> NonFinite:
     operation = None if broken.operation is None else str(broken.operation)
     return _at(where, broken.place, layer=event.name, part=broken.part, operation=operation, parameter=parameter)
 
 
-def _backward(model: torch.nn.Module, passes: Passes, total: Tensor) -> NonFinite | None:
+def _backward(passes: Passes, total: Tensor, x: Any) -> NonFinite | None:
     if not total.requires_grad:
         return None
     lost = {name: gradient for name, gradient in passes.backward(total).items() if not is_finite(gradient)}
@@ -197,6 +203,9 @@ def _backward(model: torch.nn.Module, passes: Passes, total: Tensor) -> NonFinit
             place = first(gradient, sequence=False)
             return NonFinite("backward", place.value if place else "nan", parameter=name)
         return _at("backward", place)
+    before = _before(passes, event, x)  # an infinite input saturates a gate, and is felt only on the way back
+    if before is not None:
+        return before
     names = [name for name, _ in passes.weights_of(event)]
     parameter = next((name for name in names if name in lost), None)
     if event.call is not None:
@@ -234,6 +243,3 @@ def _unchanged(model: torch.nn.Module) -> Iterator[None]:
                 generator.set_state(state)
             if states is not None:
                 model.load_states(states)  # type: ignore[operator]
-
-
-__all__ = ["NonFinite", "short", "trace_batch", "trace_nonfinite"]

@@ -79,12 +79,12 @@ def first_backward(step: Callable[[], Sequence[tuple[Tensor, Tensor]]]) -> Done 
     outputs, seeds = [made for made, _ in ends], [gradient for _, gradient in ends]
     gradients = torch.autograd.grad(outputs, different, seeds, allow_unused=True)
     by_id = {id(t): g for t, g in zip(different, gradients, strict=True) if g is not None}
-    done: list[Done] = operations.done
-    for one in reversed(done):
+    for one in reversed(operations.done):
         made = [by_id.get(id(t)) for t in one.made]
         given = [by_id[id(t)] for t in one.given if id(t) in by_id]
         if is_finite(made) and not is_finite(given) and not _finite_alone(one, made):
-            return one
+            found: Done = one
+            return found
     return None
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rondeau.cells.base import state_leaves, state_tensors
+from rondeau.cells.base import Cell, state_leaves, state_tensors
 from rondeau.insight.names import Names, short
 from rondeau.insight.places import is_finite, leaves, tensors
 from rondeau.nn import accelerate
@@ -62,7 +63,7 @@ class Passes:
         self.events.clear()
         with ExitStack() as stack:
             stack.callback(accelerate(self.model, quiet=True).undo)
-            for name, module in self.model.named_modules():
+            for name, module in self._watchable():
                 called = short(name) or type(self.model).__name__
                 hook = module.register_forward_hook(
                     lambda m, args, kwargs, made, called=called: self._note(called, m, (args, kwargs), made),
@@ -72,6 +73,12 @@ class Passes:
             stack.enter_context(self._names.following())
             stack.enter_context(watching(self._scanned))
             yield
+
+    def _watchable(self) -> list[tuple[str, torch.nn.Module]]:
+        """Modules that are called: of a cell a scan calls the step, and what is inside is the step's affair."""
+        cells = [module for module in self.model.modules() if isinstance(module, Cell)]
+        inside = {id(part) for cell in cells for part in cell.modules()}
+        return [(name, module) for name, module in self.model.named_modules() if id(module) not in inside]
 
     def _note(self, name: str, module: torch.nn.Module, given: Any, made: Any) -> None:
         self.events.append(Event(name, module, list(leaves(given)), list(leaves(made))))
@@ -85,8 +92,8 @@ class Passes:
 
     def weights_of(self, event: Event) -> list[tuple[str, Tensor]]:
         """The weights inside it, with the model's names for them."""
-        found = [(name, p) for name, p in event.module.named_parameters()]
-        found += list(event.call.weights.items()) if event.call is not None else []
+        found: list[tuple[str, Tensor]] = list(event.module.named_parameters())
+        found += [] if event.call is None else event.call.weights.items()
         return [(self._known.get(id(p), name), p) for name, p in found]
 
     def backward(self, total: Tensor) -> dict[str, Tensor]:
@@ -133,21 +140,21 @@ def _hooked(event: Event) -> list[Any]:
     handles = []
     for kept, data in ((event.by_given, event.given), (event.by_made, event.made)):
         for leaf in data:
-            tensor = leaf.values if isinstance(leaf, Ragged) else leaf
-            if tensor.requires_grad:
-                handles.append(tensor.register_hook(_noting(kept, leaf)))
+            handles += _hook(leaf.values if isinstance(leaf, Ragged) else leaf, _noting(kept, leaf))
     if event.call is not None:
-        if event.call.outputs.requires_grad:
-            handles.append(event.call.outputs.register_hook(lambda g: setattr(event, "by_outputs", g.detach())))
-        for place, leaf in enumerate(state_tensors(event.call.final)):
-            if leaf.requires_grad:
-                handles.append(leaf.register_hook(lambda g, place=place: event.by_final.__setitem__(place, g.detach())))
+        handles += _hook(event.call.outputs, partial(setattr, event, "by_outputs"))
+        for place, part in enumerate(state_tensors(event.call.final)):
+            handles += _hook(part, partial(event.by_final.__setitem__, place))
     return handles
 
 
-def _noting(kept: list[Any], leaf: Any) -> Any:
-    def note(gradient: Tensor) -> None:
-        gradient = gradient.detach()
-        kept.append(leaf.with_values(gradient) if isinstance(leaf, Ragged) else gradient)
+def _hook(tensor: Any, note: Callable[[Tensor], None]) -> list[Any]:
+    def got(gradient: Tensor | None) -> None:
+        if gradient is not None:  # as where a result of several had no use
+            note(gradient.detach())
 
-    return note
+    return [tensor.register_hook(got)] if tensor.requires_grad else []
+
+
+def _noting(kept: list[Any], leaf: Any) -> Callable[[Tensor], None]:
+    return lambda gradient: kept.append(leaf.with_values(gradient) if isinstance(leaf, Ragged) else gradient)
