@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -171,16 +171,24 @@ def _forward(passes: Passes, x: Any) -> NonFinite | None:
 
 def _before(passes: Passes, event: Event, x: Any) -> NonFinite | None:
     """What was wrong before this event: a weight of its own, the input, or what happened outside of any module."""
-    for name, weight in passes.weights_of(event):
-        place = first(weight, sequence=False)
-        if place is not None:
-            entry = (*(() if place.row is None else (place.row,)), *place.entry)
-            return NonFinite("weight", place.value, layer=event.name, parameter=name, entry=entry)
+    weight = _broken_weight(passes.weights_of(event))
+    if weight is not None:
+        return weight
     place = first(event.given)
     if place is None:
         return None
     own = first(x)
     return _at("forward", place, layer=f"what comes before {event.name}") if own is None else _at("input", own)
+
+
+def _broken_weight(named: Iterable[tuple[str, Tensor]]) -> NonFinite | None:
+    for name, weight in named:
+        place = first(weight, sequence=False)
+        if place is not None:
+            entry = (*(() if place.row is None else (place.row,)), *place.entry)
+            layer = name.rpartition(".")[0].removesuffix("cell").removesuffix(".") or None
+            return NonFinite("weight", place.value, layer=layer, parameter=name, entry=entry)
+    return None
 
 
 def _of_step(where: str, event: Event, broken: BrokenStep, parameter: str | None = None) -> NonFinite:
@@ -189,8 +197,10 @@ def _of_step(where: str, event: Event, broken: BrokenStep, parameter: str | None
 
 
 def _backward(passes: Passes, total: Tensor, x: Any) -> NonFinite | None:
-    if not total.requires_grad:
-        return None
+    # an infinite weight or input may saturate a gate, and be felt on the way back only, or nowhere
+    weight = _broken_weight(passes.named_weights())
+    if weight is not None or not total.requires_grad:
+        return weight
     lost = {name: gradient for name, gradient in passes.backward(total).items() if not is_finite(gradient)}
     event = passes.culprit(lost)
     if event is None:
@@ -203,7 +213,7 @@ def _backward(passes: Passes, total: Tensor, x: Any) -> NonFinite | None:
             place = first(gradient, sequence=False)
             return NonFinite("backward", place.value if place else "nan", parameter=name)
         return _at("backward", place)
-    before = _before(passes, event, x)  # an infinite input saturates a gate, and is felt only on the way back
+    before = _before(passes, event, x)
     if before is not None:
         return before
     names = [name for name, _ in passes.weights_of(event)]

@@ -90,6 +90,10 @@ class Passes:
         event.by_final = [None for _ in state_leaves(call.final)]
         self.events.append(event)
 
+    def named_weights(self) -> list[tuple[str, Tensor]]:
+        """All of the model's."""
+        return [(short(name), p) for name, p in self.model.named_parameters()]
+
     def weights_of(self, event: Event) -> list[tuple[str, Tensor]]:
         """The weights inside it, with the model's names for them."""
         found: list[tuple[str, Tensor]] = list(event.module.named_parameters())
