@@ -28,7 +28,7 @@ class Monitor:
     Args:
         model: any `torch.nn.Module`. Recurrent modules of torch.nn are put on scans for the sampled steps
             (`accelerate`), which compute the same within rounding.
-        every: sample each so many steps, the first one always (default 50).
+        every: sample each so many steps, and of those before the first 1, 2, 4, 8, ..., when most happens (default 50).
         rows: of a batch that are measured, spread over it (default 8).
         steps: at most so many of a row's last steps are measured (default 1000).
 
@@ -53,7 +53,8 @@ class Monitor:
     @property
     def due(self) -> bool:
         """Whether the next step is to be sampled."""
-        return self.step % self.every == 0
+        early = self.step < self.every and self.step & (self.step - 1) == 0
+        return early or self.step % self.every == 0
 
     def begin(self) -> None:
         """A training step's forward pass begins: from here on scans are noted, if the step is to be sampled."""
