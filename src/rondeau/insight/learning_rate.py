@@ -139,7 +139,8 @@ class _Rate(LearningRateSchedule):
         self.sweep = sweep
 
     def __call__(self, step: int) -> float:
-        return self.sweep.rate
+        rate: float = self.sweep.rate
+        return rate
 
 
 class _Follow(Callback):
@@ -279,10 +280,12 @@ def judge(rates: list[float], losses: list[float]) -> LearningRates:
     above = [i for i in range(lowest, len(smoothed)) if smoothed[i] > begin + fall]
     diverged = rates[above[0]] if above else (rates[len(finite)] if len(finite) < len(losses) else None)
     noise = float(np.std(np.diff(finite))) / math.sqrt(2) if len(finite) > 2 else 0.0
-    shown = [value for value in smoothed] + [math.inf] * (len(losses) - len(finite))
+    shown = smoothed + [math.inf] * (len(losses) - len(finite))
     if not smoothed or lowest == 0 or fall <= noise / 2:
         reason = "the loss fell at no rate that was tried"
-        reason += f", and diverged at {diverged:.2g}: try lower ones" if diverged else ": try higher ones, or more steps"
+        reason += (
+            f", and diverged at {diverged:.2g}: try lower ones" if diverged else ": try higher ones, or more steps"
+        )
         return LearningRates(rates, losses, shown, None, None, diverged, reason)
     slopes = np.gradient(np.asarray(smoothed[: lowest + 1]))
     steepest = int(np.argmin(slopes))

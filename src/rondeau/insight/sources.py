@@ -185,7 +185,7 @@ def _like(x: Tensor | Ragged, values: Tensor) -> Tensor | Ragged:
     return Ragged(values.flatten(0, 1), x.lengths.repeat(len(values))) if isinstance(x, Ragged) else values
 
 
-def as_rows(model: Any, x: Any) -> list[Tensor | Ragged]:
+def as_rows(model: Any, x: Any, owner: str = "saliency") -> list[Tensor | Ragged]:
     """What a user gives as x, as batches of one row, where the model's weights are and of their type.
 
     Raises `DataError` for several inputs, or no rows, or rows without steps.
@@ -193,7 +193,7 @@ def as_rows(model: Any, x: Any) -> list[Tensor | Ragged]:
     data = to_data(x, 1, "x")
     if not isinstance(data, (Tensor, Ragged)):
         fix = "Wrap the model in a function of the one that is to be explained"
-        raise DataError("saliency: several inputs", expected="one", got=type(x).__name__, fix=fix)
+        raise DataError(f"{owner}: several inputs", expected="one", got=type(x).__name__, fix=fix)
     if isinstance(data, Tensor) and data.ndim < 2:
         fix = "Add a batch axis: x[None]"
         raise DataError(
@@ -205,5 +205,5 @@ def as_rows(model: Any, x: Any) -> list[Tensor | Ragged]:
     lengths = data.lengths.tolist() if isinstance(data, Ragged) else [data.shape[1]] * len(data)
     if not rows or 0 in lengths:
         where, expected = (f"row {lengths.index(0)}" if rows else None), "rows of at least one step"
-        raise DataError("saliency: there is nothing to explain", expected=expected, got=0, where=where)
+        raise DataError(f"{owner}: there is nothing to explain", expected=expected, got=0, where=where)
     return rows
