@@ -14,7 +14,6 @@ from rich.table import Table
 from rondeau.data.text import read_text
 from rondeau.errors import NumericsError
 from rondeau.models.language_model import generate
-from rondeau.models.summary import summary_rows, summary_totals
 from rondeau.report import write_report
 from rondeau.tasks import language_model as task
 from rondeau.tasks.language_model import Corpus, Row, Settings
@@ -63,7 +62,7 @@ def _go_on(run: RunFolder, settings: Settings, corpus: Corpus) -> None:
     except KeyboardInterrupt:
         _stopped(console, run)
     sample = task.write_samples(run, settings, corpus)
-    report(run)
+    write_report(run.path, run.report)
     console.print(table(rows))
     console.rule("a sample at temperature 0.8, from the bar on")
     print(sample)
@@ -124,21 +123,6 @@ def say_speed(console: Console, run: RunFolder) -> None:
     speed = total_speed(read_speed(run))
     if speed is not None:
         console.print(describe_speed(speed), highlight=False)
-
-
-def report(run: RunFolder) -> None:
-    """Write `report.html` from the files of a finished run."""
-    model = run.load_model()
-    write_report(
-        run.report,
-        config=run.read_json(run.config),
-        history=run.read_lines(run.history),
-        speed=total_speed(read_speed(run)),
-        rows=run.read_json(run.results)["rows"],
-        samples=run.samples.read_text(encoding="utf-8"),
-        layers=summary_rows(model),
-        totals=summary_totals(model),
-    )
 
 
 def write_text(
