@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
+import webbrowser
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,7 +15,7 @@ from rich.table import Table
 from rondeau.data.text import read_text
 from rondeau.errors import NumericsError
 from rondeau.models.language_model import generate
-from rondeau.report import write_report
+from rondeau.report import Watch, write_comparison, write_report, write_tensorboard
 from rondeau.tasks import language_model as task
 from rondeau.tasks.language_model import Corpus, Row, Settings
 from rondeau.tasks.run_folder import RunFolder
@@ -174,3 +175,28 @@ def summarize(folder: Path) -> None:
     console = Console()
     console.print(table([Row(**row) for row in rows]))
     say_speed(console, run)
+
+
+def report(folder: Path, out: Path | None, tensorboard: Path | None) -> None:
+    """Write a run's report, and the same for TensorBoard if asked for."""
+    print(write_report(folder, out))
+    if tensorboard is not None:
+        write_tensorboard(folder, tensorboard)
+        print(f"tensorboard --logdir {tensorboard}")
+
+
+def compare(folders: list[Path], out: Path) -> None:
+    """Write several runs side by side."""
+    print(write_comparison(folders, out))
+
+
+def watch(folder: Path, port: int, show: bool) -> None:
+    """Serve a run's live page until Ctrl-C."""
+    live = Watch(folder, port)
+    print(f"{live.address}  (Ctrl-C ends it)", flush=True)
+    if show:
+        webbrowser.open(live.address)
+    try:
+        live.serve()
+    except KeyboardInterrupt:
+        print()

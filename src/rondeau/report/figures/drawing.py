@@ -9,6 +9,7 @@ from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 # Each colour stands for a variable of the page (see templates/style.css.j2); on its own the picture has these.
 BLUE, ORANGE, GREEN, PURPLE, PINK, TEAL = "#0b5fd1", "#b34700", "#1a7a35", "#7c4ad6", "#b8327f", "#0d7480"
@@ -22,7 +23,7 @@ VARIABLES = {
     PAPER: "--paper",
 }
 WIDTH = 5.8  # inches, 418 points: its letters stay readable on a telephone
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 10,
     "font.family": "sans-serif",
@@ -80,19 +81,33 @@ def legend(figure: Figure, axes: Iterable[Any], columns: int = 3) -> None:
         )
 
 
-def guide(axes: Any, y: float, text: str) -> None:
-    """A dashed line across at `y`, and what it means."""
+def guide(axes: Any, y: float, text: str, left: bool = False) -> None:
+    """A dashed line across at `y`, and what it means, at its right or `left` end."""
     axes.axhline(y, color=INK, linestyle=(0, (5, 3)), linewidth=1)
     axes.annotate(
         text,
-        (1, y),
+        (0 if left else 1, y),
         xycoords=axes.get_yaxis_transform(),
-        xytext=(-2, 3),
+        xytext=(2 if left else -2, 3),
         textcoords="offset points",
-        ha="right",
+        ha="left" if left else "right",
         color=INK,
         fontsize=9,
     )
+
+
+def logarithmic(axes: Any, floor: float = 0.0) -> None:
+    """A logarithmic y axis: its labels are powers of ten, or 1, 2 and 5 where it is short; nothing under `floor`."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    low = max(low, floor)
+    if high < 3 * low:
+        low, high = low / 1.5, high * 1.5
+    axes.set_ylim(low, high)
+    if high < 200 * low:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 40 * low else (1, 3)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def to_svg(figure: Figure, name: str = "figure") -> str:

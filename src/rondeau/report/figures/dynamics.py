@@ -8,7 +8,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from rondeau.insight.records import Dynamics, Sample
-from rondeau.report.figures.drawing import BLUE, GREY, INK, ORANGE, STYLE, legend, new_grid
+from rondeau.report.figures.drawing import BLUE, GREY, INK, ORANGE, STYLE, legend, logarithmic, new_grid
 
 
 def latest(samples: list[Sample]) -> tuple[int, list[Dynamics]] | None:
@@ -29,13 +29,14 @@ def jacobian(one: Dynamics) -> Figure | None:
         pairs = [(i, v) for i, v in enumerate(values) if v > 0 and math.isfinite(v)]
         if pairs:
             left.plot(*zip(*pairs, strict=True), style, color=colour, label=label)
-    left.set(title="one step", xlabel="step of the sequence", ylabel="singular value", yscale="log")
+    left.set(title="one step", xlabel="step of the sequence", ylabel="singular value")
     pairs = [(x, y) for x, y in zip(one.spans, one.products, strict=False) if y > 0 and math.isfinite(y)]
     if pairs:
         right.plot(*zip(*pairs, strict=True), "o-", color=BLUE, markersize=3)
-    right.set(title="product over k steps", xlabel="k", ylabel="largest singular value", yscale="log")
+    right.set(title="product over k steps", xlabel="k", ylabel="largest singular value")
     for axes in (left, right):
         axes.axhline(1, color=INK, linestyle=(0, (5, 3)), linewidth=1)
+        logarithmic(axes, 1e-12)
     legend(figure, [left])
     return figure
 

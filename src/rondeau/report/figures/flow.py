@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from rondeau.insight.records import Flow, Sample, ScanSample
 from rondeau.report.figures.curves import line
-from rondeau.report.figures.drawing import GREY, INK, SERIES, STYLE, guide, legend, new_grid
+from rondeau.report.figures.drawing import GREY, INK, SERIES, STYLE, guide, legend, logarithmic, new_grid
 
 FLOOR = 1e-7
 
@@ -33,13 +33,18 @@ def stages(samples: list[Sample], name: str) -> list[tuple[str, ScanSample]]:
     return [(f"step {sample.step}", scan) for sample, scan in chosen]
 
 
+def reached(scan: ScanSample) -> int:
+    """Steps until less than 1 % of the gradient is left, or as many as were measured where more is left."""
+    return scan.decay.reach if scan.decay.memory is None else scan.decay.memory
+
+
 def relative(flow: Flow) -> list[float]:
     """The gradient of the last step's loss at each lag, as a share of that at the first; not finite where unknown."""
     first = flow.last[0] if flow.last else math.nan
     return [value / first if first else math.nan for value in flow.last]
 
 
-def _grid(names: list[str], height: float = 1.9) -> tuple[Figure, list[Any]]:
+def _grid(names: list[str], height: float = 2.2) -> tuple[Figure, list[Any]]:
     columns = 1 if len(names) == 1 else 2
     rows = math.ceil(len(names) / columns)
     figure, axes = new_grid(rows, columns, 0.6 + height * rows, sharey=True)
@@ -77,9 +82,9 @@ def gradient_flow(samples: list[Sample]) -> Figure | None:
                     label=f"{part}, {stage}",
                 )
         _cut(one, stages(samples, name)[-1][1])
-        guide(one, 0.01, "1 %")
-    _logarithmic(axes, names, "gradient, share of the last step's")
-    legend(figure, axes[: len(names)], 2)
+        guide(one, 0.01, "1 %", left=True)
+    _label(axes, names, "share of the gradient")
+    legend(figure, axes[: len(names)], 3)
     return figure
 
 
@@ -96,7 +101,7 @@ def whole_loss(samples: list[Sample]) -> Figure | None:
             xs, ys = _drawable(flow.lags, flow.loss)
             one.plot(xs, ys, color=SERIES[j % len(SERIES)], linewidth=1.4, label=part)
         _cut(one, scan)
-    _logarithmic(axes, names, "‖∂L/∂s‖")
+    _label(axes, names, "‖∂L/∂s‖")
     legend(figure, axes[: len(names)])
     return figure
 
@@ -107,23 +112,19 @@ def _cut(axes: Any, scan: ScanSample) -> None:
         axes.axvline(scan.cut, color=GREY, linestyle="-.", linewidth=1.2, label="the window's cut")
 
 
-def _logarithmic(axes: list[Any], names: list[str], label: str) -> None:
+def _label(axes: list[Any], names: list[str], label: str) -> None:
     columns = 1 if len(names) == 1 else 2
     for i, one in enumerate(axes[: len(names)]):
-        one.set_yscale("log")
+        logarithmic(one, FLOOR / 2)
         one.set_xlabel("steps back")
         if i % columns == 0:
             one.set_ylabel(label)
-        low, high = one.get_ylim()
-        one.set_ylim(max(low, FLOOR / 2), high)
 
 
 @rc_context(STYLE)
 def memory(samples: list[Sample]) -> Figure | None:
     """Steps until less than 1 % of the gradient is left, per scan, over the training."""
-    figure = _over_training(
-        samples, "effective memory, steps", lambda scan: scan.decay.reach if scan.decay.memory is None else scan.decay.memory
-    )
+    figure = _over_training(samples, "effective memory, steps", reached)
     if figure is None:
         return None
     axes = figure.axes[0]
@@ -151,9 +152,7 @@ def decay(samples: list[Sample]) -> Figure | None:
     return figure
 
 
-def _over_training(
-    samples: list[Sample], label: str, value: Callable[[ScanSample], float | None]
-) -> Figure | None:
+def _over_training(samples: list[Sample], label: str, value: Callable[[ScanSample], float | None]) -> Figure | None:
     figure, (axes,) = new_grid(1, 1, 2.5)
     for i, name in enumerate(scan_names(samples)):
         points = [(sample.step, value(scan)) for sample, scan in of_scan(samples, name)]

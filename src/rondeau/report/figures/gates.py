@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from rondeau.insight.records import Sample, ScanSample, Values
 from rondeau.report.figures.curves import line
-from rondeau.report.figures.drawing import BLUE, INK, SERIES, STYLE, legend, new_grid
+from rondeau.report.figures.drawing import BLUE, INK, SERIES, STYLE, legend, logarithmic, new_grid
 from rondeau.report.figures.flow import of_scan, scan_names, stages
 
 
@@ -67,9 +67,7 @@ def saturation(samples: list[Sample], name: str) -> Figure | None:
     figure, axes = new_grid(1, 2, 2.3, sharey=True)
     for i, gate in enumerate(gates):
         points = [(sample.step, scan.gates[gate]) for sample, scan in found if gate in scan.gates]
-        for one, values in zip(
-            axes, ([v.at_low for _, v in points], [v.at_high for _, v in points]), strict=True
-        ):
+        for one, values in zip(axes, ([v.at_low for _, v in points], [v.at_high for _, v in points]), strict=True):
             colour = SERIES[i % len(SERIES)]
             one.plot([x for x, _ in points], _percent(values), line(i), color=colour, markersize=2.5, label=gate)
     axes[0].set(title="at the lower end", ylabel="% of values", xlabel="update", ylim=(0, 100))
@@ -95,7 +93,8 @@ def time_constants(samples: list[Sample]) -> Figure | None:
         one.fill_between(steps, quantiles[2], quantiles[4], color=BLUE, alpha=0.35, linewidth=0, label="25 to 75 %")
         one.plot(steps, quantiles[3], "o-", color=BLUE, markersize=2.5, label="median unit")
         one.plot(steps, quantiles[6], ":", color=INK, label="longest")
-        one.set(title=name, yscale="log", xlabel="update")
+        one.set(title=name, xlabel="update")
+        logarithmic(one)
         if i % columns == 0:
             one.set_ylabel("time constant, steps")
     for one in axes[len(names) :]:
@@ -116,7 +115,8 @@ def states(samples: list[Sample], name: str) -> Figure | None:
     if not parts:
         return None
     columns = min(2, len(parts))
-    figure, axes = new_grid(math.ceil(len(parts) / columns), columns, 0.5 + 1.8 * math.ceil(len(parts) / columns), sharey=True)
+    rows = math.ceil(len(parts) / columns)
+    figure, axes = new_grid(rows, columns, 0.5 + 1.8 * rows, sharey=True)
     for i, (one, part) in enumerate(zip(axes, parts, strict=False)):
         points = [(sample.step, scan.states[part]) for sample, scan in found if part in scan.states]
         steps = [x for x, _ in points]
@@ -139,5 +139,3 @@ def states(samples: list[Sample], name: str) -> Figure | None:
 
 def _percent(shares: list[float]) -> list[float]:
     return [100 * share for share in shares]
-
-

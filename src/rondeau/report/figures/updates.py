@@ -8,7 +8,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from rondeau.insight.records import Sample
-from rondeau.report.figures.drawing import BLUE, GREY, INK, ORANGE, STYLE, guide, legend, new_figure
+from rondeau.report.figures.drawing import BLUE, GREY, INK, ORANGE, STYLE, guide, legend, logarithmic, new_figure
 
 MOST = 24  # parameters in one picture
 
@@ -28,11 +28,12 @@ def gradient_norm(samples: list[Sample]) -> Figure | None:
         if chosen:
             xs, ys = [s.step for s in chosen], [s.gradient for s in chosen]
             axes.plot(xs, ys, style, color=colour, markersize=4, label=label)
-    axes.set(yscale="log", xlabel="update", ylabel="gradient norm")
+    axes.set(xlabel="update", ylabel="gradient norm")
     limit = points[-1].clip
     if limit is not None:
         guide(axes, limit, f"limit {limit:g}")
     axes.margins(y=0.15)
+    logarithmic(axes)
     legend(figure, [axes])
     return figure
 

@@ -14,7 +14,11 @@ def dynamics(record: RunRecord) -> Section | None:
         return None
     step, found = latest
     rows = [
-        (one.name, "–" if one.radius is None else f"{one.radius:.3f}", f"{max(one.exponents):+.4f}" if one.exponents else "–")
+        (
+            one.name,
+            "–" if one.radius is None else f"{one.radius:.3f}",
+            f"{max(one.exponents):+.4f}" if one.exponents else "–",
+        )
         for one in found
     ]
     heads = ("scan", "spectral radius", "largest Lyapunov exponent")
@@ -23,8 +27,8 @@ def dynamics(record: RunRecord) -> Section | None:
         blocks += drawn(
             f"jacobian-{slug(one.name)}",
             figures.jacobian(one),
-            f"{one.name}: how much one step, and many in a row, can stretch or shrink a small change of the state. Look "
-            "at the right: a line that falls forgets, one that rises explodes, one near the dashed 1 keeps.",
+            f"{one.name}: how much one step, and many in a row, can stretch or shrink a small change of the state. "
+            "Look at the right: a line that falls forgets, one that rises explodes, one near the dashed 1 keeps.",
             f"Singular values of the Jacobian of {one.name} along a sequence, and of its products.",
         )
     blocks += drawn(

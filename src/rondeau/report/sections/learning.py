@@ -37,14 +37,12 @@ def baselines(record: RunRecord) -> Section | None:
         return None
     cells = [(row["name"], _count(row.get("parameters")), f"{row['bits_per_character']:.3f}") for row in rows]
     heads = ("model", "parameters", "bits per character")
-    blocks: list[Block] = [
-        Table("Results on the held-out text", heads, cells, frozenset({1, 2}), strong=len(rows) - 1)
-    ]
+    blocks: list[Block] = [Table("Results on the held-out text", heads, cells, frozenset({1, 2}), strong=len(rows) - 1)]
     blocks += drawn(
         "baselines",
         comparison(rows),
-        "All models on the same held-out text. Look whether the recurrent one beats the feed-forward network of as many "
-        "weights, which sees only the last tokens: if not, memory does not help here.",
+        "All models on the same held-out text. Look whether the recurrent one beats the feed-forward network of as "
+        "many weights, which sees only the last tokens: if not, memory does not help here.",
         "Bits per character of each model. " + " ".join(f"{name}: {bits}." for name, _, bits in cells),
     )
     return Section("baselines", "Does it beat what knows less?", blocks)

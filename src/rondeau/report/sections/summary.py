@@ -50,8 +50,8 @@ def _beside_baselines(rows: list[Record]) -> str:
     gain = baseline["bits_per_character"] - own["bits_per_character"]
     if gain > 0:
         return (
-            f"It needs {own['bits_per_character']:.3f} bits for a character of the held-out text, {gain:.3f} fewer than "
-            f"the best baseline, {baseline['name']}."
+            f"It needs {own['bits_per_character']:.3f} bits for a character of the held-out text, {gain:.3f} fewer "
+            f"than the best baseline, {baseline['name']}."
         )
     return (
         f"No, it does not beat what knows less: it needs {own['bits_per_character']:.3f} bits for a character of the "

@@ -25,7 +25,9 @@ def updates(record: RunRecord) -> Section | None:
     if last:
         low, high = min(last, key=lambda n: last[n]), max(last, key=lambda n: last[n])
         extremes = f"Smallest now: {low}, {last[low]:.1e}; largest: {high}, {last[high]:.1e}."
-    left_out = f" Of {len(found)}, those with the {figures.MOST} most extreme are shown." if len(found) > figures.MOST else ""
+    left_out = (
+        f" Of {len(found)}, those with the {figures.MOST} most extreme are shown." if len(found) > figures.MOST else ""
+    )
     blocks += drawn(
         "update-ratios",
         figures.update_ratios(samples),
