@@ -140,6 +140,37 @@ def summary(run: Run) -> None:
     jobs.summarize(run)
 
 
+@app.command()
+def report(
+    run: Run,
+    out: Annotated[Path | None, typer.Option(help="The HTML file. Default: report.html in the run's folder.")] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Write the same scalars and figures for TensorBoard into this folder too.")
+    ] = None,
+) -> None:
+    """Write a run's report: one HTML file that needs nothing else."""
+    jobs.report(run, out, tensorboard)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of two runs or more.")],
+    out: Annotated[Path, typer.Option(help="The HTML file.")] = Path("compare.html"),
+) -> None:
+    """Put several runs side by side on one HTML page."""
+    jobs.compare(runs, out)
+
+
+@app.command()
+def watch(
+    run: Annotated[Path, typer.Argument(help="Folder of a run; it need not exist yet.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="To listen on; 0 takes a free one.")] = 0,
+    show: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in your browser.")] = True,
+) -> None:
+    """Show a live page of a run while it trains, to this machine alone; Ctrl-C ends it."""
+    jobs.watch(run, port, show)
+
+
 def main() -> None:
     """Run the command line; a mistake of the user's or a full disk ends in one clear message, not a traceback."""
     try:

@@ -22,6 +22,7 @@ from rondeau.models import Sequential
 from rondeau.models.language_model import generate, language_model
 from rondeau.tasks.baselines import count_bits, feed_forward_bits
 from rondeau.tasks.ngram import InterpolatedNgram, Unigram
+from rondeau.tasks.reproduce import reproduce
 from rondeau.tasks.run_folder import FORMAT, VERSION, RunFolder
 from rondeau.tasks.speed import Speed
 from rondeau.training import optimizers
@@ -142,7 +143,8 @@ def begin(settings: Settings, out: Path, overwrite: bool = False) -> tuple[RunFo
     data = {"name": corpus.name, "digest": digest(corpus.text), "characters": sizes}
     described = {"format": FORMAT, "version": VERSION, "task": "language_model"}
     run.write_json(run.vocabulary, corpus.tokenizer.to_json())
-    run.write_json(run.config, {**described, "settings": asdict(settings), "data": data})
+    asked = {"settings": asdict(settings), "data": data, "reproduce": reproduce(settings)}
+    run.write_json(run.config, {**described, **asked})
     return run, corpus
 
 
