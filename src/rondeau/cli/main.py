@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
+from rondeau.cli import inspect as inspected
 from rondeau.cli import jobs
 from rondeau.errors import ArgumentError, RondeauError
 from rondeau.tasks.language_model import Settings
@@ -138,6 +139,24 @@ def evaluate(
 def summary(run: Run) -> None:
     """Show a run's model and its results."""
     jobs.summarize(run)
+
+
+@app.command()
+def inspect(
+    run: Run,
+    file: Annotated[
+        str | None, typer.Option("--input", help="A UTF-8 text file or folder. Default: the run's held-out text.")
+    ] = None,
+    position: Annotated[
+        int | None,
+        typer.Option(help="The token whose prediction is explained, from 0. Default: one early, and the worst errors."),
+    ] = None,
+    method: Annotated[
+        str, typer.Option(help="integrated_gradients, gradient_x_input or occlusion.")
+    ] = "integrated_gradients",
+) -> None:
+    """Look into a run's model: what surprises it, which characters an answer rests on, what its state holds."""
+    inspected.inspect(run, file, position, method)
 
 
 @app.command()

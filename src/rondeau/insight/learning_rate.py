@@ -106,7 +106,7 @@ class _Sweep:
     """Rates that rise, the losses after them, and when there is no more to learn."""
 
     def __init__(self, low: float, high: float, steps: int) -> None:
-        self.rates = [low * (high / low) ** (i / max(steps - 1, 1)) for i in range(steps)]
+        self.rates: list[float] = [low * (high / low) ** (i / max(steps - 1, 1)) for i in range(steps)]
         self.losses: list[float] = []
         self.first: float | None = None
 
@@ -121,7 +121,7 @@ class _Sweep:
     @property
     def rate(self) -> float:
         """The next one."""
-        return self.rates[min(len(self.losses), len(self.rates) - 1)]
+        return float(self.rates[min(len(self.losses), len(self.rates) - 1)])
 
     def _over(self, loss: float) -> bool:
         if not math.isfinite(loss):
@@ -139,8 +139,7 @@ class _Rate(LearningRateSchedule):
         self.sweep = sweep
 
     def __call__(self, step: int) -> float:
-        rate: float = self.sweep.rate
-        return rate
+        return self.sweep.rate
 
 
 class _Follow(Callback):

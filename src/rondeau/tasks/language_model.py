@@ -163,6 +163,13 @@ def check(settings: Settings, corpus: Corpus) -> None:
 def reopen(path: Path) -> tuple[RunFolder, Settings, Corpus]:
     """A run to go on with. Raises `CheckpointError` if its text has changed since."""
     run = RunFolder.open(path)
+    settings, corpus = read_again(run)
+    run.remove_leftovers()
+    return run, settings, corpus
+
+
+def read_again(run: RunFolder) -> tuple[Settings, Corpus]:
+    """The settings and the text of a run. Raises `CheckpointError` if the text has changed since."""
     config = run.read_json(run.config)
     known = {field.name for field in fields(Settings)}
     settings = Settings(**{name: value for name, value in config["settings"].items() if name in known})
@@ -173,8 +180,7 @@ def reopen(path: Path) -> tuple[RunFolder, Settings, Corpus]:
             where=settings.path or corpus.name,
             fix="Put the old text back, or begin a new run",
         )
-    run.remove_leftovers()
-    return run, settings, corpus
+    return settings, corpus
 
 
 def build(settings: Settings, tokens: int) -> Sequential:
