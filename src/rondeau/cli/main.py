@@ -58,6 +58,9 @@ def train(
     checkpoint_seconds: Annotated[float, typer.Option(help="A checkpoint at least this often.")] = (
         DEFAULT.checkpoint_seconds
     ),
+    insight: Annotated[
+        bool, typer.Option("--insight", help="Sample gradients, gates and states; they stand in the report.")
+    ] = DEFAULT.insight,
     out: Out = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder of --out.")] = False,
     resume: Annotated[
@@ -89,6 +92,7 @@ def train(
         seed=seed,
         device=device,
         checkpoint_seconds=checkpoint_seconds,
+        insight=insight,
     )
     jobs.train(settings, out, overwrite)
 

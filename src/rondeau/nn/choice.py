@@ -11,6 +11,7 @@ from torch.nn import Parameter
 from torch.nn.utils.rnn import PackedSequence
 
 from rondeau.recurrence.engine import in_force
+from rondeau.recurrence.watch import watcher
 
 _logger = logging.getLogger("rondeau.nn")
 _said: set[tuple[str, str]] = set()
@@ -46,9 +47,9 @@ def elsewhere(tensors: Sequence[Any]) -> str | None:
 def slower(module: torch.nn.RNNBase, input: Any) -> str | None:
     """Why torch's own function is the faster one for a call of `module`; None where a scan is.
 
-    Under `use_engine` scans run whatever it takes.
+    Under `use_engine`, and where scans are watched, they run whatever it takes.
     """
-    if in_force() is not None:
+    if in_force() is not None or watcher() is not None:
         return None
     packed = isinstance(input, PackedSequence)
     if packed:

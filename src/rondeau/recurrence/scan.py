@@ -12,10 +12,12 @@ from rondeau.cells.base import Cell, begin
 from rondeau.errors import ArgumentError, ShapeError
 from rondeau.recurrence.context import gather_context
 from rondeau.recurrence.engine import run
+from rondeau.recurrence.given import all_given
 from rondeau.recurrence.keep import Keep, Record
 from rondeau.recurrence.policy import Policy, check_policy
 from rondeau.recurrence.resets import cut
 from rondeau.recurrence.runtime import threads
+from rondeau.recurrence.watch import Call, watcher
 from rondeau.recurrence.windowed import last_output, run_windows
 from rondeau.sequence import Ragged
 
@@ -107,7 +109,7 @@ def scan(
     if resets is not None:
         stretches = cut(ragged, resets, reverse)
         rows, state, tensors = stretches.rows, stretches.begin(cell, state), stretches.context(tensors)
-    record = None
+    initial, record = state, None
     if keep is not None:
         record, state = _begin(keep, cell, ragged, state)
     last = keep is not None and keep.last_output
@@ -116,6 +118,9 @@ def scan(
     else:
         outputs, state = run(cell, rows, state, tensors, reverse, engine, record)
         found = last_output(outputs, reverse) if last else outputs.values
+    note = watcher()
+    if note is not None:
+        note(Call(cell, rows, initial, tensors, all_given(), reverse, policy, found, state, last))
     if resets is not None:
         state = stretches.end(state)
         found = stretches.end(found) if last else found

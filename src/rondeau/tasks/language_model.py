@@ -17,6 +17,7 @@ from rondeau.data.text import SEPARATOR, Document, Split, read_text, split_text
 from rondeau.data.tokenizer import BPETokenizer, CharacterTokenizer
 from rondeau.data.windows import TextWindows
 from rondeau.errors import ArgumentError, CheckpointError, DataError
+from rondeau.insight import Insight
 from rondeau.models import Sequential
 from rondeau.models.language_model import generate, language_model
 from rondeau.tasks.baselines import count_bits, feed_forward_bits
@@ -45,7 +46,8 @@ class Settings:
     `path`: a text file or folder, None for the default corpus. `tokens`: 'characters' or 'bpe' (then `vocabulary`
     pieces). `window`: steps of truncated backpropagation; the state goes on from window to window. `dropout`: before,
     between and after the recurrent layers. `learning_rate`: of Adam, falling to nearly zero along a cosine.
-    `checkpoint_seconds`: how often a checkpoint is written within an epoch.
+    `checkpoint_seconds`: how often a checkpoint is written within an epoch. `insight`: sample gradients, gates and
+    states while training.
     """
 
     path: str | None = None
@@ -64,6 +66,7 @@ class Settings:
     seed: int = 0
     device: str = "auto"
     checkpoint_seconds: float = 20.0
+    insight: bool = False
 
 
 class Row(NamedTuple):
@@ -196,6 +199,7 @@ def fit(run: RunFolder, settings: Settings, corpus: Corpus, view: View) -> bool:
     callbacks = [
         BitsPerCharacter(per_token[0], per_token[1]),
         Keeper(run),
+        *([Insight(run.path)] if settings.insight else []),
         speed,
         *view(settings.batch_size * settings.window, speed),
         StopOnInterrupt(),

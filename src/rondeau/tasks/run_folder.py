@@ -8,6 +8,7 @@ from typing import Any
 
 from rondeau.data.tokenizer import BPETokenizer, CharacterTokenizer, tokenizer_from_json
 from rondeau.errors import CheckpointError
+from rondeau.insight import files as insight
 from rondeau.models.saving import load
 from rondeau.training.files import write_atomically
 
@@ -19,7 +20,8 @@ class RunFolder:
 
     `config.json`: settings and the data's digest; `vocabulary.json`; `model/`: configuration and best weights, as
     `Model.save` writes them; `checkpoint.safetensors`: all that resuming needs; `history.jsonl`: a line an epoch;
-    `speed.jsonl`: likewise, apart since no seed repeats it; `results.json`: the table; `samples.txt`; `report.html`.
+    `speed.jsonl`: likewise, apart since no seed repeats it; `insight.jsonl`: a line for each training step that was
+    sampled; `inspect.json`: what `rondeau inspect` found; `results.json`: the table; `samples.txt`; `report.html`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -27,6 +29,7 @@ class RunFolder:
         self.config, self.vocabulary = path / "config.json", path / "vocabulary.json"
         self.model, self.checkpoint = path / "model", path / "checkpoint.safetensors"
         self.history, self.speed = path / "history.jsonl", path / "speed.jsonl"
+        self.insight, self.inspected = path / insight.FILE, path / "inspect.json"
         self.results = path / "results.json"
         self.samples, self.report = path / "samples.txt", path / "report.html"
 
@@ -52,6 +55,8 @@ class RunFolder:
             self.checkpoint,
             self.history,
             self.speed,
+            self.insight,
+            self.inspected,
             self.results,
             self.samples,
             self.report,
@@ -78,7 +83,14 @@ class RunFolder:
 
     def remove_leftovers(self) -> None:
         """Delete what a killed process had begun to write aside; only whoever goes on with the run may do so."""
-        for file in (self.checkpoint, self.history, self.speed, self.results, self.model / "weights.safetensors"):
+        for file in (
+            self.checkpoint,
+            self.history,
+            self.speed,
+            self.insight,
+            self.results,
+            self.model / "weights.safetensors",
+        ):
             for aside in file.parent.glob(f".{file.name}.*"):
                 aside.unlink()
 

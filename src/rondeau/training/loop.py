@@ -88,7 +88,7 @@ class Loop:
             if batch.begins:
                 model.reset_states()
             self._tell(told, "on_train_batch_begin", self.batch, {})
-            self._train_step(batch)
+            self._train_step(told, batch)
             logs: Logs = dict(objective.running_results())
             self.batch += 1
             self._tell(told, "on_train_batch_end", self.batch - 1, logs)
@@ -111,9 +111,12 @@ class Loop:
         finally:
             model.between = False
 
-    def _train_step(self, batch: Batch) -> None:
+    def _train_step(self, told: CallbackList, batch: Batch) -> None:
+        def before_update(loss: float) -> None:
+            told.call("on_before_update", self.batch, {"loss": loss})
+
         try:
-            self.trainer.train_step(batch, self.class_weight)
+            self.trainer.train_step(batch, self.class_weight, before_update)
         except NumericsError as error:
             place = f"epoch {self.epoch + 1}, batch {self.batch + 1}"
             placed = NumericsError(error.what, got=error.got, where=place, fix=error.fix)

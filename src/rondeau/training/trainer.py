@@ -48,8 +48,15 @@ class Trainer:
             self.optimizer.build(self.model.named_parameters())
         self.objective.bind(self.model.output_names)
 
-    def train_step(self, batch: Batch, class_weight: ClassWeight = None) -> float:
+    def train_step(
+        self,
+        batch: Batch,
+        class_weight: ClassWeight = None,
+        before_update: Callable[[float], None] | None = None,
+    ) -> float:
         """Forward, backward, update; gives the batch's loss. A window without a real step makes no update.
+
+        `before_update` is called with the loss where an update comes next, gradients finite and not yet clipped.
 
         Raises `NumericsError` when the loss or a gradient is not finite; weights, optimiser, the states of `stateful`
         layers and the running means are then as they were before.
@@ -69,6 +76,8 @@ class Trainer:
             self.optimizer.zero_grad()
             raise
         if not batch.carried or any(pair is not None and pair.size for pair in pairs):
+            if before_update is not None:
+                before_update(loss)
             self._update(batch.rate)
         self.objective.update(pairs, scores, by_step=batch.carried)
         return loss

@@ -49,6 +49,9 @@ class Callback:
     def on_train_batch_begin(self, batch: int, logs: Logs) -> None:
         self.on_batch_begin(batch, logs)
 
+    def on_before_update(self, batch: int, logs: Logs) -> None:
+        """An update comes next: gradients are there, finite and not yet clipped. `logs` has this batch's own loss."""
+
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         self.on_batch_end(batch, logs)
 

@@ -1,0 +1,94 @@
+"""`Insight`: a `Monitor` inside `fit`, which writes what it samples into a folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from rondeau.errors import NumericsError
+from rondeau.insight.files import SampleFile, read_samples
+from rondeau.insight.monitor import Monitor
+from rondeau.insight.records import Sample, sample_from_json, to_json
+from rondeau.training.callbacks.base import Callback, Logs
+from rondeau.training.callbacks.learning_rate import get_rates
+from rondeau.training.windows import WindowSource
+
+
+class Insight(Callback):
+    """Samples how gradients flow while `fit` trains; the training itself is bit for bit what it is without.
+
+    Args:
+        folder: where `insight.jsonl` is written, a line a sample; with `None`, samples stay in memory only.
+        every, rows, steps, dynamics: see `Monitor`.
+
+    Attributes:
+        monitor: the `Monitor`; None before training begins.
+        samples: what was measured so far, those of a run that was taken up again included.
+
+    >>> import rondeau, torch
+    >>> from rondeau.callbacks import Insight
+    >>> model = rondeau.Sequential([rondeau.layers.LSTM(8), rondeau.layers.Dense(1)])
+    >>> model.compile("adam", "mse")
+    >>> insight = Insight()
+    >>> _ = model.fit(torch.randn(32, 20, 3), torch.randn(32, 1), callbacks=[insight], verbose=0)
+    >>> insight.samples[0].scans[0].decay.reach
+    19
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        every: int = 50,
+        rows: int = 8,
+        steps: int = 1000,
+    ) -> None:
+        self.folder = None if folder is None else Path(folder)
+        self.every, self.rows, self.steps = every, rows, steps
+        self.monitor: Monitor | None = None
+        self.samples: list[Sample] = []
+
+    def _started(self) -> Monitor:
+        assert self.monitor is not None  # on_train_begin came before
+        return self.monitor
+
+    def on_train_begin(self, logs: Logs) -> None:
+        self.monitor = Monitor(self.model, self.every, self.rows, self.steps)
+        self.monitor.samples = self.samples = []
+        self._file = None if self.folder is None else SampleFile(self.folder)
+
+    def on_train_batch_begin(self, batch: int, logs: Logs) -> None:
+        self._started().begin()
+
+    def on_before_update(self, batch: int, logs: Logs) -> None:
+        source = self.loop.source
+        window = source.steps_of_window().steps if isinstance(source, WindowSource) else None
+        optimizer = self.loop.trainer.optimizer
+        self._started().before_update(logs["loss"], get_rates(optimizer)[0], self.loop.epoch, window)
+
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        sample = self._started().after_update()
+        if sample is not None and self._file is not None:
+            self._file.append(sample)
+
+    def on_numerics_error(self, error: NumericsError, logs: Logs) -> bool:
+        self._started().cancel()
+        return False
+
+    def close(self) -> None:
+        if self.monitor is not None:
+            self.monitor.cancel()
+
+    def state(self) -> dict[str, Any]:
+        kept = [to_json(sample) for sample in self.samples] if self._file is None else None  # else the file has them
+        return {"step": self._started().step, "samples": kept}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        monitor = self._started()
+        monitor.step = state["step"]
+        if self._file is None:
+            samples = [sample_from_json(sample) for sample in state["samples"]]
+        else:
+            samples = [sample for sample in read_samples(self._file.path.parent) if sample.step < monitor.step]
+            self._file.begin_with(samples)  # what came after the checkpoint is measured again
+        monitor.samples = self.samples = samples

@@ -1,0 +1,161 @@
+"""`Monitor`: samples of what happens in a model while it trains, taken beside the training."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+
+from rondeau.errors import ArgumentError
+from rondeau.insight.flow import measure_flow, named_leaves
+from rondeau.insight.names import Names
+from rondeau.insight.records import Sample, ScanSample
+from rondeau.insight.replay import Watched, cut_of, replay
+from rondeau.insight.values import measure_values, time_constants
+from rondeau.nn import accelerate
+from rondeau.recurrence import Keep
+from rondeau.recurrence.watch import Call, watching
+
+
+class Monitor:
+    """Measures every so many training steps how gradients flow through a model's recurrent layers.
+
+    A sampled step itself is not touched: what every scan took is noted, and after the backward pass a few of its rows
+    are computed once more, with states, gates and gradients kept.
+
+    Args:
+        model: any `torch.nn.Module`. Recurrent modules of torch.nn are put on scans for the sampled steps
+            (`accelerate`), which compute the same within rounding.
+        every: sample each so many steps, and of those before the first 1, 2, 4, 8, ..., when most happens (default 50).
+        rows: of a batch that are measured, spread over it (default 8).
+        steps: at most so many of a row's last steps are measured (default 1000).
+
+    Attributes:
+        samples: what was measured so far.
+
+    Raises `ArgumentError` for numbers below 1.
+    """
+
+    def __init__(self, model: torch.nn.Module, every: int = 50, rows: int = 8, steps: int = 1000) -> None:
+        for name, value in (("every", every), ("rows", rows), ("steps", steps)):
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ArgumentError(f"Monitor: {name}", expected="a whole number, at least 1", got=repr(value))
+        self.model, self.every, self.rows, self.steps = model, every, rows, steps
+        self.samples: list[Sample] = []
+        self.step = 0
+        self._watched: list[tuple[str, Watched]] = []
+        self._names = Names(model)
+        self._open: ExitStack | None = None
+        self._pending: dict[str, Any] | None = None
+
+    @property
+    def due(self) -> bool:
+        """Whether the next step is to be sampled."""
+        early = self.step < self.every and self.step & (self.step - 1) == 0
+        return early or self.step % self.every == 0
+
+    def begin(self) -> None:
+        """A training step's forward pass begins: from here on scans are noted, if the step is to be sampled."""
+        self.cancel()
+        if not self.due:
+            return
+        with ExitStack() as stack:
+            stack.callback(accelerate(self.model, quiet=True).undo)
+            stack.enter_context(self._names.following())
+            stack.enter_context(watching(self._note))
+            self._open = stack.pop_all()
+
+    def _note(self, call: Call) -> None:
+        name = self._names.of(call)  # also where there are no gradients, so that others keep their names
+        if call.outputs.requires_grad:
+            self._watched.append((name, Watched(call)))
+
+    def forward_over(self) -> None:
+        """The forward pass has ended: what scans come now belong to others."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def cancel(self) -> None:
+        """Forget the step that is under way."""
+        self.forward_over()
+        self._watched, self._pending = [], None
+
+    def before_update(
+        self,
+        loss: float | None = None,
+        rate: float | None = None,
+        epoch: int | None = None,
+        window: int | None = None,
+    ) -> None:
+        """Gradients are there, the update comes next: measure.
+
+        Args:
+            loss, rate, epoch: of this step, where known.
+            window: steps after which the gradient is cut because an update is made there.
+        """
+        self.forward_over()
+        if not self.due:
+            return
+        began = time.perf_counter()
+        scans = []
+        for name, watched in self._watched:
+            sample = measure(name, watched, self.rows, self.steps, window)
+            if sample is not None:
+                scans.append(sample)
+        rows, lengths = _sizes(self._watched)
+        self._pending = {
+            "step": self.step,
+            "epoch": epoch,
+            "loss": loss,
+            "rate": rate,
+            "rows": rows,
+            "lengths": lengths,
+            "scans": scans,
+            "seconds": time.perf_counter() - began,
+        }
+        self._watched = []
+
+    def after_update(self) -> Sample | None:
+        """The update has been made; gives the step's sample, if it was one."""
+        pending, self._pending = self._pending, None
+        self.step += 1
+        if pending is None:
+            return None
+        sample = Sample(gradient=None, clip=None, clipped=None, weights=[], **pending)
+        self.samples.append(sample)
+        return sample
+
+
+def measure(name: str, watched: Watched, rows: int, steps: int, window: int | None = None) -> ScanSample | None:
+    """All there is to say of one scan; None where no gradient reached it, or it made no step."""
+    found = replay(watched, rows, steps) if watched.reached else None
+    if found is None:
+        return None
+    call = watched.call
+    keep = Keep(states=True, intermediates=True, cotangents=True)
+    flow, decay = measure_flow(found, keep)
+    gates = {gate: kept.values for gate, kept in keep.intermediates.items() if kept.values.is_floating_point()}
+    states = {part: kept.values for part, kept in named_leaves(keep.states) if kept.values.is_floating_point()}
+    cuts = [cut for cut in (cut_of(call.policy), window) if cut is not None]
+    return ScanSample(
+        name=name,
+        cell=type(call.cell).__name__,
+        backward=call.reverse,
+        cut=min(cuts, default=None),
+        flow=flow,
+        decay=decay,
+        gates={gate: measure_values(values, gate=True) for gate, values in gates.items()},
+        states={part: measure_values(values, gate=False) for part, values in states.items()},
+        time_constants=time_constants(gates),
+    )
+
+
+def _sizes(watched: list[tuple[str, Watched]]) -> tuple[int, tuple[int, int, int]]:
+    """Rows of the batch, and the shortest, median and longest of them, as the scan with the longest sees them."""
+    if not watched:
+        return 0, (0, 0, 0)
+    lengths = max((one.call.inputs.lengths for _, one in watched), key=lambda found: int(found.sum()))
+    return len(lengths), (int(lengths.min()), int(lengths.median()), int(lengths.max()))
