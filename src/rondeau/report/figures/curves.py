@@ -67,8 +67,8 @@ def learning_curves(history: list[dict[str, Any]]) -> Figure | None:
 
 def _curve(axes: Any, history: list[dict[str, Any]], name: str) -> None:
     for key, label, colour, marker in (
-        (name, "training data, during the epoch", GREY, "s--"),
-        (HELD_OUT + name, "held-out data, after it", BLUE, "o-"),
+        (name, "training, during the epoch", GREY, "s--"),
+        (HELD_OUT + name, "held out, after it", BLUE, "o-"),
     ):
         epochs, values = series(history, key)
         if values:

@@ -22,7 +22,7 @@ VARIABLES = {
     RULE: "--rule",
     PAPER: "--paper",
 }
-WIDTH = 5.8  # inches, 418 points: its letters stay readable on a telephone
+WIDTH = 5.2  # inches, 374 points: its letters stay readable on a telephone
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 10,

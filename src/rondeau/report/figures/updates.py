@@ -76,4 +76,4 @@ def update_ratios(samples: list[Sample]) -> Figure | None:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 28 else "…" + name[-27:]
+    return name if len(name) <= 26 else "…" + name[-25:]
