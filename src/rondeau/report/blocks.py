@@ -40,6 +40,17 @@ class Drawing:
 
 
 @dataclass(frozen=True)
+class Passage:
+    """Text that is itself the figure, as HTML; otherwise as `Drawing`."""
+
+    name: str
+    html: str
+    caption: str
+    alt: str
+    kind: ClassVar[str] = "passage"
+
+
+@dataclass(frozen=True)
 class Table:
     """A table; `heads` are columns, those in `numeric` stand to the right; row `strong` is set apart."""
 
@@ -76,7 +87,7 @@ class Advised:
     kind: ClassVar[str] = "advice"
 
 
-Block = Text | Heading | Drawing | Table | Code | Facts | Advised
+Block = Text | Heading | Drawing | Passage | Table | Code | Facts | Advised
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from rondeau.report.blocks import Drawing, Section
+from rondeau.report.blocks import Drawing, Passage, Section
 
 
 def render(template: str, title: str, sections: Sequence[Section], **values: Any) -> str:
@@ -32,7 +32,9 @@ def render_section(section: Section, figures: frozenset[str]) -> str:
 
 def names(sections: Sequence[Section]) -> frozenset[str]:
     """The names of all figures."""
-    return frozenset(block.name for section in sections for block in section.blocks if isinstance(block, Drawing))
+    return frozenset(
+        block.name for section in sections for block in section.blocks if isinstance(block, (Drawing, Passage))
+    )
 
 
 def _environment() -> Environment:

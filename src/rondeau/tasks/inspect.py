@@ -145,11 +145,11 @@ class Reader:
     def error(self, at: int, bits: float, guesses: list[tuple[int, float]]) -> dict[str, Any]:
         """A row of the table of errors."""
         return {
-            "position": at,
             "text before": "".join(self.tokens(max(0, at - _AROUND), at)),
             "came": self.token(int(self.ids[at])),
             "bits": round(bits, 2),
             "expected instead": ", ".join(f"{self.token(token)!r} {share:.0%}" for token, share in guesses),
+            "position": at,
         }
 
     def token(self, token: int) -> str:

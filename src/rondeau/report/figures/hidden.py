@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from rondeau.report.figures.drawing import BLUE, GREY, INK, ORANGE, new_grid
 from rondeau.report.figures.saliency import visible
 
-LABELLED = 60  # steps whose labels can still be read
+LABELLED = 60  # steps whose labels can still be read side by side
+STEPS = 36  # steps whose labels can still be read along a way
 
 State = dict[str, Any]  # a `HiddenStates` in JSON's types
 
@@ -19,8 +20,8 @@ State = dict[str, Any]  # a `HiddenStates` in JSON's types
 def heat_maps(states: Sequence[State], labels: Sequence[str]) -> Figure:
     """The parts of one layer's state, one below the other: units from top to bottom, steps from left to right.
 
-    Blue is above 0, orange below, the ground of the page is 0; the scale's ends are the largest magnitude of each part.
-    Units stand in the record's `order`. Of more than 60 steps the last 60 are drawn.
+    Blue is above 0, orange below, the ground of the page is 0; the colours are full from the
+    magnitude on that 2 % of a part's values exceed. Units stand in the record's `order`. Of more than 60 steps the last 60 are drawn.
     """
     labels = labels[-LABELLED:]
     units = len(states[0]["values"])
@@ -28,15 +29,15 @@ def heat_maps(states: Sequence[State], labels: Sequence[str]) -> Figure:
     figure, axes = new_grid(len(states), 1, 0.75 + (tall + 0.35) * len(states), sharex=True)
     for one, place in zip(states, axes, strict=True):
         values = np.asarray(one["values"], np.float64)[one["order"], -LABELLED:]
-        top = float(np.abs(values).max()) or 1.0
-        place.imshow(_coloured(values / top), aspect="auto", interpolation="none")
+        top = float(np.quantile(np.abs(values), 0.98)) or float(np.abs(values).max()) or 1.0
+        place.imshow(_coloured(np.clip(values / top, -1, 1)), aspect="auto", interpolation="none")
         place.grid(False)
         place.spines[["left", "bottom"]].set_visible(False)
         place.set_yticks([])
         place.set_ylabel(f"{units} units")
-        place.set_title(f"{one['part']}: from {-top:.2g} (orange) to {top:.2g} (blue)")
+        place.set_title(f"{one['part']}: orange below 0, blue above, full from ±{top:.2g} on", fontsize=9.5)
+        place.tick_params(axis="x", length=0, pad=2)
     axes[-1].set_xticks(range(len(labels)), [visible(label) for label in labels], family="monospace", fontsize=7.5)
-    axes[-1].tick_params(axis="x", length=0, pad=2)
     axes[-1].set_xlabel("what was read")
     return figure
 
@@ -51,21 +52,21 @@ def _coloured(values: Any) -> Any:
 
 
 def trajectories(states: Sequence[State], labels: Sequence[str]) -> Figure | None:
-    """The way of each part of one layer's state along its first two components, side by side; late steps are darker.
+    """The way of each part of one layer's state along its first two components; late steps are darker.
 
-    Of more than 60 steps the last 60 are drawn. None where no part has two components.
+    Of more than 36 steps the last 36 are drawn. None where no part has two components.
     """
     shown = [one for one in states if len(one["components"]) > 1]
     if not shown:
         return None
-    labels = labels[-LABELLED:]
-    figure, axes = new_grid(1, len(shown), 3.1 if len(shown) > 1 else 3.6)
+    labels = labels[-STEPS:]
+    figure, axes = new_grid(len(shown), 1, 3.0 * len(shown))
     for one, place in zip(shown, axes, strict=True):
-        first, second = (np.asarray(part, np.float64)[-LABELLED:] for part in one["components"][:2])
+        first, second = (np.asarray(part, np.float64)[-STEPS:] for part in one["components"][:2])
         count = len(first)
         for step in range(1, count):
             now = slice(step - 1, step + 1)
-            place.plot(first[now], second[now], color=GREY, linewidth=0.8, alpha=0.25 + 0.6 * step / count)
+            place.plot(first[now], second[now], color=GREY, linewidth=0.8, alpha=0.15 + 0.5 * step / count)
         late = np.linspace(0.35, 1, count)
         place.scatter(first, second, s=9, color=BLUE, alpha=late, linewidth=0)
         for step in range(count):

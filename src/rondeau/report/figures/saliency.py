@@ -65,7 +65,8 @@ def _numbers(tokens: Sequence[str], scores: Sequence[float], unit: str, first: i
         f'<td class="number">{scores[i]:+.3g}</td></tr>'
         for i in order
     )
-    heads = f'<th scope="col" class="number">place</th><th scope="col">token</th><th scope="col" class="number">{html.escape(unit)}</th>'
+    names = ("place", ' class="number"'), ("token", ""), (html.escape(unit), ' class="number"')
+    heads = "".join(f'<th scope="col"{kind}>{name}</th>' for name, kind in names)
     return (
         f"<details><summary>All {len(tokens)} numbers, the largest first</summary>"
         f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></details>"

@@ -8,7 +8,7 @@ from rondeau.report.blocks import Section
 from rondeau.report.sections.dynamics import dynamics
 from rondeau.report.sections.gates import gates, state
 from rondeau.report.sections.gradient import gradient
-from rondeau.report.sections.inspected import learning_rate, saliency, trajectories, worst
+from rondeau.report.sections.inspected import learning_rate, saliency, surprise, trajectories, worst
 from rondeau.report.sections.learning import baselines, learning
 from rondeau.report.sections.model import model
 from rondeau.report.sections.repeat import repeat
@@ -28,6 +28,7 @@ SECTIONS: tuple[Callable[[RunRecord], Section | None], ...] = (
     trajectories,
     updates,
     dynamics,
+    surprise,
     saliency,
     worst,
     written,
