@@ -20,8 +20,8 @@ State = dict[str, Any]  # a `HiddenStates` in JSON's types
 def heat_maps(states: Sequence[State], labels: Sequence[str]) -> Figure:
     """The parts of one layer's state, one below the other: units from top to bottom, steps from left to right.
 
-    Blue is above 0, orange below, the ground of the page is 0; the colours are full from the
-    magnitude on that 2 % of a part's values exceed. Units stand in the record's `order`. Of more than 60 steps the last 60 are drawn.
+    Blue is above 0, orange below, the ground of the page is 0; the colours are full from the magnitude on that 2 % of a
+    part's values exceed. Units stand in the record's `order`. Of more than 60 steps the last 60 are drawn.
     """
     labels = labels[-LABELLED:]
     units = len(states[0]["values"])
@@ -52,7 +52,7 @@ def _coloured(values: Any) -> Any:
 
 
 def trajectories(states: Sequence[State], labels: Sequence[str]) -> Figure | None:
-    """The way of each part of one layer's state along its first two components; late steps are darker.
+    """The way of each part of one layer's state along its first two components; late steps are stronger.
 
     Of more than 36 steps the last 36 are drawn. None where no part has two components.
     """

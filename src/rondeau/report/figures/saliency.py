@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from rondeau.report.figures.drawing import BLUE, ORANGE, SERIES, legend, new_grid
 
-STRONGEST = 0.5  # opacity of the largest score's colour: the letters keep their contrast on it, in either theme
+STRONGEST = 0.6  # opacity of the largest score's colour: the letters keep their contrast on it, in either theme
 SIGNS = {"\n": "↵\n", "\t": "⇥\t"}  # what has no shape of its own
 _RGB = {1: (11, 95, 209), -1: (179, 71, 0)}  # blue and orange of the light page
 

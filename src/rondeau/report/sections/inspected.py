@@ -108,8 +108,8 @@ def _ways(layer: str, states: Sequence[dict[str, Any]]) -> tuple[str, str]:
     shares = "; ".join(f"{one['part']}: {sum(one['explained'][:2]):.0%}" for one in states)
     caption = (
         f"The same along the two directions in which the state changes most (share of its variance: {shares}). Each "
-        f"dot is the state after the token beside it, of the last {STEPS}; later ones are darker. Equal tokens in one place: the state "
-        "tells the last token; a path that does not come back: it tells where in the text it is."
+        f"dot is the state after the token beside it, of the last {STEPS} tokens; later ones are stronger. Where equal "
+        "tokens meet, the state tells the last token; where the path does not come back, the place in the text."
     )
     return caption, f"The way of {layer}'s state along its first two principal components."
 
