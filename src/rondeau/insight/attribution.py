@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from rondeau.errors import ArgumentError
 from rondeau.insight.sources import Sources, Values
 from rondeau.insight.targets import Target, value_of
 
-_FIRST = 8  # points of the first attempt at an integral
+_POINTS = 8  # of Gauss's rule, for each stretch of an integral
 
 
 class Path:
@@ -80,26 +79,79 @@ def gradient_x_input(window: int, tolerance: float, max_points: int) -> Callable
     """∂f/∂x · (x - baseline)."""
 
     def attribute(path: Path) -> Attribution:
-        return Attribution(_weighted(path, torch.ones(1), torch.ones(1)))
+        return Attribution([part[0] for part in _weighted(path, torch.ones(1, 1), torch.ones(1, 1))])
 
     return attribute
+
+
+@dataclass
+class Stretch:
+    """A part of the path, from `begin` to `end` of the way: the target at both, and what the gradients make of it."""
+
+    begin: float
+    end: float
+    before: float
+    after: float
+    parts: Values
+
+    @property
+    def gap(self) -> float:
+        """By how much the parts' sum misses what the target gains here."""
+        return sum(float(part.sum()) for part in self.parts) - (self.after - self.before)
 
 
 def integrated_gradients(window: int, tolerance: float, max_points: int) -> Callable[[Path], Attribution]:
-    """The mean of the gradients along the path, times x - baseline; points are added until the sum is complete."""
+    """The mean of the gradients along the path, times x - baseline.
+
+    Of every stretch of the path it is known what the parts must add up to: the target's gain over it. Those that miss
+    it most are halved, until all that is missed, taken together, is at most `tolerance` of what was attributed.
+    """
 
     def attribute(path: Path) -> Attribution:
-        points = min(_FIRST, max_points)
+        points = min(_POINTS, max_points)
+        found = _integrals(path, [(0.0, 1.0, path.nothing, path.value)], points)
+        used = points
         while True:
-            places, weights = np.polynomial.legendre.leggauss(points)
-            parts = _weighted(path, torch.from_numpy((places + 1) / 2), torch.from_numpy(weights / 2))
-            scores = torch.stack([part.flatten(1).sum(1) if part.ndim > 1 else part for part in parts]).sum(0)
-            gap = abs(float(scores.sum()) - (path.value - path.nothing))
-            if gap <= tolerance * float(scores.abs().sum()) or points >= max_points:
+            parts = [torch.stack(own).sum(0) for own in zip(*(one.parts for one in found), strict=True)]
+            attributed = float(torch.stack([by_step(part) for part in parts]).sum(0).abs().sum())
+            gaps = [abs(one.gap) for one in found]
+            room = (max_points - used) // (2 * points)
+            if sum(gaps) <= tolerance * attributed or not room:
                 return Attribution(parts)
-            points = min(2 * points, max_points)
+            far = max(max(gaps) / 10, tolerance * attributed / len(found) / 2)
+            chosen = sorted((i for i, gap in enumerate(gaps) if gap >= far), key=lambda i: -gaps[i])[:room]
+            halves = _halved(path, [found[i] for i in chosen])
+            found = [one for i, one in enumerate(found) if i not in set(chosen)] + _integrals(path, halves, points)
+            used += len(halves) * points
 
     return attribute
+
+
+Ends = tuple[float, float, float, float]
+
+
+def _halved(path: Path, stretches: list[Stretch]) -> list[Ends]:
+    """Where each half begins and ends, and the target there."""
+    middles = [(one.begin + one.end) / 2 for one in stretches]
+    values = path.values(torch.tensor(middles)[:, None].expand(-1, path.sources.steps)).tolist()
+    return [
+        half
+        for one, at, value in zip(stretches, middles, values, strict=True)
+        for half in ((one.begin, at, one.before, value), (at, one.end, value, one.after))
+    ]
+
+
+def _integrals(path: Path, ends: list[Ends], points: int) -> list[Stretch]:
+    """Each stretch's parts, by Gauss's rule at so many points."""
+    places, weights = (torch.from_numpy(one) for one in np.polynomial.legendre.leggauss(points))
+    begin, end = torch.tensor([[one[0], one[1]] for one in ends], dtype=torch.float64).T[:, :, None]
+    sums = _weighted(path, begin + (end - begin) * (places + 1) / 2, (end - begin) * weights / 2)
+    return [Stretch(*one, [part[i] for part in sums]) for i, one in enumerate(ends)]
+
+
+def by_step(part: Tensor) -> Tensor:
+    """Sums over features, `(steps,)`."""
+    return part.flatten(1).sum(1) if part.ndim > 1 else part
 
 
 def occlusion(window: int, tolerance: float, max_points: int) -> Callable[[Path], Attribution]:
@@ -124,15 +176,17 @@ METHODS: dict[str, Callable[[int, float, int], Callable[[Path], Attribution]]] =
 
 
 def _weighted(path: Path, places: Tensor, weights: Tensor) -> Values:
-    """x - baseline, times the weighted sum of the gradients at these places of the path; in double."""
-    total: list[Any] = [torch.zeros_like(value, dtype=torch.float64) for value in path.differences]
-    begin = 0
-    for gradients in path.gradients(places):
-        rows = len(gradients[0])
-        share = weights[begin : begin + rows].double()
-        total = [
-            whole + torch.tensordot(share.to(part.device), part.double(), dims=1)
-            for whole, part in zip(total, gradients, strict=True)
-        ]
-        begin += rows
+    """For each row of places on the path, `(rows, points)`: x - baseline times the weighted sum of the gradients there.
+
+    Each `(rows, steps, *features)`, in double.
+    """
+    rows, points = places.shape
+    total = [torch.zeros(rows, *one.shape, dtype=torch.float64, device=one.device) for one in path.differences]
+    done = 0
+    for gradients in path.gradients(places.flatten()):
+        here = torch.arange(done, done + len(gradients[0]))
+        done += len(here)
+        for whole, part in zip(total, gradients, strict=True):
+            share = weights.flatten()[here].to(whole).reshape(-1, *[1] * (part.ndim - 1))
+            whole.index_add_(0, (here // points).to(whole.device), share * part.double())
     return [whole * difference.double() for whole, difference in zip(total, path.differences, strict=True)]

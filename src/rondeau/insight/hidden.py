@@ -138,7 +138,7 @@ def by_likeness(values: Tensor) -> list[int]:
     """
     centred = values - values.mean(0)
     length = centred.norm(dim=0)
-    moving = (length > 1e-9 * values.abs().max().clamp(min=1e-30)).nonzero()[:, 0]
+    moving = (length > 1e-6 * values.norm(dim=0)).nonzero()[:, 0]  # less is float32's rounding
     still = [unit for unit in range(values.shape[1]) if unit not in set(moving.tolist())]
     if len(moving) < 3:
         return [*moving.tolist(), *still]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rondeau.errors import ArgumentError, DataError, NumericsError
-from rondeau.insight.attribution import METHODS, Attribution, Path
+from rondeau.insight.attribution import METHODS, Attribution, Path, by_step
 from rondeau.insight.sources import Sources, as_rows
 from rondeau.insight.targets import choose_target
 from rondeau.insight.undisturbed import undisturbed
@@ -67,7 +67,7 @@ def saliency(
     *,
     window: int = 1,
     tolerance: float = 0.01,
-    max_points: int = 512,
+    max_points: int = 1024,
     batch_size: int = 64,
 ) -> list[Saliency]:
     """How much each step of a sequence did for one prediction, for each row of x.
@@ -85,7 +85,8 @@ def saliency(
             blind where the output is saturated.
             "integrated_gradients": its mean along the straight line from the baseline to x, whose sum over all steps
             is f(x) - f(baseline) (Sundararajan et al. 2017, arXiv 1703.01365). The mean is taken by Gauss's rule at 8
-            points, and at twice as many until `relative_gap` is at most `tolerance`.
+            points; stretches of the line on which the sum misses what f gains there are halved, until what is missed on
+            all of them is at most `tolerance` of what was attributed.
             "occlusion": f(x) less f where the step is the baseline's (Zeiler and Fergus 2014, arXiv 1311.2901).
         target: which unit of the output: f; default: for each row the one with the largest value. One for each row, in
             a list; or a function, outputs -> `(rows,)`, differentiable unless by occlusion.
@@ -95,8 +96,8 @@ def saliency(
             mean over the row's steps; an int: the embedding of that id; or a tensor that broadcasts to a row's
             `(steps, *features)`.
         window: for occlusion, steps that are replaced together; each gets an equal part (default 1).
-        tolerance, max_points: of integrated gradients. Where a row needs more points it is reported by a
-            `RuntimeWarning`, and where the relative gap is then above ten times the tolerance by `NumericsError`.
+        tolerance, max_points: of integrated gradients. A row whose `relative_gap` is above the tolerance when so many
+            points are used is told by a `RuntimeWarning`; above ten times the tolerance it is a `NumericsError`.
         batch_size: rows that go through the model at once.
 
     Returns a `Saliency` for each row of x.
@@ -137,8 +138,7 @@ def _explain(
     path = Path(sources, ends, chosen, batch_size)
     value, nothing = path.ends()
     attribution: Attribution = attribute(path)
-    by_step = [part.flatten(1).sum(1) if part.ndim > 1 else part for part in attribution.parts]
-    scores = torch.stack(by_step).sum(0)
+    scores = torch.stack([by_step(part) for part in attribution.parts]).sum(0)
     own = attribution.parts[0] if not sources.embedded and attribution.parts[0].ndim == 2 else None
     return Saliency(
         scores=_at_their_places(scores, sources.mask),
