@@ -34,7 +34,7 @@ class Status:
 def fingerprint(run: Path) -> tuple[Any, ...]:
     """Changes whenever a file does that the page shows; empty while there is no run."""
     found = [(name, *times) for name in WATCHED if (times := _times(run / name)) is not None]
-    return tuple(found) if any(name == "config.json" for name, *_ in found) else ()
+    return tuple(found)
 
 
 def _times(file: Path) -> tuple[int, int] | None:
@@ -48,7 +48,7 @@ def _times(file: Path) -> tuple[int, int] | None:
 def status(run: Path, now: float) -> Status:
     """What the file times say at `now`, in seconds since the epoch of `time.time`."""
     times = [times[0] / 1e9 for name in SIGNS if (times := _times(run / name)) is not None]
-    if _times(run / "config.json") is None or not times:
+    if not times:
         return Status("absent", f"Waiting: there is no run in {run} yet.")
     age, (done, asked, longest) = max(now - max(times), 0.0), _progress(RunFolder(run))
     epochs = f"{done} of {asked} epochs" if asked else f"{done} epoch{'' if done == 1 else 's'}"
@@ -64,7 +64,7 @@ def status(run: Path, now: float) -> Status:
 def _progress(run: RunFolder) -> tuple[int, int | None, float]:
     """Epochs done and asked for, and the seconds of the longest, as far as the files can be read at this moment."""
     try:
-        config = run.read_json(run.config)
+        config = run.read_json(run.config) if run.config.exists() else {}
         done = len(read_whole_lines(run.history))
         longest = max((float(r.get("seconds", 0.0)) for r in read_whole_lines(run.speed)), default=0.0)
     except (RondeauError, OSError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -63,8 +64,8 @@ def new_grid(rows: int, columns: int, height: float, **options: Any) -> tuple[Fi
     return figure, list(axes.flat)
 
 
-def legend(figure: Figure, axes: Iterable[Any], columns: int = 3) -> None:
-    """One legend above all axes, each label once."""
+def legend(figure: Figure, axes: Iterable[Any]) -> None:
+    """One legend above all axes, each label once, in as many columns as have room."""
     found: dict[str, Any] = {}
     for one in axes:
         for handle, label in zip(*one.get_legend_handles_labels(), strict=True):
@@ -74,11 +75,21 @@ def legend(figure: Figure, axes: Iterable[Any], columns: int = 3) -> None:
             list(found.values()),
             list(found),
             loc="outside upper left",
-            ncols=min(columns, len(found)),
+            ncols=_columns([len(label) for label in found]),
             labelcolor=INK,
             fontsize=9.5,
             frameon=False,
         )
+
+
+def _columns(letters: list[int]) -> int:
+    """How many entries of so many letters stand side by side; a legend fills its columns from above."""
+    for count in range(len(letters), 1, -1):
+        rows = math.ceil(len(letters) / count)
+        widths = [max(letters[i : i + rows]) for i in range(0, len(letters), rows)]
+        if sum(36 + 5.6 * width for width in widths) <= 72 * WIDTH:
+            return count
+    return 1
 
 
 def guide(axes: Any, y: float, text: str, left: bool = False) -> None:
