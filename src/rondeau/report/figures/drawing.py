@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-import math
 import re
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import Any
 
 from matplotlib import rc_context
@@ -85,9 +85,10 @@ def legend(figure: Figure, axes: Iterable[Any]) -> None:
 def _columns(letters: list[int]) -> int:
     """How many entries of so many letters stand side by side; a legend fills its columns from above."""
     for count in range(len(letters), 1, -1):
-        rows = math.ceil(len(letters) / count)
-        widths = [max(letters[i : i + rows]) for i in range(0, len(letters), rows)]
-        if sum(36 + 5.6 * width for width in widths) <= 72 * WIDTH:
+        tall, short = len(letters) % count, len(letters) // count  # so many columns have one entry more
+        ends = list(accumulate([0] + [short + 1] * tall + [short] * (count - tall)))
+        widths = [max(letters[low:high]) for low, high in zip(ends, ends[1:], strict=False)]
+        if sum(38 + 5.7 * width for width in widths) <= 72 * WIDTH:
             return count
     return 1
 
