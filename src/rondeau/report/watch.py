@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -40,8 +41,7 @@ class Watch:
                     return json.dumps(page.state(seen)).encode(), "application/json"
                 return None
 
-        self.server = ThreadingHTTPServer((LOOPBACK, port), Handler)
-        self.server.daemon_threads = True
+        self.server = _Server((LOOPBACK, port), Handler)
 
     @property
     def address(self) -> str:
@@ -58,6 +58,14 @@ class Watch:
     def close(self) -> None:
         """End `serve`, from another thread."""
         self.server.shutdown()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # a page that was closed wants no answer any more
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -89,9 +97,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
+    def _refuse(self) -> None:
+        self.send_error(HTTPStatus.METHOD_NOT_ALLOWED)
+
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = do_CONNECT = _refuse
+
     def _own_host(self) -> bool:
         port = self.connection.getsockname()[1]
-        return self.headers.get("Host", "") in {f"{host}:{port}" for host in HOSTS}
+        return self.headers.get("Host", "").lower() in {f"{host}:{port}" for host in HOSTS}
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: the terminal is the user's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 from matplotlib import rc_context
@@ -87,7 +87,7 @@ def _columns(letters: list[int]) -> int:
     for count in range(len(letters), 1, -1):
         tall, short = len(letters) % count, len(letters) // count  # so many columns have one entry more
         ends = list(accumulate([0] + [short + 1] * tall + [short] * (count - tall)))
-        widths = [max(letters[low:high]) for low, high in zip(ends, ends[1:], strict=False)]
+        widths = [max(letters[low:high]) for low, high in pairwise(ends)]
         if sum(38 + 5.7 * width for width in widths) <= 72 * WIDTH:
             return count
     return 1
