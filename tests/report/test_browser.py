@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ CONTRAST = """
   let checked = 0;
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || ["SCRIPT", "STYLE"].includes(element.tagName)) continue;
+    if (!walker.currentNode.data.trim() || ["script", "style"].includes(element.tagName.toLowerCase())) continue;
     const style = getComputedStyle(element), drawn = element.closest("svg");
     const [a, b] = [luminance(numbers(drawn ? style.fill : style.color)), luminance(behind(element))];
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
@@ -44,13 +44,12 @@ CONTRAST = """
     if (ratio < 4.5) found.push([element.tagName, walker.currentNode.data.trim().slice(0, 30), ratio.toFixed(2)]);
   }
   for (const line of document.querySelectorAll("svg path, svg use")) {  // lines that carry meaning: 3 to 1
-    const colour = getComputedStyle(line).stroke, faint = line.closest("[style*='--rule']") || colour === "none";
-    const rule = getComputedStyle(document.documentElement).getPropertyValue("--rule");
-    if (faint || line.getAttribute("style")?.includes("--rule")) continue;
+    const colour = getComputedStyle(line).stroke;
+    if (colour === "none" || line.closest("[style*='--rule']")) continue;  // the grid is faint on purpose
     const [a, b] = [luminance(numbers(colour)), luminance(behind(line))];
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     checked += 1;
-    if (ratio < 3) found.push([line.tagName, colour + rule, ratio.toFixed(2)]);
+    if (ratio < 3) found.push([line.tagName, colour, ratio.toFixed(2)]);
   }
   return { checked, found };
 }
@@ -99,9 +98,9 @@ def test_a_telephone_scrolls_one_way_only(tabs: Any, report: str) -> None:
     page = tabs(viewport=PHONE, is_mobile=True, has_touch=True).open(report)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert page.evaluate("visualViewport.width") == 360
-    small = page.evaluate("[...document.querySelectorAll('figure svg text')].map(t => t.getBoundingClientRect())"
-                          ".filter(b => Math.max(b.width, b.height) && Math.min(b.width, b.height) < 8).length")  # fmt: skip
-    assert small == 0
+    letters = page.evaluate("""[...document.querySelectorAll('figure svg text')]
+      .map(t => parseFloat(getComputedStyle(t).fontSize) * Math.hypot(t.getScreenCTM().a, t.getScreenCTM().b))""")
+    assert min(letters) > 7.5
 
 
 def test_the_theme_is_switched_by_mouse_and_keyboard_and_kept(tabs: Any, text_report: Path) -> None:
@@ -171,7 +170,12 @@ def watched(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def until(page: Any, expression: str) -> None:
-    page.wait_for_function(expression, timeout=60_000)
+    """Wait; playwright's own way of waiting is against the page's security policy."""
+    for _ in range(1200):
+        if page.evaluate(f"Boolean({expression})"):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"a minute has passed: {expression}")
 
 
 def test_the_live_page_follows_a_run(tabs: Any, watched: tuple[Path, str]) -> None:
@@ -203,7 +207,7 @@ def test_the_live_page_keeps_its_place_and_what_has_not_changed(tabs: Any, watch
     text_run(run, insight=False)
     page = tabs().open(address)
     until(page, "document.querySelector('#repeat')")
-    page.evaluate("document.querySelector('#repeat').scrollIntoView()")
+    page.evaluate("document.querySelector('#repeat').scrollIntoView({ behavior: 'instant' })")
     page.evaluate("window.kept = document.querySelector('#repeat'); window.top0 = kept.getBoundingClientRect().top")
     write_lines(run / "insight.jsonl", [to_json(sample) for sample in samples(2, ("lstm",))])
     until(page, "document.querySelector('#gradient svg')")
@@ -233,15 +237,12 @@ def test_a_hidden_page_asks_nothing(tabs: Any, watched: tuple[Path, str]) -> Non
     tab = tabs()
     page = tab.open(watched[1])
     until(page, "document.getElementById('status').textContent.startsWith('Waiting')")
-    hide: Callable[[bool], Any] = lambda yes: page.evaluate(  # noqa: E731
-        """(yes) => { Object.defineProperty(document, 'hidden', { value: yes, configurable: true });
-        document.dispatchEvent(new Event('visibilitychange')); }""",
-        yes,
-    )
-    hide(True)
+    hide = """(yes) => { Object.defineProperty(document, 'hidden', { value: yes, configurable: true });
+        document.dispatchEvent(new Event('visibilitychange')); }"""
+    page.evaluate(hide, True)
     page.wait_for_timeout(200)  # the last question may be on its way
     asked = len(tab.requests)
     page.wait_for_timeout(400)  # eight pauses
     assert len(tab.requests) == asked
-    hide(False)
-    page.wait_for_request("**/state*", timeout=60_000)
+    with page.expect_request("**/state*", timeout=60_000):
+        page.evaluate(hide, False)

@@ -48,7 +48,7 @@ def test_it_listens_on_the_loopback_only(watch: Watch) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "localhost.evil:{port}", ""]
+    "host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:{port}", ""]
 )
 def test_another_name_for_this_machine_is_refused(watch: Watch, host: str) -> None:
     port = watch.server.server_address[1]
@@ -71,7 +71,7 @@ def test_it_answers_get_alone(watch: Watch, method: str) -> None:
     assert ask(watch, method).status == 405
 
 
-@pytest.mark.parametrize("path", ["/other", "/../config.json", "//state", "/state/", "/%2e%2e/config.json"])
+@pytest.mark.parametrize("path", ["/other", "/../config.json", "/state/", "/%2e%2e/config.json"])
 def test_there_are_no_other_pages(watch: Watch, path: str) -> None:
     assert ask(watch, path=path).status == 404
 
@@ -163,5 +163,5 @@ def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
     connection.request("GET", "/state")
     assert json.load(connection.getresponse())["state"] == "absent"
     process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")

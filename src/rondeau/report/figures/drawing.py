@@ -104,7 +104,7 @@ def guide(axes: Any, y: float, text: str, left: bool = False) -> None:
         textcoords="offset points",
         ha="left" if left else "right",
         color=INK,
-        fontsize=9,
+        fontsize=9.5,
     )
 
 
@@ -135,8 +135,9 @@ def to_svg(figure: Figure, name: str = "figure") -> str:
 
 
 def own_ids(svg: str, name: str) -> str:
-    """The drawing with `name-` before each id that something refers to; the other ids and comments are left out."""
-    svg = re.sub(r"<!--.*?-->\s*|<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    """The drawing with `name-` before each id that something refers to; other ids, comments, and rules of style, which
+    would be the whole page's, are left out."""
+    svg = re.sub(r"<!--.*?-->\s*|<(metadata|style)\b.*?</\1>\s*", "", svg, flags=re.DOTALL)
     used = set(re.findall(r'(?:xlink:href="#|url\(#|\shref="#)([^")]+)', svg))
     svg = re.sub(r'\s+id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", svg)
     return re.sub(r'((?:xlink:)?href="#|url\(#)', rf"\g<1>{name}-", svg)
