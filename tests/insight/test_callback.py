@@ -39,6 +39,16 @@ def test_a_line_a_sample(tmp_path: Path) -> None:
     assert [scan.name for scan in insight.samples[0].scans] == ["gru"]
 
 
+@pytest.mark.parametrize(("limit", "clipped"), [(1e-6, True), (1e6, False)])
+def test_clipping_is_seen(limit: float, clipped: bool) -> None:
+    model, insight = build(), Insight()
+    model.compile(rondeau.optimizers.Adam(global_clipnorm=limit), "mse")
+    fit(model, insight)
+    assert {(s.clip, s.clipped) for s in insight.samples} == {(limit, clipped)}
+    assert all(s.gradient and s.weights[0].update for s in insight.samples)
+    assert insight.samples[0].weights[0].name == "gru.cell.kernel"
+
+
 def test_fit_is_the_same_bit_for_bit(tmp_path: Path) -> None:
     with_it, without = build(), build()
     fit(with_it, Insight(every=2))

@@ -42,9 +42,10 @@ class Insight(Callback):
         every: int = 50,
         rows: int = 8,
         steps: int = 1000,
+        dynamics: float = 0.05,
     ) -> None:
         self.folder = None if folder is None else Path(folder)
-        self.every, self.rows, self.steps = every, rows, steps
+        self.options: dict[str, Any] = {"every": every, "rows": rows, "steps": steps, "dynamics": dynamics}
         self.monitor: Monitor | None = None
         self.samples: list[Sample] = []
 
@@ -53,7 +54,7 @@ class Insight(Callback):
         return self.monitor
 
     def on_train_begin(self, logs: Logs) -> None:
-        self.monitor = Monitor(self.model, self.every, self.rows, self.steps)
+        self.monitor = Monitor(self.model, **self.options)
         self.monitor.samples = self.samples = []
         self._file = None if self.folder is None else SampleFile(self.folder)
 
@@ -64,7 +65,7 @@ class Insight(Callback):
         source = self.loop.source
         window = source.steps_of_window().steps if isinstance(source, WindowSource) else None
         optimizer = self.loop.trainer.optimizer
-        self._started().before_update(logs["loss"], get_rates(optimizer)[0], self.loop.epoch, window)
+        self._started().before_update(optimizer, logs["loss"], get_rates(optimizer)[0], self.loop.epoch, window)
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         sample = self._started().after_update()
