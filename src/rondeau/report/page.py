@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,13 +15,11 @@ from rondeau.report.blocks import Drawing, Passage, Section
 
 def render(template: str, title: str, sections: Sequence[Section], **values: Any) -> str:
     """The page of a template in `templates/`."""
-    from rondeau import __version__
-
     figures = names(sections)
     return (
         _environment()
         .get_template(template)
-        .render(title=title, sections=sections, figures=figures, version=__version__, **values)
+        .render(title=title, sections=sections, figures=figures, version=version("rondeau"), **values)
     )
 
 
