@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import importlib.metadata
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,13 +14,13 @@ from rondeau.report.blocks import Drawing, Section
 
 def render(template: str, title: str, sections: Sequence[Section], **values: Any) -> str:
     """The page of a template in `templates/`."""
-    from rondeau import __version__
-
     figures = names(sections)
     return (
         _environment()
         .get_template(template)
-        .render(title=title, sections=sections, figures=figures, version=__version__, **values)
+        .render(
+            title=title, sections=sections, figures=figures, version=importlib.metadata.version("rondeau"), **values
+        )
     )
 
 
