@@ -8,7 +8,6 @@ from importlib.metadata import version
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from rondeau.report.blocks import Drawing, Passage, Section
 
@@ -48,6 +47,6 @@ def _environment() -> Environment:
     return environment
 
 
-def _described(svg: str, alt: str) -> Markup:
+def _described(svg: str, alt: str) -> str:
     """The drawing as one picture with a description, for those who do not see it."""
-    return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(alt)}"', 1))
+    return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(alt)}"', 1)
