@@ -2,9 +2,12 @@
 
 from rondeau.insight.attach import Watch, watch
 from rondeau.insight.callback import Insight
+from rondeau.insight.dynamics import dynamics_of
 from rondeau.insight.files import read_samples
 from rondeau.insight.monitor import Monitor
+from rondeau.insight.nonfinite import NonFinite, trace_nonfinite
 from rondeau.insight.records import Decay, Dynamics, Flow, Sample, ScanSample, Values, Weight
+from rondeau.insight.updates import Updates
 
 __all__ = [
     "Decay",
@@ -12,11 +15,15 @@ __all__ = [
     "Flow",
     "Insight",
     "Monitor",
+    "NonFinite",
     "Sample",
     "ScanSample",
+    "Updates",
     "Values",
     "Watch",
     "Weight",
+    "dynamics_of",
     "read_samples",
+    "trace_nonfinite",
     "watch",
 ]

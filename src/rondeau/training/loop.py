@@ -120,7 +120,7 @@ class Loop:
         except NumericsError as error:
             place = f"epoch {self.epoch + 1}, batch {self.batch + 1}"
             placed = NumericsError(error.what, got=error.got, where=place, fix=error.fix)
-            handled = [callback.on_numerics_error(placed, {}) for callback in self.callbacks]
+            handled = [callback.on_numerics_error(placed, {"batch": batch}) for callback in self.callbacks]
             if not any(handled):
                 raise placed from error
 

@@ -71,7 +71,10 @@ class Callback:
         """Let go of what is held (files, the terminal): called once `fit` is over, also where it ends in an error."""
 
     def on_numerics_error(self, error: NumericsError, logs: Logs) -> bool:
-        """The loss or a gradient is not finite; true if this callback has dealt with it, else `fit` raises it."""
+        """The loss or a gradient is not finite; true if this callback has dealt with it, else `fit` raises it.
+
+        `logs` holds the `batch` it was. Everything is as it was before that batch.
+        """
         return False
 
     def state(self) -> dict[str, Any]:
