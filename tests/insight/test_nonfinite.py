@@ -382,8 +382,7 @@ def test_a_callback_finds_it_when_fit_fails() -> None:
 
     class Tracer(Callback):
         def on_numerics_error(self, error: NumericsError, logs: Any) -> bool:
-            batch = logs["batch"]
-            told.append(trace_batch(self.loop.trainer, batch))
+            told.append(trace_batch(self.loop.trainer, self.loop.given))
             return False
 
     model = plain(At("log"))

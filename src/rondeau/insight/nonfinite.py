@@ -129,7 +129,7 @@ def trace_batch(trainer: Trainer, batch: Batch) -> NonFinite | None:
 
     def compute(passes: Passes) -> Tensor:
         with passes.watched():
-            _, _, scores = trainer._forward(batch, None)
+            _, _, scores = trainer.forward(batch, None)
         return scores.total
 
     return _trace(trainer.model, placed.x, placed.y, compute)

@@ -73,7 +73,8 @@ class Callback:
     def on_numerics_error(self, error: NumericsError, logs: Logs) -> bool:
         """The loss or a gradient is not finite; true if this callback has dealt with it, else `fit` raises it.
 
-        `logs` holds the `batch` it was. Everything is as it was before that batch.
+        `loop.given` is the batch; weights and states are what they were before it. What a callback finds out it may add
+        to the error's parts.
         """
         return False
 
