@@ -69,6 +69,8 @@ def test_it_says_how_far_the_gradient_reaches(text_report: Path) -> None:
     page = words(text_report)
     assert "<dt>gradient&#39;s reach, lstm_1</dt><dd>less than 1 % is left after 56 steps, half after 8.3</dd>" in page
     assert "cuts every gradient after 64 steps" in page
+    assert '<th scope="row">lstm_1</th><td class="number">0.920</td><td class="number">56 steps</td>' in page
+    assert '<td class="number">55 steps</td>' in page
     assert "50 % of the sampled updates were clipped" in page
 
 
@@ -149,6 +151,7 @@ def test_numbers_that_are_none_are_drawn_around(tmp_path: Path) -> None:
     lines = [to_json(sample) for sample in samples(3)]
     for line in lines[1:]:
         line["loss"], line["gradient"] = "nan", "inf"
+        line["left"] = {"cell": "it makes one step at a time"}
         for scan in line["scans"]:
             scan["decay"] = {"factor": None, "memory": None, "reach": 63}
             scan["flow"]["h"]["last"] = ["nan"] * len(scan["flow"]["h"]["lags"])
@@ -162,6 +165,8 @@ def test_numbers_that_are_none_are_drawn_around(tmp_path: Path) -> None:
     page = words(write_report(run))
     assert "<dt>loss not finite</dt><dd>at 2 of 3 sampled updates</dd>" in page
     assert "more than 1 % is left even 63 steps back" in page
+    assert '<td class="number">more than 63 steps</td><td class="number">63 steps, where the window cuts</td>' in page
+    assert "Not measured: cell (it makes one step at a time)." in page
 
 
 def test_the_report_stays_small(text_report: Path) -> None:
