@@ -1,0 +1,65 @@
+"""A rule on clipping: it acts all the time, or is missing where gradients leap."""
+
+from __future__ import annotations
+
+import math
+from statistics import median
+
+from rondeau.insight.facts import Facts
+from rondeau.insight.rules.base import Advice, percent
+
+ENOUGH = 8  # samples: a share of fewer says nothing
+ALWAYS = 0.9  # of the samples: what is always scaled down is a learning rate, not a guard
+LEAP = 10.0  # times its neighbours' median: batches differ by a few times, not by ten
+AROUND = 4  # samples before and after: norms fall as a network learns, so that only near ones can be compared
+
+
+def clipping(facts: Facts) -> list[Advice]:
+    """Clipping changes nearly every gradient, or there is none while norms leap (Pascanu et al. 2013)."""
+    known = [sample for sample in facts.samples if sample.clipped is not None]
+    if len(known) < ENOUGH:
+        return []
+    share = sum(bool(sample.clipped) for sample in known) / len(known)
+    if share >= ALWAYS:
+        return [_always(facts, share)]
+    if any(sample.clip is not None or sample.clipped for sample in known):
+        return []
+    leap = _leap(facts)
+    return [_never(facts, leap)] if leap >= LEAP else []
+
+
+def _always(facts: Facts, share: float) -> Advice:
+    norms = facts.gradients
+    limit = next((sample.clip for sample in reversed(facts.samples) if sample.clip is not None), None)
+    middle = median(norms) if norms else math.nan
+    against = f" to {limit:g}, while its norm is {middle:.3g} at the median" if limit is not None and norms else ""
+    wanted = 2 * middle
+    text = (
+        f"{percent(share)} of the sampled gradients were clipped{against}: all of them are scaled down, "
+        "and the rare wild one is no longer told from the others."
+    )
+    fix = facts.fix(f"global_clipnorm={wanted:.2g}", f"rondeau train --clipnorm {wanted:.2g}")
+    return Advice("clips_always", "hint", "Clipping acts all the time", text, fix, "updates", {"share": share})
+
+
+def _never(facts: Facts, leap: float) -> Advice:
+    middle = median(facts.gradients)
+    text = (
+        f"A gradient's norm leapt to {leap:,.0f} times those around it (the median is {middle:.3g}), and nothing "
+        "limits it: one such step can undo many."
+    )
+    fix = facts.fix(f"global_clipnorm={2 * middle:.2g}", f"rondeau train --clipnorm {2 * middle:.2g}")
+    return Advice(
+        "clips_never", "problem", "Gradients leap, and nothing clips them", text, fix, "updates", {"leap": leap}
+    )
+
+
+def _leap(facts: Facts) -> float:
+    """The largest norm among those around it, as a multiple of their median; the first updates are left out."""
+    norms = facts.gradients[2:]
+    found = 0.0
+    for place, norm in enumerate(norms):
+        near = [*norms[max(place - AROUND, 0) : place], *norms[place + 1 : place + 1 + AROUND]]
+        if near and median(near) > 0:
+            found = max(found, norm / median(near))
+    return found
