@@ -1,6 +1,8 @@
 """What gradients, gates and states do over time: measured while a model trains, and put into words."""
 
-from rondeau.insight.callback import Insight, read_samples
+from rondeau.insight.attach import Watch, watch
+from rondeau.insight.callback import Insight
+from rondeau.insight.files import read_samples
 from rondeau.insight.monitor import Monitor
 from rondeau.insight.records import Decay, Dynamics, Flow, Sample, ScanSample, Values, Weight
 
@@ -13,6 +15,8 @@ __all__ = [
     "Sample",
     "ScanSample",
     "Values",
+    "Watch",
     "Weight",
     "read_samples",
+    "watch",
 ]

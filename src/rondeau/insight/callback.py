@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
-from rondeau.errors import CheckpointError, NumericsError
+from rondeau.errors import NumericsError
+from rondeau.insight.files import SampleFile, read_samples
 from rondeau.insight.monitor import Monitor
 from rondeau.insight.records import Sample, sample_from_json, to_json
 from rondeau.training.callbacks.base import Callback, Logs
 from rondeau.training.callbacks.learning_rate import get_rates
-from rondeau.training.files import write_atomically
 from rondeau.training.windows import WindowSource
-
-FILE = "insight.jsonl"  # in a run's folder: a sample a line
 
 
 class Insight(Callback):
@@ -45,9 +42,10 @@ class Insight(Callback):
         every: int = 50,
         rows: int = 8,
         steps: int = 1000,
+        dynamics: float = 0.05,
     ) -> None:
         self.folder = None if folder is None else Path(folder)
-        self.every, self.rows, self.steps = every, rows, steps
+        self.options: dict[str, Any] = {"every": every, "rows": rows, "steps": steps, "dynamics": dynamics}
         self.monitor: Monitor | None = None
         self.samples: list[Sample] = []
 
@@ -56,11 +54,9 @@ class Insight(Callback):
         return self.monitor
 
     def on_train_begin(self, logs: Logs) -> None:
-        self.monitor = Monitor(self.model, self.every, self.rows, self.steps)
+        self.monitor = Monitor(self.model, **self.options)
         self.monitor.samples = self.samples = []
-        self._begun = False
-        if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+        self._file = None if self.folder is None else SampleFile(self.folder)
 
     def on_train_batch_begin(self, batch: int, logs: Logs) -> None:
         self._started().begin()
@@ -69,15 +65,12 @@ class Insight(Callback):
         source = self.loop.source
         window = source.steps_of_window().steps if isinstance(source, WindowSource) else None
         optimizer = self.loop.trainer.optimizer
-        self._started().before_update(logs["loss"], get_rates(optimizer)[0], self.loop.epoch, window)
+        self._started().before_update(optimizer, logs["loss"], get_rates(optimizer)[0], self.loop.epoch, window)
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         sample = self._started().after_update()
-        if sample is not None and self.folder is not None:
-            # the first sample of a new run replaces what an older one left there
-            with (self.folder / FILE).open("a" if self._begun else "w", encoding="utf-8") as file:
-                file.write(_line(sample))
-            self._begun = True
+        if sample is not None and self._file is not None:
+            self._file.append(sample)
 
     def on_numerics_error(self, error: NumericsError, logs: Logs) -> bool:
         self._started().cancel()
@@ -88,41 +81,15 @@ class Insight(Callback):
             self.monitor.cancel()
 
     def state(self) -> dict[str, Any]:
-        kept = [to_json(sample) for sample in self.samples] if self.folder is None else None  # else the file has them
+        kept = [to_json(sample) for sample in self.samples] if self._file is None else None  # else the file has them
         return {"step": self._started().step, "samples": kept}
 
     def restore(self, state: dict[str, Any]) -> None:
         monitor = self._started()
         monitor.step = state["step"]
-        kept = state["samples"]
-        samples = read_samples(self.folder) if kept is None else [sample_from_json(sample) for sample in kept]
-        monitor.samples = self.samples = [sample for sample in samples if sample.step < monitor.step]
-        if self.folder is not None:  # what came after the checkpoint is measured again
-            lines = "".join(_line(sample) for sample in self.samples)
-            write_atomically(self.folder / FILE, lines.encode())
-            self._begun = True
-
-
-def read_samples(folder: str | os.PathLike[str] | None) -> list[Sample]:
-    """The samples in a folder, in the order they were taken; none where no file is.
-
-    A last line that is still being written is left out. Raises `CheckpointError` for a file that is damaged otherwise.
-    """
-    path = None if folder is None else Path(folder) / FILE
-    if path is None or not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    samples = []
-    for number, line in enumerate(lines[:-1], start=1):  # after the last newline there is nothing, or half a line
-        try:
-            samples.append(sample_from_json(json.loads(line)))
-        except (ValueError, TypeError, KeyError) as error:
-            fix = "Delete the file; the rest of the run does not need it"
-            raise CheckpointError(
-                "a sample cannot be read", where=f"{path}, line {number}", got=error, fix=fix
-            ) from error
-    return samples
-
-
-def _line(sample: Sample) -> str:
-    return json.dumps(to_json(sample), allow_nan=False) + "\n"
+        if self._file is None:
+            samples = [sample_from_json(sample) for sample in state["samples"]]
+        else:
+            samples = [sample for sample in read_samples(self._file.path.parent) if sample.step < monitor.step]
+            self._file.begin_with(samples)  # what came after the checkpoint is measured again
+        monitor.samples = self.samples = samples

@@ -37,14 +37,13 @@ def measure_flow(replay: Replay, keep: Keep) -> tuple[dict[str, Flow], Decay]:
 
 def _by_states(replay: Replay, keep: Keep, policy: Policy | None, seeds: list[Tensor]) -> list[dict[str, Tensor]]:
     """For each gradient by the outputs, and the loss's by the final state, the norms of those by the states."""
-    outputs, final, state = replay.run(keep, policy)
+    outputs, final, sources = replay.run(keep, policy)
     ends = [(leaf, given) for (_, leaf), given in zip(state_leaves(final), replay.final, strict=True)]
     ends = [(leaf, given) for leaf, given in ends if leaf.requires_grad]
-    begin = [leaf for _, leaf in state_leaves(state) if leaf.requires_grad]
     found = []
     for seed in seeds:
         made, given = [outputs.values, *(leaf for leaf, _ in ends)], [seed, *(given for _, given in ends)]
-        torch.autograd.grad(made, begin, given, retain_graph=seed is not seeds[-1], allow_unused=True)
+        torch.autograd.grad(made, sources, given, retain_graph=seed is not seeds[-1], allow_unused=True)
         found.append({name: _by_lag(cotangent) for name, cotangent in named_leaves(keep.cotangents)})
     return found
 

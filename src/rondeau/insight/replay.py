@@ -62,14 +62,29 @@ class Replay:
     def lengths(self) -> Tensor:
         return self.inputs.lengths
 
-    def run(self, keep: Keep, policy: Policy | None = None) -> tuple[Ragged, Any, Any]:
-        """The outputs, the final state, and the initial state, by which there are derivatives."""
+    def run(self, keep: Keep, policy: Policy | None = None) -> tuple[Ragged, Any, list[Tensor]]:
+        """The outputs, the final state, and what they can be differentiated by to reach every step's state."""
         call = self.watched.call
         weights = {name: weight.detach() for name, weight in call.weights.items()}
         state = map_state(lambda s: s.detach().clone().requires_grad_(s.is_floating_point()), self.state)
+        sources = [leaf for _, leaf in state_leaves(state) if leaf.requires_grad]
+        inputs = self.inputs
+        if (
+            policy is not None and inputs.values.is_floating_point()
+        ):  # where time is cut, no later step depends on the initial state
+            inputs = inputs.with_values(inputs.values.clone().requires_grad_())
+            sources.append(inputs.values)
         with giving(weights), torch.enable_grad():
-            outputs, final = scan(call.cell, self.inputs, state, context=self.context, keep=keep, gradient=policy)
-        return outputs, final, state
+            outputs, final = scan(
+                call.cell,
+                inputs,
+                state,
+                context=self.context,
+                generator=_of_its_own(self.inputs),
+                keep=keep,
+                gradient=policy,
+            )
+        return outputs, final, sources
 
     def last_steps(self) -> Tensor:
         """Where each row's last step stands among the steps: `(rows,)`."""
@@ -152,7 +167,8 @@ def _shortened(whole: Replay, steps: int) -> Replay:
 
     early = part(whole.inputs.values, ~late, before)
     with torch.no_grad(), giving(call.weights):
-        _, state = scan(call.cell, early, whole.state, context=parts(~late, before))
+        drawing = _of_its_own(early)
+        _, state = scan(call.cell, early, whole.state, context=parts(~late, before), generator=drawing)
     return Replay(
         whole.watched,
         part(whole.inputs.values, late, lengths - before),
@@ -161,6 +177,11 @@ def _shortened(whole: Replay, steps: int) -> Replay:
         part(whole.outputs, late, lengths - before).values,
         whole.final,
     )
+
+
+def _of_its_own(inputs: Ragged) -> torch.Generator:
+    """Where a cell in training draws what is replaced by the scan's own: the user's random numbers stay his."""
+    return torch.Generator(inputs.device)
 
 
 def cut_of(policy: Policy) -> int | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from rondeau.data.tokenizer import BPETokenizer, CharacterTokenizer, tokenizer_from_json
 from rondeau.errors import CheckpointError
-from rondeau.insight import callback as insight
+from rondeau.insight import files as insight
 from rondeau.models.saving import load
 from rondeau.training.files import write_atomically
 
