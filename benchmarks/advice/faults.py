@@ -28,13 +28,14 @@ def healthy(seed: int, windowed: bool = False) -> Plan:
         depth=r.choice((1, 1, 2)),
         rate=10 ** r.uniform(-2.5, -2),
         window=r.randrange(16, 25) if window else None,
+        epochs=10 if window else 20,  # each is several updates a batch then
         optimizer={"global_clipnorm": r.choice((1.0, 3.0))} if r.random() < 0.5 else {},
     )
 
 
 def long(r: Random, plan: Plan, make: Sequence[problems.Make] = problems.LONG) -> Plan:
     """The plan on a problem whose causes lie as far back as the row is long."""
-    return plan.but(make=r.choice(make), steps=r.randrange(40, 61), window=None)
+    return plan.but(make=r.choice(make), steps=r.randrange(40, 61), window=None, epochs=20)
 
 
 def vanishing(r: Random, plan: Plan) -> Plan:
@@ -89,7 +90,7 @@ def rate_low(r: Random, plan: Plan) -> Plan:
 
 def window(r: Random, plan: Plan) -> Plan:
     """A window of a few steps on causes twenty and more steps back."""
-    return long(r, plan, problems.BEYOND).but(window=r.randrange(3, 7))
+    return long(r, plan, problems.BEYOND).but(window=r.randrange(3, 7), epochs=4)
 
 
 def ignores_input(r: Random, plan: Plan) -> Plan:

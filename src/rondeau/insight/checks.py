@@ -60,9 +60,7 @@ def checks_from_json(data: dict[str, Any]) -> Checks:
     return Checks(float(data["loss"]), exchanged, recent, int(data["steps"]), comparison)
 
 
-def check_inputs(
-    model: Model, x: Any, y: Any, spans: Sequence[int] = SPANS, rows: int = ROWS, batch_size: int = 64
-) -> Checks:
+def check_inputs(model: Model, x: Any, y: Any, spans: Sequence[int] = SPANS, rows: int = ROWS) -> Checks:
     """The loss of a model as it is, with inputs of other rows, and without the past.
 
     Exchanging what a model reads, and seeing how much worse it gets, is permutation importance (Breiman 2001); a model
@@ -75,7 +73,7 @@ def check_inputs(
         y: targets: one a row `(rows, ...)`, or one a step `(rows, time, ...)` or a list of sequences.
         spans: lengths k of the past that is left; those not below the longest row are left out. A model whose input
             has a fixed number of steps and that answers at every step needs `spans=()`.
-        rows: at most so many rows are used, spread over all.
+        rows: at most so many rows are used, spread over all, in one batch.
 
     Raises `DataError` for no rows, or as many targets as there are not rows, `ArgumentError` for spans below one,
     and what `Model.evaluate` raises.
@@ -87,7 +85,7 @@ def check_inputs(
         raise DataError("check_inputs: rows", expected="as many targets as inputs", got=(len(inputs), len(targets)))
     chosen = np.linspace(0, len(inputs) - 1, min(rows, len(inputs))).round().astype(int)
     inputs, targets = [inputs[i] for i in chosen], [targets[i] for i in chosen]
-    data = _Rows(model, inputs, targets, batch_size)
+    data = _Rows(model, inputs, targets)
     longest = max(len(row) for row in inputs)
     ways = range(1, min(WAYS, len(inputs) - 1) + 1)
     exchanged = [data.loss(_others(inputs, way)) for way in ways]
@@ -102,19 +100,18 @@ def check_inputs(
 class _Rows:
     """Rows and their targets, on which a model is evaluated."""
 
-    def __init__(self, model: Model, inputs: list[Tensor], targets: list[Tensor], batch_size: int) -> None:
-        self.model, self.inputs, self.targets, self.batch_size = model, inputs, targets, batch_size
+    def __init__(self, model: Model, inputs: list[Tensor], targets: list[Tensor]) -> None:
+        self.model, self.inputs, self.targets = model, inputs, targets
         output = model.predict(_together(inputs[:1]))
         self.by_step = isinstance(output, list) or output.ndim > 2
 
     def loss(self, inputs: list[Tensor], targets: list[Tensor] | None = None) -> float:
+        """In one batch: `stateful` layers begin anew with it, and are afterwards as they were."""
         given = _together(self.targets if targets is None else targets)
         states = self.model.states()
         self.model.reset_states()
         try:
-            found = self.model.evaluate(
-                _together(inputs), given, batch_size=self.batch_size, verbose=0, return_dict=True
-            )
+            found = self.model.evaluate(_together(inputs), given, len(inputs), 0, return_dict=True)
         finally:
             self.model.reset_states()
             self.model.load_states(states)

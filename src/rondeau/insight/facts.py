@@ -13,8 +13,9 @@ from statistics import median
 from typing import Any
 
 from rondeau.errors import CheckpointError
-from rondeau.insight import callback, checks
+from rondeau.insight import checks
 from rondeau.insight.checks import Checks
+from rondeau.insight.files import read_samples
 from rondeau.insight.records import Sample, ScanSample
 
 Record = Mapping[str, Any]
@@ -109,7 +110,7 @@ def facts_of(folder: str | os.PathLike[str]) -> Facts:
     path = Path(folder)
     config, results, checked = (_json(path / name) for name in ("config.json", "results.json", checks.FILE))
     return Facts(
-        samples=callback.read_samples(path),
+        samples=read_samples(path),
         history=list(_lines(path / "history.jsonl")),
         results=[] if results is None else results["rows"],
         checks=None if checked is None else checks.checks_from_json(checked),
