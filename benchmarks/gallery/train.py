@@ -23,7 +23,7 @@ class Plan:
     """What to learn with: rows a batch, units a layer, updates, the highest norm of a gradient."""
 
     updates: int
-    rows: int = 32
+    rows: int = 16
     units: int = 64
     clip: float = 1.0
 
@@ -34,7 +34,8 @@ class Run:
 
     Attributes:
         loss: of the training batches, the means of equal parts of the run; updates: where each part ends.
-        score: on sequences not seen, as `Problem.score` has it.
+        score: on sequences not seen, as `Problem.score` has it; of a run that ended early, since its loss was no longer
+            finite, of what it was then.
         before, after: by lag, 0 the last step: the root of the mean over rows of the squared norm of the derivative of
             the last answer's loss by the whole state.
         seconds: it took.
@@ -71,7 +72,7 @@ def run(name: str, cell: str, steps: int, plan: Plan, seed: int = 0) -> Run:
     began, problem = time.perf_counter(), PROBLEMS[name]
     network = Network(cell, problem, plan.units, steps)
     network(problem.batch(1, steps, 0).x)  # makes the weights
-    rate = optimizers.schedules.CosineDecay(CELLS[cell].rate, decay_steps=plan.updates)
+    rate = optimizers.schedules.CosineDecay(CELLS[cell].rate(steps), decay_steps=plan.updates)
     optimizer = optimizers.Adam(rate, global_clipnorm=plan.clip)
     optimizer.build(network.named_parameters())
     before = gradient(network, problem, problem.batch(plan.rows, steps, FRESH))
@@ -80,11 +81,13 @@ def run(name: str, cell: str, steps: int, plan: Plan, seed: int = 0) -> Run:
         x, y = problem.batch(plan.rows, steps, 1 + update + 10**5 * seed)
         loss = problem.loss(network(x), y)
         optimizer.zero_grad()
+        losses.append(loss.detach())
+        if not bool(torch.isfinite(loss)):
+            break
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        losses.append(loss.detach())
     after = gradient(network, problem, problem.batch(plan.rows, steps, FRESH))
-    parts = torch.stack(losses).double().tensor_split(min(POINTS, plan.updates))
+    parts = torch.stack(losses).double().tensor_split(min(POINTS, len(losses)))
     ends = torch.tensor([len(part) for part in parts]).cumsum(0).tolist()
     means = [float(part.mean()) for part in parts]
     seconds = time.perf_counter() - began

@@ -77,6 +77,18 @@ class Trajectory:
         """Derivative of the state after step t (rows) by the state before it (columns), all parts side by side."""
         return self.back(t, torch.eye(self.size, dtype=self._dtype(), device=self.inputs.device))
 
+    def once(self, t: int) -> tuple[Tensor, Any]:
+        """Step t once more: its output and the state after it."""
+        return self._outcome(t, self.inputs[t : t + 1], self.states[t], 1)
+
+    def differentiable(self, t: int) -> tuple[Tensor, Any, Tensor, Any]:
+        """Step t once more, for derivatives: its input and the state before it, its output and the state after it."""
+        with torch.enable_grad():
+            x = self.inputs[t : t + 1].detach()
+            x = x.clone().requires_grad_(x.is_floating_point())
+            state = map_state(lambda s: s.clone().requires_grad_(s.is_floating_point()), self.states[t])
+            return x, state, *self._outcome(t, x, state, 1)
+
     def _dtype(self) -> torch.dtype:
         return next(t.dtype for t in state_tensors(self.state) if t.is_floating_point())
 
@@ -94,13 +106,15 @@ class Trajectory:
             return before, flat
 
     def _step(self, t: int, state: Any, rows: int) -> Any:
+        return self._outcome(t, _repeated(self.inputs[t : t + 1], rows), state, rows)[1]
+
+    def _outcome(self, t: int, x: Tensor, state: Any, rows: int) -> tuple[Tensor, Any]:
         more: tuple[Context, ...] = ()
         if self.cell.takes_context:
             here = {name: _repeated(c[t : t + 1] if each else c, rows) for name, (each, c) in self.context.items()}
             more = (Context(self.cell, here, torch.tensor(t, device=self.inputs.device)),)
         with collecting(None):
-            _, after = self.cell.step(_repeated(self.inputs[t : t + 1], rows), state, *more)
-        return after
+            return self.cell.step(x, state, *more)
 
 
 def row_of(
