@@ -48,11 +48,11 @@ def vanishing(r: Random, plan: Plan) -> Plan:
 
 
 def exploding(r: Random, plan: Plan) -> Plan:
-    """Recurrent kernels far above a radius of one, of a cell without gates; no clipping."""
+    """Recurrent kernels far above a radius of one (half of relu's units are off), no gates and no clipping."""
     plan = long(r, plan).but(cell="SimpleRNN", optimizer={})
     if r.random() < 0.5:
-        return plan.but(radius=r.uniform(1.1, 1.3), options={"activation": "relu"})
-    return plan.but(radius=r.uniform(1.5, 3.0))
+        return plan.but(radius=r.uniform(1.7, 2.0), options={"activation": "relu"})
+    return plan.but(radius=r.uniform(2.0, 4.0))
 
 
 def clips_always(r: Random, plan: Plan) -> Plan:
@@ -63,13 +63,13 @@ def clips_always(r: Random, plan: Plan) -> Plan:
 def clips_never(r: Random, plan: Plan) -> Plan:
     """A few rows with wild targets, and no limit."""
     make = r.choice((problems.total, problems.series))
-    return plan.but(make=make, optimizer={}, noise=r.uniform(0.003, 0.01), window=None)
+    return plan.but(make=make, optimizer={}, wild=r.randrange(1, 4), window=None)
 
 
 def saturated(r: Random, plan: Plan) -> Plan:
     """Biases of gates far out, of either sign; of a cell without gates, inputs far too strong."""
     if plan.cell == "SimpleRNN":
-        return plan.but(kernel=r.uniform(20, 60), make=r.choice((*problems.LONG, problems.series)))
+        return plan.but(kernel=r.uniform(20, 60), make=r.choice((problems.total, problems.series)))
     return plan.but(bias=(6.0, 10.0), signed=True, options={"unit_forget_bias": False} if plan.cell == "LSTM" else {})
 
 
@@ -114,14 +114,14 @@ def overfitting(r: Random, plan: Plan) -> Plan:
 
 
 def underfitting(r: Random, plan: Plan) -> Plan:
-    """One unit, nearly everything dropped, or weights held near zero."""
-    kind = r.choice(("units", "dropout", "penalty"))
+    """One unit for much, weights held near zero by a penalty, or training that ends long before it is done."""
+    kind = r.choice(("units", "penalty", "short"))
     plan = long(r, plan, (problems.series, problems.language, problems.total))
     if kind == "units":
         return plan.but(units=1, depth=1, make=r.choice((problems.series, problems.language)))
-    if kind == "dropout":
-        return plan.but(options={"dropout": 0.9, "recurrent_dropout": 0.9})
-    return plan.but(penalty=r.uniform(0.1, 1.0))
+    if kind == "penalty":
+        return plan.but(penalty=r.uniform(0.1, 1.0))
+    return plan.but(rows=64, epochs=5)
 
 
 FAULTS: dict[str, Fault] = {

@@ -66,11 +66,16 @@ class Facts:
 
     @cached_property
     def start(self) -> float | None:
-        """The loss before the first update; of the first epoch where that is unknown, or that of one window alone."""
+        """The loss before the first update; of the first epoch where that is unknown, or that of one window alone.
+
+        A batch may be easy: of its loss and the first epoch's the larger counts, up to twice the batch's; beyond, it is
+        training that has made it worse.
+        """
         begin = self.samples[0] if self.samples and self.samples[0].step == 0 else None
-        if begin is not None and begin.loss is not None and not any(scan.cut for scan in begin.scans):
-            return begin.loss
-        return self.curve[0] if self.curve else None
+        epoch = self.curve[0] if self.curve else None
+        if begin is None or begin.loss is None or any(scan.cut for scan in begin.scans):
+            return epoch
+        return begin.loss if epoch is None else max(begin.loss, min(epoch, 2 * begin.loss))
 
     @cached_property
     def curve(self) -> list[float]:

@@ -38,7 +38,7 @@ def steps(count: float) -> str:
     >>> steps(1), steps(2.53), steps(39.7)
     ('1 step', '2.5 steps', '40 steps')
     """
-    number = f"{count:.0f}" if count >= 10 or count == round(count) else f"{count:.1f}"
+    number = f"{count:.0f}" if count >= 10 else f"{count:.1f}".removesuffix(".0")
     return f"{number} step" if number == "1" else f"{number} steps"
 
 

@@ -11,6 +11,7 @@ from rondeau.insight.rules.base import Advice, percent
 ENOUGH = 8  # samples: a share of fewer says nothing
 ALWAYS = 0.9  # of the samples: what is always scaled down is a learning rate, not a guard
 LEAP = 10.0  # times its neighbours' median: batches differ by a few times, not by ten
+HIGH = 3.0  # times the median of all: a leap among gradients that are nearly zero does no harm
 AROUND = 4  # samples before and after: norms fall as a network learns, so that only near ones can be compared
 
 
@@ -57,9 +58,9 @@ def _never(facts: Facts, leap: float) -> Advice:
 def _leap(facts: Facts) -> float:
     """The largest norm among those around it, as a multiple of their median; the first updates are left out."""
     norms = facts.gradients[2:]
-    found = 0.0
+    middle, found = median(norms or [0.0]), 0.0
     for place, norm in enumerate(norms):
         near = [*norms[max(place - AROUND, 0) : place], *norms[place + 1 : place + 1 + AROUND]]
-        if near and median(near) > 0:
+        if near and median(near) > 0 and norm > HIGH * middle:
             found = max(found, norm / median(near))
     return found

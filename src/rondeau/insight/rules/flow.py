@@ -6,6 +6,7 @@ import math
 from statistics import median
 
 from rondeau.insight.facts import Facts
+from rondeau.insight.flow import LEFT
 from rondeau.insight.records import ScanSample
 from rondeau.insight.rules.base import Advice, Severity, percent, steps
 
@@ -13,7 +14,8 @@ SHORT = 0.5  # of the sequence: less than half of it takes part in learning
 FEW = 10  # steps: in shorter sequences nothing has room to vanish
 LEARNT = 0.5  # of the loss taken off: whoever has learnt so much did not need what lies further back, as far as we know
 GROWN = 10.0  # times what it was at the last step: noise between rows and steps stays far below, a power does not
-CUT = 0.05  # of what it was at the last step: then what comes before a cut would still have counted
+CUT = 0.1  # of what it was at the last step: then what comes before a cut would still have counted
+STUCK = 0.2  # of the loss taken off at most: then memory that just reaches the cut, at 1 %, is enough to say so
 GATED = ("LSTMCell", "GRUCell")
 
 
@@ -27,7 +29,7 @@ def vanishing(facts: Facts) -> list[Advice]:
     """Memory is far shorter than the sequences, and the network has not learnt (Bengio et al. 1994)."""
     found = []
     for name in facts.names:
-        scans = facts.scans(name)
+        scans = facts.scans(name, late=False)  # from the first update on: what it is to learn with
         reach = max((scan.decay.reach for scan in scans), default=0) + 1
         memories = [reach if scan.decay.memory is None else scan.decay.memory for scan in scans]
         if reach < FEW or not memories or median(memories) > SHORT * reach:
@@ -107,7 +109,8 @@ def window_too_short(facts: Facts) -> list[Advice]:
     for name in facts.names:
         scans = [scan for scan in facts.scans(name) if scan.cut is not None and scan.flow]
         left = [share for share in map(_left_at_cut, scans) if share is not None]
-        if not left or median(left) < CUT:
+        stuck = facts.learnt is not None and facts.learnt < STUCK
+        if not left or median(left) < (LEFT if stuck else CUT):
             continue
         cut, share = scans[-1].cut or 0, median(left)
         text = (

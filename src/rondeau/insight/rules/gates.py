@@ -9,7 +9,7 @@ from rondeau.insight.records import ScanSample, Values
 from rondeau.insight.rules.base import Advice, percent
 from rondeau.insight.values import FORGET, QUANTILES
 
-STANDS = 0.6  # of its values within a twentieth of an end: so little of its slope is left that it hardly learns
+STANDS = 0.7  # of its values within a twentieth of an end: so little of its slope is left that it hardly learns
 FOREVER = 10.0  # times the sequence: whoever forgets so slowly does not forget at all
 DEAD = 0.4  # of the units: with fewer the others do the work
 CHRONO = 0.1  # how far input gate and 1 - forget gate may differ where both were begun to remember
@@ -50,7 +50,7 @@ def _standing(scan: ScanSample) -> dict[str, float]:
     found = {name: values.at_low + values.at_high for name, values in gates.items() if name in GATES}
     for name in FORGET:
         if name in found:
-            found[name] = gates[name].at_low + never  # high is what remembering takes, but not without an end
+            found[name] = min(gates[name].at_low + never, 1.0)  # high is what remembering takes, but not without an end
     if _remembers(gates) and never < STANDS:
         found["input_gate"] = gates["input_gate"].at_high  # little is written where much is kept
     if not gates:
@@ -59,13 +59,12 @@ def _standing(scan: ScanSample) -> dict[str, float]:
 
 
 def _never_forget(scan: ScanSample) -> float:
-    """The share of units with a forget gate that keep their state for many times the sequence."""
+    """The share of units, at least, that keep their state for many times the sequence."""
     if scan.time_constants is None:
         return 0.0
     most = FOREVER * (scan.decay.reach + 1)
-    return 1 - max(
-        (share for share, steps in zip(QUANTILES, scan.time_constants, strict=True) if steps <= most), default=0
-    )
+    beyond = (share for share, count in zip(QUANTILES, scan.time_constants, strict=True) if count > most)
+    return 1 - next(beyond, 1.0)
 
 
 def _remembers(gates: dict[str, Values]) -> bool:

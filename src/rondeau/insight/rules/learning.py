@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import fmean, median
 
 from rondeau.insight.facts import Facts
-from rondeau.insight.rules.base import Advice, percent
+from rondeau.insight.rules.base import Advice, Severity, percent
 from rondeau.insight.rules.used import exchanged
 
 EPOCHS = 4  # before, a curve is two dots
@@ -26,9 +26,11 @@ def overfitting(facts: Facts) -> list[Advice]:
     fell = curve[-1] < curve[best]
     if not (fell and rise > ROSE and gap > ROSE) and gap < GAP:
         return []
+    rose = rise > ROSE
+    lowest = f" was lowest at epoch {best + 1} ({held_out[best]:.4g}) and" if rose else ""
     text = (
-        f"The held-out loss was lowest at epoch {best + 1} ({held_out[best]:.4g}) and is now {held_out[-1]:.4g}; "
-        f"the training loss is {curve[-1]:.4g}: the network learns its examples by heart."
+        f"The held-out loss{lowest} is now {held_out[-1]:.4g}, the training loss {curve[-1]:.4g}: "
+        "the network learns its examples by heart, or what is held out is of another kind."
     )
     fix = facts.fix(
         "callbacks=[EarlyStopping(patience=2, restore_best_weights=True)], dropout=0.3, "
@@ -37,7 +39,8 @@ def overfitting(facts: Facts) -> list[Advice]:
         "more text helps most",
     )
     numbers = {"best_epoch": float(best + 1), "gap": gap}
-    return [Advice("overfitting", "problem", "It learns by heart", text, fix, "curves", numbers)]
+    severity: Severity = "problem" if rose else "hint"
+    return [Advice("overfitting", severity, "It learns by heart", text, fix, "curves", numbers)]
 
 
 def underfitting(facts: Facts) -> list[Advice]:
