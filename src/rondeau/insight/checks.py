@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rondeau.errors import ArgumentError, DataError
+from rondeau.insight.dynamics import states_kept
 from rondeau.insight.memory import Comparison
 from rondeau.models import Model
 from rondeau.sequence import Ragged
@@ -85,12 +86,16 @@ def check_inputs(model: Model, x: Any, y: Any, spans: Sequence[int] = SPANS, row
         raise DataError("check_inputs: rows", expected="as many targets as inputs", got=(len(inputs), len(targets)))
     chosen = np.linspace(0, len(inputs) - 1, min(rows, len(inputs))).round().astype(int)
     inputs, targets = [inputs[i] for i in chosen], [targets[i] for i in chosen]
-    data = _Rows(model, inputs, targets)
+    with states_kept(model):
+        return _check(_Rows(model, inputs, targets), spans)
+
+
+def _check(data: _Rows, spans: Sequence[int]) -> Checks:
+    inputs = data.inputs
     longest = max(len(row) for row in inputs)
     ways = range(1, min(WAYS, len(inputs) - 1) + 1)
     exchanged = [data.loss(_others(inputs, way)) for way in ways]
-    others = _others(inputs, 1)
-    recent = []
+    others, recent = _others(inputs, 1), []
     for span in spans:
         if span < longest and len(inputs) > 1:
             recent.append((span, data.anew(span) if data.by_step else data.loss(_own(inputs, others, span))))
@@ -102,20 +107,15 @@ class _Rows:
 
     def __init__(self, model: Model, inputs: list[Tensor], targets: list[Tensor]) -> None:
         self.model, self.inputs, self.targets = model, inputs, targets
+        model.reset_states()
         output = model.predict(_together(inputs[:1]))
         self.by_step = isinstance(output, list) or output.ndim > 2
 
     def loss(self, inputs: list[Tensor], targets: list[Tensor] | None = None) -> float:
-        """In one batch: `stateful` layers begin anew with it, and are afterwards as they were."""
+        """In one batch, with which `stateful` layers begin anew."""
         given = _together(self.targets if targets is None else targets)
-        states = self.model.states()
         self.model.reset_states()
-        try:
-            found = self.model.evaluate(_together(inputs), given, len(inputs), 0, return_dict=True)
-        finally:
-            self.model.reset_states()
-            self.model.load_states(states)
-        return float(found["loss"])
+        return float(self.model.evaluate(_together(inputs), given, len(inputs), 0, return_dict=True)["loss"])
 
     def anew(self, span: int) -> float:
         """With states begun anew every `span` steps."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rondeau import layers
 from rondeau.errors import ArgumentError, DataError, NotCompiledError
+from rondeau.insight.dynamics import states_kept
 from rondeau.models import Model, Sequential
 from rondeau.training import optimizers
 from rondeau.training.callbacks import EarlyStopping
@@ -52,8 +53,8 @@ def memory_helps(
 ) -> Comparison:
     """Train a small feed-forward network on the last steps alone, and compare it with a recurrent model.
 
-    It has one hidden layer and about as many weights as the model, the model's loss and last activation, and stops
-    where it gets no better on the held-out rows. Torch's random numbers are afterwards as before.
+    It has one hidden layer and about as many weights as the model, the model's loss and its last layer's activation,
+    and stops where it gets no better on the held-out rows. Torch's random numbers are afterwards as before.
 
     Args:
         model: trained, one input and one output; its weights stay as they are.
@@ -79,7 +80,7 @@ def memory_helps(
         held_x, held_y = _tensor(validation_data[0], "validation x"), _tensor(validation_data[1], "validation y")
     if not len(x):
         raise DataError("memory_helps: there are no rows to learn from", got=len(held_x))
-    output = model.predict(held_x[:1])
+    own, output = _own(model, held_x, held_y)
     by_step = output.ndim > 2
     train, held_out = (_contexts(a, b, steps, by_step) for a, b in ((x, y), (held_x, held_y)))
     with torch.random.fork_rng(devices=[]):
@@ -90,8 +91,16 @@ def memory_helps(
         best = EarlyStopping(monitor="val_loss", patience=3, restore_best_weights=True)
         network.fit(*train, batch_size=BATCH, epochs=epochs, validation_data=held_out, callbacks=[best], verbose=0)
         found = network.evaluate(*held_out, verbose=0, return_dict=True)["loss"]
-    own = model.evaluate(held_x, held_y, verbose=0, return_dict=True)["loss"]
-    return Comparison(steps, float(own), float(found), network.count_params())
+    return Comparison(steps, own, float(found), network.count_params())
+
+
+def _own(model: Model, x: Tensor, y: Tensor) -> tuple[float, Any]:
+    """The model's own loss, and what it gives for one row; `stateful` layers begin anew for either."""
+    with states_kept(model):
+        model.reset_states()
+        loss = model.evaluate(x, y, len(x), 0, return_dict=True)["loss"]
+        model.reset_states()
+        return float(loss), model.predict(x[:1])
 
 
 def _tensor(data: Any, name: str) -> Tensor:
@@ -117,7 +126,7 @@ def _contexts(x: Tensor, y: Tensor, steps: int, by_step: bool) -> tuple[Tensor, 
 def _network(model: Model, x: Tensor, outputs: int) -> Sequential:
     features = x.shape[1:].numel()
     units = round(sum(p.numel() for p in model.parameters()) / (features + 1 + outputs))
-    activation = getattr(model.layers[-1], "activation", None)
+    activation = getattr(model.layers[-1], "activation", None) if model.layers else None
     first: list[Any] = [layers.Flatten()]
     if not x.is_floating_point():
         ids = int(x.max()) + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from statistics import median
 
@@ -11,6 +12,7 @@ from rondeau.insight.rules.base import Advice, percent
 ENOUGH = 8  # samples: a share of fewer says nothing
 ALWAYS = 0.9  # of the samples: what is always scaled down is a learning rate, not a guard
 LEAP = 10.0  # times its neighbours' median: batches differ by a few times, not by ten
+ROUGH = 3.0  # times between a sample and the next, at the median: it leaps up and down all the time
 HIGH = 3.0  # times the median of all: a leap among gradients that are nearly zero does no harm
 AROUND = 4  # samples before and after: norms fall as a network learns, so that only near ones can be compared
 
@@ -25,8 +27,8 @@ def clipping(facts: Facts) -> list[Advice]:
         return [_always(facts, share)]
     if any(sample.clip is not None or sample.clipped for sample in known):
         return []
-    leap = _leap(facts)
-    return [_never(facts, leap)] if leap >= LEAP else []
+    leap, rough = _leap(facts), roughness(facts)
+    return [_never(facts, leap, rough)] if leap >= LEAP or rough >= ROUGH else []
 
 
 def _always(facts: Facts, share: float) -> Advice:
@@ -43,11 +45,15 @@ def _always(facts: Facts, share: float) -> Advice:
     return Advice("clips_always", "hint", "Clipping acts all the time", text, fix, "updates", {"share": share})
 
 
-def _never(facts: Facts, leap: float) -> Advice:
+def _never(facts: Facts, leap: float, rough: float) -> Advice:
     middle = median(facts.gradients)
+    leaps = (
+        f"leapt to {leap:,.0f} times those around it"
+        if leap >= LEAP
+        else f"differs {rough:.1f} times from one to the next"
+    )
     text = (
-        f"A gradient's norm leapt to {leap:,.0f} times those around it (the median is {middle:.3g}), and nothing "
-        "limits it: one such step can undo many."
+        f"The gradient's norm {leaps} (its median is {middle:.3g}), and nothing limits it: one such step can undo many."
     )
     fix = facts.fix(f"global_clipnorm={2 * middle:.2g}", f"rondeau train --clipnorm {2 * middle:.2g}")
     return Advice(
@@ -64,3 +70,9 @@ def _leap(facts: Facts) -> float:
         if near and median(near) > 0 and norm > HIGH * middle:
             found = max(found, norm / median(near))
     return found
+
+
+def roughness(facts: Facts) -> float:
+    """The median ratio of a sampled norm to the next, the larger by the smaller; 1 where all are alike."""
+    norms = [norm for norm in facts.gradients[2:] if norm > 0]
+    return median([max(a, b) / min(a, b) for a, b in itertools.pairwise(norms)] or [1.0])

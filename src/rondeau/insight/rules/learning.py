@@ -13,6 +13,7 @@ GAP = 0.2  # of the first loss, between held-out and training loss
 ROSE = 0.05  # of the first loss, from the best held-out loss to the last
 LEFT = 0.6  # of the first loss: so much is left where a network has hardly learnt
 TOLD = 0.6  # of its loss, by which inputs of other rows make it worse: networks that have learnt lose several times it
+BEATEN = 0.8  # of its loss, by a network without memory: what that can do it has not learnt
 FALLING = 0.03  # of the first loss within the last quarter: it is not done
 
 
@@ -43,6 +44,16 @@ def overfitting(facts: Facts) -> list[Advice]:
     return [Advice("overfitting", severity, "It learns by heart", text, fix, "curves", numbers)]
 
 
+def _knows_little(facts: Facts, left: float) -> bool:
+    """Inputs of other rows are not much worse; or a network that sees a step is better, and much is left."""
+    checks = facts.checks
+    if checks is None:
+        return False
+    other = checks.comparison
+    beaten = other is not None and other.feed_forward < BEATEN * other.model and left > LEFT / 2
+    return beaten or (bool(checks.exchanged) and exchanged(checks)[0] < TOLD)
+
+
 def underfitting(facts: Facts) -> list[Advice]:
     """The training loss itself stays high."""
     curve, held_out, start = facts.curve, facts.held_out, facts.start
@@ -51,8 +62,7 @@ def underfitting(facts: Facts) -> list[Advice]:
     if held_out and (held_out[-1] - curve[-1]) / start > GAP:
         return []
     left = median(curve[-3:]) / start
-    told = facts.checks is not None and facts.checks.exchanged and exchanged(facts.checks)[0] < TOLD
-    if left < LEFT and not told:
+    if left < LEFT and not _knows_little(facts, left):
         return []
     quarter = max(len(curve) // 4, 1)
     fall = (fmean(curve[-2 * quarter : -quarter]) - fmean(curve[-quarter:])) / start
