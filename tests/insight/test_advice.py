@@ -68,7 +68,7 @@ def with_gates(**gates: Values) -> Facts:
 
 def leaping(leap: float, **changes: Any) -> Facts:
     found = [replace(one, **changes) for one in samples(20)]
-    return Facts([*found[:10], replace(found[10], gradient=leap), *found[11:]], WELL)
+    return Facts([*found[:10], replace(found[10], gradient=leap), *found[11:]], FLAT)
 
 
 FAULTS: dict[str, Facts] = {
@@ -173,14 +173,18 @@ def test_gates_that_remember_are_not_saturated() -> None:
 
 def test_a_leap_is_one_among_its_neighbours() -> None:
     assert said(leaping(3.0), "clips_never") is None
-    falling = Facts([sample(10 * place, gradient=0.5**place) for place in range(20)], WELL)
+    falling = Facts([sample(10 * place, gradient=0.5**place) for place in range(20)], FLAT)
     assert said(falling, "clips_never") is None
+    rough = Facts([sample(10 * place, gradient=1.0 + 4 * (place % 2)) for place in range(20)], FLAT)
+    assert said(rough, "clips_never") is not None
+    assert said(replace(rough, history=WELL), "clips_never") is None
     assert said(leaping(40.0, clip=100.0, clipped=False), "clips_never") is None
 
 
 def test_a_few_clipped_gradients_are_what_clipping_is_for() -> None:
     some = [replace(one, clip=2.0, clipped=place % 3 == 0) for place, one in enumerate(samples(20))]
     assert said(Facts(some, WELL), "clips_always") is None
+    assert said(Facts(samples(clip=0.9, clipped=True), WELL), "clips_always") is None
 
 
 def test_one_large_update_is_not_a_high_rate() -> None:

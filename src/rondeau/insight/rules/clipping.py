@@ -13,6 +13,8 @@ ENOUGH = 8  # samples: a share of fewer says nothing
 ALWAYS = 0.9  # of the samples: what is always scaled down is a learning rate, not a guard
 LEAP = 10.0  # times its neighbours' median: batches differ by a few times, not by ten
 ROUGH = 3.0  # times between a sample and the next, at the median: it leaps up and down all the time
+LEARNT = 0.8  # of the loss taken off: what leaps then is small, and has done no harm
+HARD = 3.0  # times the limit, at the median: below, clipping still tells large gradients from small ones
 HIGH = 3.0  # times the median of all: a leap among gradients that are nearly zero does no harm
 AROUND = 4  # samples before and after: norms fall as a network learns, so that only near ones can be compared
 
@@ -24,17 +26,21 @@ def clipping(facts: Facts) -> list[Advice]:
         return []
     share = sum(bool(sample.clipped) for sample in known) / len(known)
     if share >= ALWAYS:
-        return [_always(facts, share)]
+        return _always(facts, share)
     if any(sample.clip is not None or sample.clipped for sample in known):
         return []
     leap, rough = _leap(facts), roughness(facts)
+    if facts.learnt is not None and facts.learnt > LEARNT:
+        return []
     return [_never(facts, leap, rough)] if leap >= LEAP or rough >= ROUGH else []
 
 
-def _always(facts: Facts, share: float) -> Advice:
+def _always(facts: Facts, share: float) -> list[Advice]:
     norms = facts.gradients
     limit = next((sample.clip for sample in reversed(facts.samples) if sample.clip is not None), None)
     middle = median(norms) if norms else math.nan
+    if limit is not None and middle < HARD * limit:
+        return []
     against = f" to {limit:g}, while its norm is {middle:.3g} at the median" if limit is not None and norms else ""
     wanted = 2 * middle
     text = (
@@ -42,7 +48,7 @@ def _always(facts: Facts, share: float) -> Advice:
         "and the rare wild one is no longer told from the others."
     )
     fix = facts.fix(f"global_clipnorm={wanted:.2g}", f"rondeau train --clipnorm {wanted:.2g}")
-    return Advice("clips_always", "hint", "Clipping acts all the time", text, fix, "updates", {"share": share})
+    return [Advice("clips_always", "hint", "Clipping acts all the time", text, fix, "updates", {"share": share})]
 
 
 def _never(facts: Facts, leap: float, rough: float) -> Advice:
