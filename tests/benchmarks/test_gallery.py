@@ -80,7 +80,7 @@ def test_the_problems_are_what_they_are_called(steps: int) -> None:
 def test_guessing_is_as_good_as_it_says() -> None:
     x, y = PROBLEMS["adding"].batch(20_000, 10, 0)
     assert float(PROBLEMS["adding"].loss(torch.ones_like(y), y)) == pytest.approx(PROBLEMS["adding"].guess, rel=0.02)
-    x, y = PROBLEMS["copy"].batch(10, 10, 0)
+    _x, y = PROBLEMS["copy"].batch(10, 10, 0)
     assert float(PROBLEMS["copy"].loss(torch.zeros(10, 4, 8), y)) == pytest.approx(PROBLEMS["copy"].guess)
 
 
@@ -94,7 +94,7 @@ def test_the_cells_of_one_s_own_compute_their_formulas() -> None:
         independent.own_weight[0] = 1.5  # counts as 1
     expected = torch.relu(x @ independent.kernel + independent.own_weight.clamp(max=1) * h + independent.bias)
     torch.testing.assert_close(independent.step(x, HiddenState(h))[0], expected)
-    assert 0.5 <= float(independent.own_weight[1:].detach().min())
+    assert float(independent.own_weight[1:].detach().min()) >= 0.5
     expected = x @ linear.kernel + h @ linear.recurrent_kernel + linear.bias
     torch.testing.assert_close(linear.step(x, HiddenState(h))[0], expected)
     for cell in (independent, linear):
