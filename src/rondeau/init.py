@@ -173,6 +173,38 @@ class Orthogonal(Initializer):
         tensor.copy_(self.gain * (q if rows >= columns else q.T).reshape(tensor.shape))
 
 
+class Chrono(Initializer):
+    """Biases of a gated cell whose units begin by remembering, each for another time between 1 and `max_steps` steps.
+
+    Of each unit d is drawn between 1 and `max_steps - 1`; the gate that keeps the state begins at ln d, that which
+    writes at -ln d: it keeps d / (d + 1) of its state a step, and so half of it for about 0.7 d steps (Tallec &
+    Ollivier 2018, arXiv 1804.11188). Which gates these are the cell knows: LSTM's forget and input gate, GRU's update
+    gate; other biases are zero. `max_steps` (default 100) is to be about the length of the longest dependency.
+
+    Raises `ArgumentError` for `max_steps` not above 2 and, when the weights are made, for what is no bias of such a
+    cell, or a cell without a bias.
+
+    >>> from rondeau.cells import LSTMCell
+    >>> cell = LSTMCell(3, bias_initializer=Chrono(max_steps=50))
+    >>> cell.build_for(2)
+    >>> bool((cell.bias[:3] == -cell.bias[3:6]).all())  # input and forget gate
+    True
+    """
+
+    def __init__(self, max_steps: int = 100, seed: int | None = None) -> None:
+        if not max_steps > 2:
+            raise ArgumentError("Chrono: max_steps", expected="above 2", got=max_steps)
+        self.max_steps, self.seed = max_steps, seed
+
+    def steps(self, units: int) -> Tensor:
+        """Of each unit for how many steps it is to remember: `(units,)`."""
+        return RandomUniform(1.0, self.max_steps - 1.0, self.seed)((units,))
+
+    def fill(self, tensor: Tensor, generator: torch.Generator | None) -> None:
+        fix = "Use it as bias_initializer of an LSTM or a GRU"
+        raise ArgumentError("the chrono initialiser is for biases of gated cells", got=tuple(tensor.shape), fix=fix)
+
+
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     """Fan-in and fan-out of a kernel `(..., in, out)`."""
     if len(shape) < 2:
@@ -250,6 +282,7 @@ _BY_NAME: dict[str, type[Initializer]] = {
     "he_normal": HeNormal,
     "lecun_uniform": LecunUniform,
     "lecun_normal": LecunNormal,
+    "chrono": Chrono,
 }
 
 

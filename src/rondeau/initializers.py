@@ -1,6 +1,7 @@
 """Initialisers, where a Keras program looks for them."""
 
 from rondeau.init import (
+    Chrono,
     Constant,
     GlorotNormal,
     GlorotUniform,
@@ -21,6 +22,7 @@ from rondeau.init import (
 )
 
 __all__ = [
+    "Chrono",
     "Constant",
     "GlorotNormal",
     "GlorotUniform",

@@ -12,7 +12,7 @@ import torch
 import rondeau
 from rondeau import layers
 from rondeau.callbacks import BackupAndRestore, Callback, Insight
-from rondeau.errors import CheckpointError
+from rondeau.errors import CheckpointError, NumericsError
 from rondeau.insight import read_samples
 
 X, Y = torch.randn(24, 10, 3), torch.randn(24, 10, 1)
@@ -39,6 +39,16 @@ def test_a_line_a_sample(tmp_path: Path) -> None:
     assert [scan.name for scan in insight.samples[0].scans] == ["gru"]
 
 
+@pytest.mark.parametrize(("limit", "clipped"), [(1e-6, True), (1e6, False)])
+def test_clipping_is_seen(limit: float, clipped: bool) -> None:
+    model, insight = build(), Insight()
+    model.compile(rondeau.optimizers.Adam(global_clipnorm=limit), "mse")
+    fit(model, insight)
+    assert {(s.clip, s.clipped) for s in insight.samples} == {(limit, clipped)}
+    assert all(s.gradient and s.weights[0].update for s in insight.samples)
+    assert insight.samples[0].weights[0].name == "gru.cell.kernel"
+
+
 def test_fit_is_the_same_bit_for_bit(tmp_path: Path) -> None:
     with_it, without = build(), build()
     fit(with_it, Insight(every=2))
@@ -62,6 +72,17 @@ def test_truncation_inside_the_layer_is_where_it_is_cut() -> None:
     insight = Insight()
     fit(build(gradient=rondeau.Truncated(3)), insight)
     assert insight.samples[0].scans[0].cut == 3
+
+
+def test_what_is_not_finite_is_traced() -> None:
+    model, insight = build(), Insight()
+    fit(model, insight, epochs=1)
+    with torch.no_grad():
+        dict(model.named_parameters())["chain.gru.cell.kernel"][1, 2] = float("nan")
+    with pytest.raises(NumericsError, match=r"The weight gru\.cell\.kernel holds nan at \[1, 2\]\."):
+        fit(model, insight, epochs=1)
+    assert insight.nonfinite is not None
+    assert insight.nonfinite.where == "weight"
 
 
 class StopAt(Callback):

@@ -13,7 +13,7 @@ import rondeau
 from rondeau import layers
 from rondeau.errors import ArgumentError
 from rondeau.insight import Monitor, watch
-from rondeau.insight.records import Sample, sample_from_json, to_json
+from rondeau.insight.records import Decay, Flow, Sample, ScanSample, sample_from_json, to_json
 
 
 class Net(nn.Module):
@@ -165,6 +165,31 @@ def test_a_layer_no_gradient_reaches_is_left_out() -> None:
     assert [s.name for s in sample_of(Side(), torch.randn(2, 4, 3)).scans] == ["used"]
 
 
+def test_what_cannot_be_measured_is_named() -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.step, self.low = nn.GRUCell(3, 3), nn.GRU(3, 3, batch_first=True, dtype=torch.bfloat16)
+            self.never_called = nn.LSTMCell(3, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.low(torch.stack([self.step(x[:, t]) for t in range(4)], 1).bfloat16())[0]
+
+    sample = sample_of(Mixed(), torch.randn(2, 4, 3))
+    assert sample.scans == []
+    assert list(sample.left) == ["step", "low"]
+    assert "one step at a time" in sample.left["step"]
+    assert "bfloat16" in sample.left["low"]
+    assert sample_of(nn.GRU(3, 4), torch.randn(5, 2, 3)).left == {}
+    assert sample_of(rondeau.nn.GRU(3, 4), torch.randn(5, 2, 3)).left == {}
+
+
+def test_how_far_back_a_dependency_can_be_learnt() -> None:
+    flow = {"h": Flow([0], [1.0], [1.0])}
+    for memory, cut, expected in ((8, None, 7), (None, None, 99), (None, 20, 19), (8, 20, 7)):
+        assert ScanSample("gru", "GRUCell", False, cut, flow, Decay(0.5, memory, 99)).horizon == expected
+
+
 def test_a_model_without_recurrence_has_no_scans() -> None:
     sample = sample_of(nn.Linear(3, 2), torch.randn(2, 3))
     assert sample.scans == []
@@ -206,6 +231,37 @@ def test_evaluation_in_between_is_not_measured() -> None:
 def test_numbers_are_checked(name: str, value: Any) -> None:
     with pytest.raises(ArgumentError, match=name):
         Monitor(nn.Linear(1, 1), **{name: value})
+
+
+@pytest.mark.parametrize("value", [-0.1, "often", True, float("nan")])
+def test_the_share_of_dynamics_is_checked(value: Any) -> None:
+    with pytest.raises(ArgumentError, match="dynamics"):
+        Monitor(nn.Linear(1, 1), dynamics=value)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (1e-9, 0), (float("inf"), 2)])
+def test_dynamics_take_the_share_of_time_they_may(share: float, expected: int) -> None:
+    samples = train(Net(nn.GRU(3, 4, batch_first=True), 4), 2, every=1, dynamics=share)
+    found = [sample for sample in samples if sample.dynamics]
+    assert len(found) == expected
+    for sample in found:
+        (dynamics,) = sample.dynamics
+        assert dynamics.name == "core"
+        assert dynamics.radius is not None
+        assert len(dynamics.largest) == 12
+        assert len(dynamics.exponents) == 4
+
+
+def test_updates_are_measured() -> None:
+    torch.manual_seed(0)
+    model = Net(layers.GRU(4, return_sequences=True), 4)
+    model(torch.zeros(1, 1, 3))
+    before = {name: float(p.detach().norm()) for name, p in model.named_parameters()}
+    (sample, *_) = train(model, 1, every=1)
+    assert {weight.name: weight.weight for weight in sample.weights} == pytest.approx(before)
+    assert all(weight.update and weight.gradient for weight in sample.weights if "head" in weight.name)
+    assert sample.gradient == pytest.approx(sum(weight.gradient**2 for weight in sample.weights) ** 0.5)
+    assert sample.clipped is None  # of torch's optimisers nobody knows
 
 
 def test_watch_wants_torchs_module_and_optimiser() -> None:

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from rondeau import Cell, HiddenState, Model, Sequential, layers
@@ -112,6 +114,28 @@ def test_steps_give_what_the_whole_sequence_gives(name: str) -> None:
     assert ours <= 2 * theirs
     wide = steps(copy.deepcopy(model).double().stream(3), x.astype(np.float64))
     assert np.abs(wide - exact).max() < 1e-13
+
+
+KINDS = {"LSTM": layers.LSTM, "GRU": layers.GRU, "SimpleRNN": layers.SimpleRNN}
+
+
+@settings(max_examples=12)
+@given(
+    kinds=st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=3),
+    units=st.integers(1, 19),
+    features=st.integers(1, 9),
+    rows=st.integers(1, 9),
+    time=st.integers(1, 12),
+    seed=st.integers(0, 2**16),
+)
+def test_any_stack_streams_what_it_computes(
+    kinds: list[str], units: int, features: int, rows: int, time: int, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    parts = [KINDS[kind](units + place, return_sequences=True) for place, kind in enumerate(kinds)]
+    model = scrambled(Sequential([layers.Input((None, features)), *parts, layers.Dense(3)])).double()
+    x = np.random.default_rng(seed).standard_normal((rows, time, features))
+    assert np.abs(steps(model.stream(rows), x) - whole(model, x, torch.float64)).max() < 1e-13
 
 
 @pytest.mark.parametrize("rows", [1, 2, 7, 33])

@@ -78,6 +78,11 @@ class GRUCell(StandardCell):
     def bias_shape(self) -> tuple[int, ...]:
         return (2, 3 * self.units) if self.reset_after else (3 * self.units,)
 
+    def remembering(self, steps: Float[Tensor, " units"]) -> Tensor:
+        rest = torch.zeros_like(steps)
+        bias = torch.cat([steps.log(), rest, rest])
+        return torch.stack([bias, torch.zeros_like(bias)]) if self.reset_after else bias
+
     def step(
         self, x: Float[Tensor, "batch features"], state: HiddenState, context: Context
     ) -> tuple[Float[Tensor, "batch units"], HiddenState]:

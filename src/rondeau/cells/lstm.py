@@ -31,7 +31,8 @@ class LSTMCell(StandardCell):
         h' = sigmoid(o) tanh(c')
 
     sigmoid being `recurrent_activation` and tanh `activation`. Arguments are those of `StandardCell`, and
-    `unit_forget_bias` (default true), which starts the forget gate's bias at one (Jozefowicz et al. 2015).
+    `unit_forget_bias` (default true), which starts the forget gate's bias at one (Jozefowicz et al. 2015), unless
+    `bias_initializer` is "chrono", which sets it by itself.
 
     Inputs `(batch, features)`, state `LSTMState(h, c)` and output `(batch, units)`. The gates' order is i, f, g, o;
     `Keep(intermediates=True)` knows them as input_gate, forget_gate, candidate and output_gate.
@@ -81,9 +82,13 @@ class LSTMCell(StandardCell):
 
     def build(self, features: int) -> None:
         super().build(features)
-        if self.bias is not None and self.unit_forget_bias:
+        if self.bias is not None and self.unit_forget_bias and self._chrono is None:
             with torch.no_grad():
                 self.bias[self.units : 2 * self.units] = 1.0
+
+    def remembering(self, steps: Float[Tensor, " units"]) -> Tensor:
+        rest = torch.zeros_like(steps)
+        return torch.cat([-steps.log(), steps.log(), rest, rest])
 
     def step(
         self, x: Float[Tensor, "batch features"], state: LSTMState, context: Context

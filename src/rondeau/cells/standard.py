@@ -9,8 +9,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.parameter import Parameter
 
-from rondeau import activations
+from rondeau import activations, init
 from rondeau.cells.base import Cell, Context
+from rondeau.errors import ArgumentError
 from rondeau.module import positive, share
 
 
@@ -78,7 +79,32 @@ class StandardCell(Cell):
         )
         self.bias: Parameter | None = None
         if self.use_bias:
-            self.bias = self.add_weight("bias", self.bias_shape, self.bias_initializer, self.bias_regularizer)
+            self.bias = self.add_weight("bias", self.bias_shape, self._begin_bias(), self.bias_regularizer)
+        elif self._chrono is not None:
+            fix = "Leave use_bias true, or bias_initializer out"
+            raise ArgumentError(
+                f"{type(self).__name__}: the chrono initialiser sets a bias, and there is none", fix=fix
+            )
+
+    @property
+    def _chrono(self) -> init.Chrono | None:
+        """How long units are to remember at first, where the bias is to begin so."""
+        chosen = init.get(self.bias_initializer)
+        return chosen if isinstance(chosen, init.Chrono) else None
+
+    def _begin_bias(self) -> Any:
+        chrono = self._chrono
+        return self.bias_initializer if chrono is None else lambda _: self.remembering(chrono.steps(self.units))
+
+    def remembering(self, steps: Float[Tensor, " units"]) -> Tensor:
+        """The bias, of `bias_shape`, with which each unit keeps s / (s + 1) of its state a step.
+
+        Raises `ArgumentError` for a cell without a gate that does so.
+        """
+        fix = "Use LSTM or GRU, or another bias_initializer"
+        raise ArgumentError(
+            f"{type(self).__name__} has no gate that keeps its state: nothing for chrono to set", fix=fix
+        )
 
     def draw(self, lengths: Int64[Tensor, " batch"], generator: torch.Generator | None) -> dict[str, Any]:
         """`input_mask` `(batch, features)`, `recurrent_mask` `(batch, output_size)`, where their rates are above 0."""

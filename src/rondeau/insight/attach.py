@@ -46,7 +46,7 @@ class Watch:
             self.monitor.begin()
 
     def _update_comes(self) -> None:
-        self.monitor.before_update(rate=get_rates(self.optimizer)[0])
+        self.monitor.before_update(self.optimizer, rate=get_rates(self.optimizer)[0])
 
     def _updated(self) -> None:
         sample = self.monitor.after_update()
@@ -61,6 +61,7 @@ def watch(
     every: int = 50,
     rows: int = 8,
     steps: int = 1000,
+    dynamics: float = 0.05,
 ) -> Watch:
     """Sample how gradients flow through any torch model, in a training loop of one's own.
 
@@ -71,7 +72,7 @@ def watch(
         model: what the loop calls.
         optimizer: an optimiser of torch's over its parameters.
         folder: where `insight.jsonl` is written, a line a sample; with None they stay in memory only.
-        every, rows, steps: see `Monitor`.
+        every, rows, steps, dynamics: see `Monitor`.
 
     Returns a `Watch`: its `samples`, and `stop()`.
 
@@ -95,4 +96,4 @@ def watch(
         fix = "With fit, give the callback: fit(..., callbacks=[rondeau.callbacks.Insight()])"
         raise ArgumentError("watch: optimizer", expected="a torch optimiser", got=type(optimizer).__name__, fix=fix)
     file = None if folder is None else SampleFile(Path(folder))
-    return Watch(Monitor(model, every, rows, steps), optimizer, file)
+    return Watch(Monitor(model, every, rows, steps, dynamics), optimizer, file)

@@ -9,6 +9,7 @@ from typing import Any
 from rondeau.errors import NumericsError
 from rondeau.insight.files import SampleFile, read_samples
 from rondeau.insight.monitor import Monitor
+from rondeau.insight.nonfinite import NonFinite, trace_batch
 from rondeau.insight.records import Sample, sample_from_json, to_json
 from rondeau.training.callbacks.base import Callback, Logs
 from rondeau.training.callbacks.learning_rate import get_rates
@@ -25,6 +26,7 @@ class Insight(Callback):
     Attributes:
         monitor: the `Monitor`; None before training begins.
         samples: what was measured so far, those of a run that was taken up again included.
+        nonfinite: where the last loss or gradient that was not finite came from, a `NonFinite`; the error says it too.
 
     >>> import rondeau, torch
     >>> from rondeau.callbacks import Insight
@@ -42,18 +44,20 @@ class Insight(Callback):
         every: int = 50,
         rows: int = 8,
         steps: int = 1000,
+        dynamics: float = 0.05,
     ) -> None:
         self.folder = None if folder is None else Path(folder)
-        self.every, self.rows, self.steps = every, rows, steps
+        self.options: dict[str, Any] = {"every": every, "rows": rows, "steps": steps, "dynamics": dynamics}
         self.monitor: Monitor | None = None
         self.samples: list[Sample] = []
+        self.nonfinite: NonFinite | None = None
 
     def _started(self) -> Monitor:
         assert self.monitor is not None  # on_train_begin came before
         return self.monitor
 
     def on_train_begin(self, logs: Logs) -> None:
-        self.monitor = Monitor(self.model, self.every, self.rows, self.steps)
+        self.monitor = Monitor(self.model, **self.options)
         self.monitor.samples = self.samples = []
         self._file = None if self.folder is None else SampleFile(self.folder)
 
@@ -64,7 +68,7 @@ class Insight(Callback):
         source = self.loop.source
         window = source.steps_of_window().steps if isinstance(source, WindowSource) else None
         optimizer = self.loop.trainer.optimizer
-        self._started().before_update(logs["loss"], get_rates(optimizer)[0], self.loop.epoch, window)
+        self._started().before_update(optimizer, logs["loss"], get_rates(optimizer)[0], self.loop.epoch, window)
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         sample = self._started().after_update()
@@ -73,6 +77,10 @@ class Insight(Callback):
 
     def on_numerics_error(self, error: NumericsError, logs: Logs) -> bool:
         self._started().cancel()
+        batch = self.loop.given
+        self.nonfinite = None if batch is None else trace_batch(self.loop.trainer, batch)
+        if self.nonfinite is not None:
+            error.got = f"{error.got}. {self.nonfinite.sentence.removesuffix('.')}"
         return False
 
     def close(self) -> None:

@@ -8,15 +8,20 @@ from typing import Any
 
 import torch
 
+from rondeau.cells.base import state_leaves
 from rondeau.errors import ArgumentError
+from rondeau.insight.dynamics import dynamics_of_call
 from rondeau.insight.flow import measure_flow, named_leaves
-from rondeau.insight.names import Names
-from rondeau.insight.records import Sample, ScanSample
+from rondeau.insight.names import Names, short
+from rondeau.insight.records import Dynamics, Sample, ScanSample
 from rondeau.insight.replay import Watched, cut_of, replay
+from rondeau.insight.updates import Updates
 from rondeau.insight.values import measure_values, time_constants
-from rondeau.nn import accelerate
+from rondeau.nn.accelerate import Accelerated, accelerate
 from rondeau.recurrence import Keep
 from rondeau.recurrence.watch import Call, watching
+
+DYNAMICS_STEPS, EXPONENTS = 20, 8  # along which dynamics are measured while a model trains, and how many of them
 
 
 class Monitor:
@@ -31,6 +36,8 @@ class Monitor:
         every: sample each so many steps, and of those before the first 1, 2, 4, 8, ..., when most happens (default 50).
         rows: of a batch that are measured, spread over it (default 8).
         steps: at most so many of a row's last steps are measured (default 1000).
+        dynamics: the share of the time since the first sample that may go into the dynamics of layers, along one row
+            of a batch (default 0.05); 0: never, infinity: with every sample.
 
     Attributes:
         samples: what was measured so far.
@@ -38,16 +45,24 @@ class Monitor:
     Raises `ArgumentError` for numbers below 1.
     """
 
-    def __init__(self, model: torch.nn.Module, every: int = 50, rows: int = 8, steps: int = 1000) -> None:
+    def __init__(
+        self, model: torch.nn.Module, every: int = 50, rows: int = 8, steps: int = 1000, dynamics: float = 0.05
+    ) -> None:
         for name, value in (("every", every), ("rows", rows), ("steps", steps)):
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ArgumentError(f"Monitor: {name}", expected="a whole number, at least 1", got=repr(value))
-        self.model, self.every, self.rows, self.steps = model, every, rows, steps
+        if isinstance(dynamics, bool) or not isinstance(dynamics, (int, float)) or not dynamics >= 0:
+            raise ArgumentError("Monitor: dynamics", expected="a share of the time, 0 or more", got=repr(dynamics))
+        self.model, self.every, self.rows, self.steps, self.dynamics = model, every, rows, steps, dynamics
         self.samples: list[Sample] = []
         self.step = 0
         self._watched: list[tuple[str, Watched]] = []
         self._names = Names(model)
+        self._accelerated = Accelerated()
+        self._began: float | None = None
+        self._spent = self._last = 0.0  # seconds: on dynamics so far, and the last time
         self._open: ExitStack | None = None
+        self._updates = Updates([], None, known=False)
         self._pending: dict[str, Any] | None = None
 
     @property
@@ -62,7 +77,8 @@ class Monitor:
         if not self.due:
             return
         with ExitStack() as stack:
-            stack.callback(accelerate(self.model, quiet=True).undo)
+            self._accelerated = accelerate(self.model, quiet=True)
+            stack.callback(self._accelerated.undo)
             stack.enter_context(self._names.following())
             stack.enter_context(watching(self._note))
             self._open = stack.pop_all()
@@ -85,6 +101,7 @@ class Monitor:
 
     def before_update(
         self,
+        optimizer: Any = None,
         loss: float | None = None,
         rate: float | None = None,
         epoch: int | None = None,
@@ -93,6 +110,7 @@ class Monitor:
         """Gradients are there, the update comes next: measure.
 
         Args:
+            optimizer: which will make the update: one of Rondeau's says how it clips.
             loss, rate, epoch: of this step, where known.
             window: steps after which the gradient is cut because an update is made there.
         """
@@ -106,6 +124,8 @@ class Monitor:
             if sample is not None:
                 scans.append(sample)
         rows, lengths = _sizes(self._watched)
+        calls, self._watched = [(name, watched.call) for name, watched in self._watched], []
+        self._updates = updates = Updates.before(self.model, optimizer)
         self._pending = {
             "step": self.step,
             "epoch": epoch,
@@ -114,9 +134,34 @@ class Monitor:
             "rows": rows,
             "lengths": lengths,
             "scans": scans,
+            "dynamics": self._dynamics(calls),
+            "gradient": updates.gradient,
+            "clip": updates.clip,
+            "clipped": updates.clipped,
+            "left": {short(name): self._why(name) for name in self._names.silent},
             "seconds": time.perf_counter() - began,
         }
-        self._watched = []
+
+    def _dynamics(self, calls: list[tuple[str, Call]]) -> list[Dynamics]:
+        """Of each layer, along the longest row of the batch: where there is time for it."""
+        calls = [(name, call) for name, call in calls if int(call.inputs.lengths.sum())]
+        now = time.perf_counter()
+        self._began = now if self._began is None else self._began
+        due = self._spent + (self._last or sum(_guess(call) for _, call in calls))
+        if not self.dynamics or not calls or due > self.dynamics * max(now - self._began, 1e-9):
+            return []
+        found = []
+        for name, call in calls:
+            row = int(call.inputs.lengths.argmax())
+            found.append(dynamics_of_call(call, name, row, steps=DYNAMICS_STEPS, leading=EXPONENTS))
+        self._last = time.perf_counter() - now
+        self._spent += self._last
+        return found
+
+    def _why(self, name: str) -> str:
+        """Why a module of torch.nn that was called made no scan."""
+        kind, why = self._accelerated.left.get(name, ("module of torch.nn", "which torch's own function computed"))
+        return f"{kind}, {why}"
 
     def after_update(self) -> Sample | None:
         """The update has been made; gives the step's sample, if it was one."""
@@ -124,7 +169,10 @@ class Monitor:
         self.step += 1
         if pending is None:
             return None
-        sample = Sample(gradient=None, clip=None, clipped=None, weights=[], **pending)
+        began = time.perf_counter()
+        weights = self._updates.after()
+        pending["seconds"] += time.perf_counter() - began
+        sample = Sample(weights=weights, **pending)
         self.samples.append(sample)
         return sample
 
@@ -151,6 +199,12 @@ def measure(name: str, watched: Watched, rows: int, steps: int, window: int | No
         states={part: measure_values(values, gate=False) for part, values in states.items()},
         time_constants=time_constants(gates),
     )
+
+
+def _guess(call: Call) -> float:
+    """Seconds that a scan's dynamics will take, about, before they were ever measured."""
+    numbers = sum(leaf[0].numel() for _, leaf in state_leaves(call.state))
+    return float(numbers / 400) ** 2
 
 
 def _sizes(watched: list[tuple[str, Watched]]) -> tuple[int, tuple[int, int, int]]:

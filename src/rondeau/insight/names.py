@@ -21,22 +21,27 @@ class Names:
     A layer of Rondeau's is known by its cell, one of torch.nn's by being under way; of the latter with several layers
     or directions each scan has its own, as their weights do: `rnn.l0`, `rnn.l0_reverse`, `rnn.l1`, ... A second call of
     the same is `lstm (call 2)`.
+
+    Attributes:
+        silent: modules of torch.nn, by their full names, that were called and made no scan.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
         self._cells: dict[int, str] = {}
-        self._modules: list[tuple[str, torch.nn.RNNBase]] = []
+        self._modules: list[tuple[str, torch.nn.Module]] = []
         for name, module in model.named_modules():
             if isinstance(module, Cell):
                 self._cells.setdefault(id(module), short(name.removesuffix("cell").removesuffix(".")))
-            elif isinstance(module, torch.nn.RNNBase):
-                self._modules.append((short(name), module))
+            elif isinstance(module, (torch.nn.RNNBase, torch.nn.RNNCellBase)):
+                self._modules.append((name, module))
+        self.silent: list[str] = []
         self._under_way: list[tuple[str, Any, list[int]]] = []
         self._seen: Counter[str] = Counter()
 
     @contextmanager
     def following(self) -> Iterator[None]:
         """Within this, names are given anew, and modules of torch.nn say when they are called."""
+        self.silent.clear()
         self._seen.clear()
         self._under_way.clear()
         with ExitStack() as stack:
@@ -51,8 +56,9 @@ class Names:
         self._under_way.append((name, module, [0]))
 
     def _end(self) -> None:
-        if self._under_way:
-            self._under_way.pop()
+        name, _, made = self._under_way.pop()
+        if not made[0] and name not in self.silent:
+            self.silent.append(name)
 
     def of(self, call: Call) -> str:
         """The name of a scan that has just been made."""
@@ -67,6 +73,7 @@ class Names:
         directions = 1 + module.bidirectional
         place = made[0] % (module.num_layers * directions)
         made[0] += 1
+        name = short(name)
         if module.num_layers * directions == 1:
             return name
         suffix = "_reverse" if place % directions else ""

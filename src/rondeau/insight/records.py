@@ -93,6 +93,15 @@ class ScanSample:
     states: dict[str, Values] = field(default_factory=dict)
     time_constants: list[float] | None = None
 
+    @property
+    def horizon(self) -> int:
+        """The longest dependency it can learn, in steps: as far back as 1 % of a gradient gets, and no cut forbids.
+
+        Where more than that was left at the longest lag there was, that lag: it may reach further.
+        """
+        reach = self.decay.reach if self.decay.memory is None else self.decay.memory - 1
+        return reach if self.cut is None else min(reach, self.cut - 1)
+
 
 @dataclass(frozen=True)
 class Weight:
@@ -141,6 +150,7 @@ class Sample:
             the limit (of whatever kind) changed a gradient, None where unknown.
         scans, weights, dynamics: what was measured; dynamics rarely, else empty.
         seconds: what measuring took.
+        left: recurrent modules that could not be measured, by name, and why.
     """
 
     step: int
@@ -156,6 +166,7 @@ class Sample:
     weights: list[Weight]
     dynamics: list[Dynamics] = field(default_factory=list)
     seconds: float = 0.0
+    left: dict[str, str] = field(default_factory=dict)
 
 
 def to_json(record: Any) -> dict[str, Any]:

@@ -93,7 +93,9 @@ def _settings(named: Named) -> Section | None:
         rows += [[title, *values]] if len(set(values)) > 1 else []
     if not rows:
         return Section("settings", "Settings", [Text("All settings that were written down are the same.")])
-    return Section("settings", "Settings that differ", [Table("Settings that differ", ["", *_names(named)], rows)])
+    return Section(
+        "settings", "Settings that differ", [Table("Settings that differ", ["setting", *_names(named)], rows)]
+    )
 
 
 def _gradient(named: Named) -> Section | None:

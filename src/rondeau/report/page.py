@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from rondeau.report.blocks import Drawing, Passage, Section
 
 
 def render(template: str, title: str, sections: Sequence[Section], **values: Any) -> str:
     """The page of a template in `templates/`."""
-    from rondeau import __version__
-
     figures = names(sections)
     return (
         _environment()
         .get_template(template)
-        .render(title=title, sections=sections, figures=figures, version=__version__, **values)
+        .render(title=title, sections=sections, figures=figures, version=version("rondeau"), **values)
     )
 
 
@@ -49,6 +47,6 @@ def _environment() -> Environment:
     return environment
 
 
-def _described(svg: str, alt: str) -> Markup:
+def _described(svg: str, alt: str) -> str:
     """The drawing as one picture with a description, for those who do not see it."""
-    return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(alt)}"', 1))
+    return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(alt)}"', 1)

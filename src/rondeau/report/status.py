@@ -33,11 +33,12 @@ class Status:
 
 def fingerprint(run: Path) -> tuple[Any, ...]:
     """Changes whenever a file does that the page shows; empty while there is no run."""
-    found = [(name, *times) for name in WATCHED if (times := _times(run / name)) is not None]
-    return tuple(found) if any(name == "config.json" for name, *_ in found) else ()
+    found = [(name, *written) for name in WATCHED if (written := times(run / name)) is not None]
+    return tuple(found)
 
 
-def _times(file: Path) -> tuple[int, int] | None:
+def times(file: Path) -> tuple[int, int] | None:
+    """When a file was written, in nanoseconds, and its size; None where there is none."""
     try:
         stat = file.stat()
     except OSError:
@@ -47,12 +48,12 @@ def _times(file: Path) -> tuple[int, int] | None:
 
 def status(run: Path, now: float) -> Status:
     """What the file times say at `now`, in seconds since the epoch of `time.time`."""
-    times = [times[0] / 1e9 for name in SIGNS if (times := _times(run / name)) is not None]
-    if _times(run / "config.json") is None or not times:
+    changes = [written[0] / 1e9 for name in SIGNS if (written := times(run / name)) is not None]
+    if not changes:
         return Status("absent", f"Waiting: there is no run in {run} yet.")
-    age, (done, asked, longest) = max(now - max(times), 0.0), _progress(RunFolder(run))
+    age, (done, asked, longest) = max(now - max(changes), 0.0), _progress(RunFolder(run))
     epochs = f"{done} of {asked} epochs" if asked else f"{done} epoch{'' if done == 1 else 's'}"
-    if _times(RunFolder(run).results) is not None:
+    if times(RunFolder(run).results) is not None:
         return Status("finished", f"Finished: {epochs}, last written {words(age)} ago.")
     if age <= max(QUIET, 3 * longest):
         return Status("live", f"Live: {epochs}, last written {words(age)} ago.")
@@ -64,7 +65,7 @@ def status(run: Path, now: float) -> Status:
 def _progress(run: RunFolder) -> tuple[int, int | None, float]:
     """Epochs done and asked for, and the seconds of the longest, as far as the files can be read at this moment."""
     try:
-        config = run.read_json(run.config)
+        config = run.read_json(run.config) if run.config.exists() else {}
         done = len(read_whole_lines(run.history))
         longest = max((float(r.get("seconds", 0.0)) for r in read_whole_lines(run.speed)), default=0.0)
     except (RondeauError, OSError):

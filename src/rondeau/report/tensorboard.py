@@ -13,17 +13,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from rondeau.errors import MissingExtraError
+from rondeau.insight.files import FILE, read_samples
 from rondeau.insight.records import Sample
 from rondeau.report.figures import curves, dynamics, flow, gates, updates
 from rondeau.report.figures.drawing import PAPER
-from rondeau.tasks.record import read_samples, read_whole_lines
+from rondeau.tasks.record import read_whole_lines
 from rondeau.training.callbacks import Callback
 from rondeau.training.callbacks.base import Logs
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
-
-INSIGHT = "insight.jsonl"
 
 
 def write_tensorboard(run: Path, log_dir: Path) -> None:
@@ -33,7 +32,7 @@ def write_tensorboard(run: Path, log_dir: Path) -> None:
     `insight/ratio/<parameter>`, `insight/<scan>/memory`, `.../decay`, `.../gate/<gate>/at_low`, .... Figures: those of
     the report. Raises `MissingExtraError` without the package `tensorboard`.
     """
-    samples = read_samples(run / INSIGHT)
+    samples = read_samples(run)
     history = read_whole_lines(run / "history.jsonl")
     writer = _writer(log_dir)
     try:
@@ -65,7 +64,7 @@ class TensorBoardInsight(Callback):
     turn = 1  # after those that write samples
 
     def __init__(self, run: str | os.PathLike[str], log_dir: str | os.PathLike[str] = "logs/insight") -> None:
-        self.file, self.log_dir = Path(run) / INSIGHT, Path(log_dir)
+        self.file, self.log_dir = Path(run) / FILE, Path(log_dir)
         self.writer: SummaryWriter | None = None
         self.size, self.step = 0, -1
 
@@ -95,7 +94,7 @@ class TensorBoardInsight(Callback):
             return []
         if size == self.size and not always:
             return []
-        self.size, samples = size, read_samples(self.file)
+        self.size, samples = size, read_samples(self.file.parent)
         for i, sample in enumerate(samples):
             if sample.step > self.step and self.writer is not None:
                 _scalars(self.writer, samples[: i + 1])

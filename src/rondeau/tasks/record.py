@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from rondeau.errors import CheckpointError, RondeauError
-from rondeau.insight.records import Sample, sample_from_json
+from rondeau.insight.files import read_samples
+from rondeau.insight.records import Sample
 from rondeau.models.summary import Row, summary_rows, summary_totals
 from rondeau.tasks.run_folder import RunFolder
-from rondeau.tasks.speed import read_speed, total_speed
+from rondeau.tasks.speed import total_speed
 
 Record = dict[str, Any]
 
@@ -86,19 +87,21 @@ class RunRecord:
 def read_record(path: Path, model: bool = True) -> RunRecord:
     """Read a run's folder; `model`: load the model too, for its summary.
 
-    A last line that is still being written is left out. Raises `CheckpointError` for a folder that is no run, and for
-    files that are damaged.
+    A last line that is still being written is left out. A folder into which a callback wrote samples alone is read too.
+    Raises `CheckpointError` for a folder that is no run, and for files that are damaged.
     """
-    run = RunFolder.open(path)
+    run = RunFolder(path)
+    if run.config.exists() or not run.insight.exists():
+        run = RunFolder.open(path)
     record = RunRecord(
         path=path,
-        config=run.read_json(run.config),
+        config=run.read_json(run.config) if run.config.exists() else {},
         history=read_whole_lines(run.history),
-        speed=total_speed(read_speed(run)),
+        speed=total_speed(read_whole_lines(run.speed)),
         rows=run.read_json(run.results).get("rows", []) if run.results.exists() else [],
         written=run.samples.read_text(encoding="utf-8") if run.samples.exists() else None,
-        samples=read_samples(path / "insight.jsonl"),
-        inspected=run.read_json(path / "inspect.json") if (path / "inspect.json").exists() else None,
+        samples=read_samples(path),
+        inspected=run.read_json(run.inspected) if run.inspected.exists() else None,
     )
     return with_summary(record, run) if model else record
 
@@ -112,20 +115,6 @@ def with_summary(record: RunRecord, run: RunFolder) -> RunRecord:
     except RondeauError as error:  # a cell of the user's own, in a program that is not imported here
         return replace(record, no_model=f"The model could not be loaded here: {error}")
     return replace(record, layers=summary_rows(model), totals=summary_totals(model))
-
-
-def read_samples(file: Path) -> list[Sample]:
-    """What insight measured, by rising step: where a run was taken up again, the later sample of a step counts."""
-    kept: list[Sample] = []
-    for line in read_whole_lines(file):
-        try:
-            sample = sample_from_json(line)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise CheckpointError("a sample of insight is damaged", where=file, got=repr(error)) from error
-        while kept and kept[-1].step >= sample.step:
-            kept.pop()
-        kept.append(sample)
-    return kept
 
 
 def read_whole_lines(file: Path) -> list[Record]:

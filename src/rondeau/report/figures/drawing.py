@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable
+from itertools import accumulate, pairwise
 from typing import Any
 
 from matplotlib import rc_context
@@ -63,8 +64,8 @@ def new_grid(rows: int, columns: int, height: float, **options: Any) -> tuple[Fi
     return figure, list(axes.flat)
 
 
-def legend(figure: Figure, axes: Iterable[Any], columns: int = 3) -> None:
-    """One legend above all axes, each label once."""
+def legend(figure: Figure, axes: Iterable[Any]) -> None:
+    """One legend above all axes, each label once, in as many columns as have room."""
     found: dict[str, Any] = {}
     for one in axes:
         for handle, label in zip(*one.get_legend_handles_labels(), strict=True):
@@ -74,11 +75,22 @@ def legend(figure: Figure, axes: Iterable[Any], columns: int = 3) -> None:
             list(found.values()),
             list(found),
             loc="outside upper left",
-            ncols=min(columns, len(found)),
+            ncols=_columns([len(label) for label in found]),
             labelcolor=INK,
             fontsize=9.5,
             frameon=False,
         )
+
+
+def _columns(letters: list[int]) -> int:
+    """How many entries of so many letters stand side by side; a legend fills its columns from above."""
+    for count in range(len(letters), 1, -1):
+        tall, short = len(letters) % count, len(letters) // count  # so many columns have one entry more
+        ends = list(accumulate([0] + [short + 1] * tall + [short] * (count - tall)))
+        widths = [max(letters[low:high]) for low, high in pairwise(ends)]
+        if sum(38 + 5.7 * width for width in widths) <= 72 * WIDTH:
+            return count
+    return 1
 
 
 def guide(axes: Any, y: float, text: str, left: bool = False) -> None:
@@ -92,7 +104,7 @@ def guide(axes: Any, y: float, text: str, left: bool = False) -> None:
         textcoords="offset points",
         ha="left" if left else "right",
         color=INK,
-        fontsize=9,
+        fontsize=9.5,
     )
 
 
@@ -123,8 +135,9 @@ def to_svg(figure: Figure, name: str = "figure") -> str:
 
 
 def own_ids(svg: str, name: str) -> str:
-    """The drawing with `name-` before each id that something refers to; the other ids and comments are left out."""
-    svg = re.sub(r"<!--.*?-->\s*|<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    """The drawing with `name-` before each id that something refers to; other ids, comments, and rules of style, which
+    would be the whole page's, are left out."""
+    svg = re.sub(r"<!--.*?-->\s*|<(metadata|style)\b.*?</\1>\s*", "", svg, flags=re.DOTALL)
     used = set(re.findall(r'(?:xlink:href="#|url\(#|\shref="#)([^")]+)', svg))
     svg = re.sub(r'\s+id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", svg)
     return re.sub(r'((?:xlink:)?href="#|url\(#)', rf"\g<1>{name}-", svg)

@@ -57,8 +57,8 @@ def _grid(names: list[str], height: float = 2.2) -> tuple[Figure, list[Any]]:
 
 
 def _drawable(xs: list[Any], ys: list[float]) -> tuple[list[Any], list[float]]:
-    """The points a logarithmic axis can show: what is not positive stands on the floor, what is not finite nowhere."""
-    pairs = [(x, max(y, FLOOR)) for x, y in zip(xs, ys, strict=True) if math.isfinite(y)]
+    """The points a logarithmic axis can show: what is not positive lies below the floor, what is not finite nowhere."""
+    pairs = [(x, max(y, FLOOR / 100)) for x, y in zip(xs, ys, strict=True) if math.isfinite(y)]
     return [x for x, _ in pairs], [y for _, y in pairs]
 
 
@@ -82,9 +82,9 @@ def gradient_flow(samples: list[Sample]) -> Figure | None:
                     label=f"{part}, {stage}",
                 )
         _cut(one, stages(samples, name)[-1][1])
-        guide(one, 0.01, "1 %", left=True)
+        guide(one, 0.01, "1 %", left=2 * reached(scan) > scan.decay.reach)
     _label(axes, names, "share of the gradient")
-    legend(figure, axes[: len(names)], 3)
+    legend(figure, axes[: len(names)])
     return figure
 
 
@@ -115,7 +115,7 @@ def _cut(axes: Any, scan: ScanSample) -> None:
 def _label(axes: list[Any], names: list[str], label: str) -> None:
     columns = 1 if len(names) == 1 else 2
     for i, one in enumerate(axes[: len(names)]):
-        logarithmic(one, FLOOR / 2)
+        logarithmic(one, FLOOR)
         one.set_xlabel("steps back")
         if i % columns == 0:
             one.set_ylabel(label)

@@ -42,7 +42,12 @@ def histograms(samples: list[Sample], name: str) -> Figure | None:
 
 def _parts(scan: ScanSample) -> dict[str, Values]:
     states = {f"state {part}": values for part, values in scan.states.items()}
-    return {**{f"gate {gate}": values for gate, values in scan.gates.items()}, **states}
+    return {**{_short(gate): values for gate, values in scan.gates.items()}, **states}
+
+
+def _short(gate: str) -> str:
+    """`forget_gate` as `forget`: that it is a gate stands beside it."""
+    return gate.removesuffix("_gate").replace("_", " ")
 
 
 def _histogram(axes: Any, values: Values, label: str, late: bool) -> None:
@@ -69,10 +74,12 @@ def saturation(samples: list[Sample], name: str) -> Figure | None:
         points = [(sample.step, scan.gates[gate]) for sample, scan in found if gate in scan.gates]
         for one, values in zip(axes, ([v.at_low for _, v in points], [v.at_high for _, v in points]), strict=True):
             colour = SERIES[i % len(SERIES)]
-            one.plot([x for x, _ in points], _percent(values), line(i), color=colour, markersize=2.5, label=gate)
+            one.plot(
+                [x for x, _ in points], _percent(values), line(i), color=colour, markersize=2.5, label=_short(gate)
+            )
     axes[0].set(title="at the lower end", ylabel="% of values", xlabel="update", ylim=(0, 100))
     axes[1].set(title="at the upper end", xlabel="update")
-    legend(figure, axes, 6)
+    legend(figure, axes)
     return figure
 
 
@@ -94,12 +101,13 @@ def time_constants(samples: list[Sample]) -> Figure | None:
         one.plot(steps, quantiles[3], "o-", color=BLUE, markersize=2.5, label="median unit")
         one.plot(steps, quantiles[6], ":", color=INK, label="longest")
         one.set(title=name, xlabel="update")
-        logarithmic(one)
         if i % columns == 0:
             one.set_ylabel("time constant, steps")
+    for one in axes[: len(names)]:
+        logarithmic(one)
     for one in axes[len(names) :]:
         one.set_visible(False)
-    legend(figure, axes[: len(names)], 4)
+    legend(figure, axes[: len(names)])
     return figure
 
 

@@ -25,5 +25,5 @@ def over_updates(runs: list[tuple[str, list[tuple[int, float]]]], label: str, lo
     axes.xaxis.get_major_locator().set_params(integer=True)
     if log:
         logarithmic(axes)
-    legend(figure, [axes], 2)
+    legend(figure, [axes])
     return figure

@@ -34,8 +34,8 @@ def dynamics(record: RunRecord) -> Section | None:
     blocks += drawn(
         "exponents",
         figures.exponents(found),
-        "Lyapunov exponents: the average rate at which small differences grow. Above 0 the state is chaotic and "
-        "gradients explode; far below 0 it forgets in about -1 / exponent steps.",
+        "Lyapunov exponents: the average rate at which small differences grow. Look at the first: above 0 the state "
+        "is chaotic and gradients explode; far below 0 it forgets in about -1 / exponent steps.",
         "Lyapunov exponents. " + " ".join(f"{name}: largest {largest}." for name, _, largest in rows),
     )
     return Section("dynamics", "Dynamics", blocks)

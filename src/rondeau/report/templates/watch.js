@@ -4,6 +4,7 @@
   const main = document.getElementById("main"), status = document.getElementById("status");
   const links = document.getElementById("links"), heading = document.querySelector("h1");
   const pause = Number(document.body.dataset.pause);
+  document.documentElement.style.overflowAnchor = "none";  // the place is kept here, not by the browser too
   let version = "", timer = 0, asking = false;
 
   const element = (html) => {
