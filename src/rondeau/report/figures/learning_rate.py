@@ -32,7 +32,7 @@ def learning_rate_curve(found: dict[str, Any]) -> Figure:
         room = max(begin - low, abs(begin) * 0.05, 1e-12)
         axes.set_ylim(low - 0.3 * room, begin + 0.8 * room)
     axes.set(xlabel="learning rate", ylabel="loss")
-    legend(figure, [axes], columns=2)
+    legend(figure, [axes])
     return figure
 
 
