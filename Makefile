@@ -14,13 +14,13 @@ PINS := pyproject.toml constraints.txt
 INSTALL := $(BIN)/python -m pip install --no-input --disable-pip-version-check -c constraints.txt
 
 # What the tests and examples compute is small: a second thread gains nothing, and waits long on a busy machine.
-test test-all test-reference examples: export OMP_NUM_THREADS ?= 1
+test test-all test-reference examples gallery: export OMP_NUM_THREADS ?= 1
 # Threads that wait sleep: where another process needs a core, spinning ones hold up every step, several times over.
 demo: export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all test-reference bench examples lint format docs install clean interpreter
+.PHONY: help demo test test-all test-reference bench gallery examples lint format docs install clean interpreter
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ test-reference: $(VENV)/.test  ## what recurs, with every scan on the reference 
 
 bench: $(VENV)/.bench  ## the benchmark, all of it (hours); less: python -m benchmarks --help
 	$(BIN)/python -m benchmarks
+
+gallery: $(VENV)/.core  ## train the gallery's networks, draw them, renew its page (half an hour)
+	$(BIN)/python -m benchmarks.gallery
 
 examples: $(VENV)/.test  ## run every program in examples/
 	@set -e; for program in $(sort $(wildcard examples/*.py)); do echo "== $$program"; $(BIN)/python -W error $$program; done

@@ -31,8 +31,9 @@ def main() -> None:
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     figures = options.folder / "measured.json"
-    runs = page.read(figures) if options.draw else _measured(options)
-    page.save(runs, figures)
+    if not options.draw:
+        page.save(_measured(options), figures)
+    runs = page.read(figures)
     for name in page.problems(runs):
         for kind, function in (("learning", draw.learning), ("gradients", draw.gradients)):
             (options.folder / f"{name}-{kind}.svg").write_bytes(function(runs, name))

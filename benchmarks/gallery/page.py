@@ -78,10 +78,14 @@ def _table(runs: Sequence[Run], problem: str, cell: Callable[[Run], str]) -> str
 
 
 def _score(run: Run) -> str:
+    if not math.isfinite(run.score):
+        return "diverged"
     return f"{run.score:.2g}" if run.problem == "adding" else f"{run.score:.0%}".replace("%", " %")
 
 
 def _reach(norms: Sequence[float]) -> str:
+    if not all(map(math.isfinite, norms)):
+        return "lost"
     found = memory(norms)
     return "all" if found is None else f"{found:,}"
 

@@ -12,7 +12,7 @@ import torch
 import rondeau
 from rondeau import layers
 from rondeau.callbacks import BackupAndRestore, Callback, Insight
-from rondeau.errors import CheckpointError
+from rondeau.errors import CheckpointError, NumericsError
 from rondeau.insight import read_samples
 
 X, Y = torch.randn(24, 10, 3), torch.randn(24, 10, 1)
@@ -72,6 +72,17 @@ def test_truncation_inside_the_layer_is_where_it_is_cut() -> None:
     insight = Insight()
     fit(build(gradient=rondeau.Truncated(3)), insight)
     assert insight.samples[0].scans[0].cut == 3
+
+
+def test_what_is_not_finite_is_traced() -> None:
+    model, insight = build(), Insight()
+    fit(model, insight, epochs=1)
+    with torch.no_grad():
+        dict(model.named_parameters())["chain.gru.cell.kernel"][1, 2] = float("nan")
+    with pytest.raises(NumericsError, match=r"The weight gru\.cell\.kernel holds nan at \[1, 2\]\."):
+        fit(model, insight, epochs=1)
+    assert insight.nonfinite is not None
+    assert insight.nonfinite.where == "weight"
 
 
 class StopAt(Callback):

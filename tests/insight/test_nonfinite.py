@@ -299,6 +299,34 @@ def test_a_module_s_derivative_that_is_not_recurrent() -> None:
     assert (result.where, result.layer) == ("backward", "1")
 
 
+@pytest.mark.parametrize("which", ["forward", "backward"])
+def test_of_two_layers_that_read_the_same_the_one_that_does_it(which: str) -> None:
+    kinds = {"forward": "plain", "backward": "plain", which: "sqrt"}
+
+    class Half(At):
+        def step(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
+            h = 0.5 * state.h + (torch.sqrt(x) if self.kind == "sqrt" else x)
+            return h, HiddenState(h)
+
+    class Model(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = torch.nn.Linear(3, 3)
+            self.forwards = layers.RNN(Half(kinds["forward"]), return_sequences=True)
+            self.backwards = layers.RNN(Half(kinds["backward"]), return_sequences=True, go_backwards=True)
+            with torch.no_grad():
+                self.first.weight.copy_(torch.eye(3))
+                self.first.bias.zero_()
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.first(x)
+            made: Tensor = self.forwards(x) + self.backwards(x)
+            return made
+
+    result = found(Model(), inputs(0.0))
+    assert (result.where, result.layer, result.row, result.step) == ("backward", f"{which}s", ROW, STEP)
+
+
 def test_a_weight_s_gradient_alone() -> None:
     class Scale(torch.nn.Module):
         def __init__(self) -> None:
@@ -353,12 +381,8 @@ def test_a_callback_finds_it_when_fit_fails() -> None:
     told: list[NonFinite | None] = []
 
     class Tracer(Callback):
-        def on_train_batch_begin(self, batch: int, logs: Any) -> None:
-            self.number = batch
-
         def on_numerics_error(self, error: NumericsError, logs: Any) -> bool:
-            batch = next(iter(self.loop.source.batches(self.loop.epoch, self.loop.batch, self.loop.seed)))
-            told.append(trace_batch(self.loop.trainer, batch))
+            told.append(trace_batch(self.loop.trainer, self.loop.given))
             return False
 
     model = plain(At("log"))

@@ -88,7 +88,7 @@ def test_events_in_their_order() -> None:
             return super().__getattribute__(name)
 
     lstm().fit(X[:4], Y[:4], batch_size=2, verbose=0, validation_data=(X[:2], Y[:2]), callbacks=Listener())
-    batch = ["on_train_batch_begin", "on_batch_begin", "on_train_batch_end", "on_batch_end"]
+    batch = ["on_train_batch_begin", "on_batch_begin", "on_before_update", "on_train_batch_end", "on_batch_end"]
     validation = ["on_test_begin", "on_test_batch_end", "on_test_end"]
     expected = [
         "close",

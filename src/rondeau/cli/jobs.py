@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
+import webbrowser
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,8 +16,7 @@ from rondeau.cli.advice import show_advice
 from rondeau.data.text import read_text
 from rondeau.errors import NumericsError
 from rondeau.models.language_model import generate
-from rondeau.models.summary import summary_rows, summary_totals
-from rondeau.report import write_report
+from rondeau.report import Watch, write_comparison, write_report, write_tensorboard
 from rondeau.tasks import language_model as task
 from rondeau.tasks.advice import advice_of, check_run
 from rondeau.tasks.language_model import Corpus, Row, Settings
@@ -67,7 +67,7 @@ def _go_on(run: RunFolder, settings: Settings, corpus: Corpus) -> None:
     sample = task.write_samples(run, settings, corpus)
     if settings.insight:
         check_run(run, corpus.ids[1], settings.device)
-    report(run)
+    write_report(run.path, run.report)
     console.print(table(rows))
     console.rule("a sample at temperature 0.8, from the bar on")
     print(sample)
@@ -132,21 +132,6 @@ def say_speed(console: Console, run: RunFolder) -> None:
         console.print(describe_speed(speed), highlight=False)
 
 
-def report(run: RunFolder) -> None:
-    """Write `report.html` from the files of a finished run."""
-    model = run.load_model()
-    write_report(
-        run.report,
-        config=run.read_json(run.config),
-        history=run.read_lines(run.history),
-        speed=total_speed(read_speed(run)),
-        rows=run.read_json(run.results)["rows"],
-        samples=run.samples.read_text(encoding="utf-8"),
-        layers=summary_rows(model),
-        totals=summary_totals(model),
-    )
-
-
 def write_text(
     folder: Path,
     prompt: str,
@@ -196,3 +181,28 @@ def summarize(folder: Path) -> None:
     console = Console()
     console.print(table([Row(**row) for row in rows]))
     say_speed(console, run)
+
+
+def report(folder: Path, out: Path | None, tensorboard: Path | None) -> None:
+    """Write a run's report, and the same for TensorBoard if asked for."""
+    print(write_report(folder, out))
+    if tensorboard is not None:
+        write_tensorboard(folder, tensorboard)
+        print(f"tensorboard --logdir {tensorboard}")
+
+
+def compare(folders: list[Path], out: Path) -> None:
+    """Write several runs side by side."""
+    print(write_comparison(folders, out))
+
+
+def watch(folder: Path, port: int, show: bool) -> None:
+    """Serve a run's live page until Ctrl-C."""
+    live = Watch(folder, port)
+    print(f"{live.address}  (Ctrl-C ends it)", flush=True)
+    if show:
+        webbrowser.open(live.address)
+    try:
+        live.serve()
+    except KeyboardInterrupt:
+        print()

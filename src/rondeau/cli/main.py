@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
+from rondeau.cli import inspect as inspected
 from rondeau.cli import jobs
 from rondeau.errors import ArgumentError, RondeauError
 from rondeau.tasks.language_model import Settings
@@ -138,6 +139,55 @@ def evaluate(
 def summary(run: Run) -> None:
     """Show a run's model and its results."""
     jobs.summarize(run)
+
+
+@app.command()
+def inspect(
+    run: Run,
+    file: Annotated[
+        str | None, typer.Option("--input", help="A UTF-8 text file or folder. Default: the run's held-out text.")
+    ] = None,
+    position: Annotated[
+        int | None,
+        typer.Option(help="The token whose prediction is explained, from 0. Default: one early, and the worst errors."),
+    ] = None,
+    method: Annotated[
+        str, typer.Option(help="integrated_gradients, gradient_x_input or occlusion.")
+    ] = "integrated_gradients",
+) -> None:
+    """Look into a run's model: what surprises it, which characters an answer rests on, what its state holds."""
+    inspected.inspect(run, file, position, method)
+
+
+@app.command()
+def report(
+    run: Run,
+    out: Annotated[Path | None, typer.Option(help="The HTML file. Default: report.html in the run's folder.")] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Write the same scalars and figures for TensorBoard into this folder too.")
+    ] = None,
+) -> None:
+    """Write a run's report: one HTML file that needs nothing else."""
+    jobs.report(run, out, tensorboard)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of two runs or more.")],
+    out: Annotated[Path, typer.Option(help="The HTML file.")] = Path("compare.html"),
+) -> None:
+    """Put several runs side by side on one HTML page."""
+    jobs.compare(runs, out)
+
+
+@app.command()
+def watch(
+    run: Annotated[Path, typer.Argument(help="Folder of a run; it need not exist yet.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="To listen on; 0 takes a free one.")] = 0,
+    show: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in your browser.")] = True,
+) -> None:
+    """Show a live page of a run while it trains, to this machine alone; Ctrl-C ends it."""
+    jobs.watch(run, port, show)
 
 
 def main() -> None:

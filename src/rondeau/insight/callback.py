@@ -9,6 +9,7 @@ from typing import Any
 from rondeau.errors import NumericsError
 from rondeau.insight.files import SampleFile, read_samples
 from rondeau.insight.monitor import Monitor
+from rondeau.insight.nonfinite import NonFinite, trace_batch
 from rondeau.insight.records import Sample, sample_from_json, to_json
 from rondeau.training.callbacks.base import Callback, Logs
 from rondeau.training.callbacks.learning_rate import get_rates
@@ -25,6 +26,7 @@ class Insight(Callback):
     Attributes:
         monitor: the `Monitor`; None before training begins.
         samples: what was measured so far, those of a run that was taken up again included.
+        nonfinite: where the last loss or gradient that was not finite came from, a `NonFinite`; the error says it too.
 
     >>> import rondeau, torch
     >>> from rondeau.callbacks import Insight
@@ -48,6 +50,7 @@ class Insight(Callback):
         self.options: dict[str, Any] = {"every": every, "rows": rows, "steps": steps, "dynamics": dynamics}
         self.monitor: Monitor | None = None
         self.samples: list[Sample] = []
+        self.nonfinite: NonFinite | None = None
 
     def _started(self) -> Monitor:
         assert self.monitor is not None  # on_train_begin came before
@@ -74,6 +77,10 @@ class Insight(Callback):
 
     def on_numerics_error(self, error: NumericsError, logs: Logs) -> bool:
         self._started().cancel()
+        batch = self.loop.given
+        self.nonfinite = None if batch is None else trace_batch(self.loop.trainer, batch)
+        if self.nonfinite is not None:
+            error.got = f"{error.got}. {self.nonfinite.sentence.removesuffix('.')}"
         return False
 
     def close(self) -> None:

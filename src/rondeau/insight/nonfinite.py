@@ -63,19 +63,19 @@ class NonFinite:
             return f"The weight {self.parameter} holds {self.value}{entry}."
         if self.where == "loss":
             return f"The loss is {self.value}, though outputs and targets are finite: it is the loss function's doing."
-        by = f", by the operation {self.operation}" if self.operation else ""
+        details = [place.strip()] if place else []
         if self.where == "forward":
-            part = f", in its {self.part}" if self.part == "output" else f", in its state or value {self.part}"
-            return (
-                f"The layer {self.layer} makes {self.value} of finite numbers:{place}{part if self.part else ''}{by}."
-            )
-        if self.layer is None:
-            return f"The loss is finite, but its derivative by the outputs is {self.value}{place}."
-        lost = f"; the gradient of {self.parameter} is lost" if self.parameter else ""
-        part = f", in the derivative by its {self.part}" if self.part else ""
-        return (
-            f"Going backwards, the layer {self.layer} makes {self.value} of finite gradients:{place}{part}{by}{lost}."
-        )
+            said = f"The layer {self.layer} makes {self.value} of finite numbers"
+            if self.part:
+                details.append("in its output" if self.part == "output" else f"in its state or value {self.part}")
+        elif self.layer is None:
+            said = f"The loss is finite, but its derivative by the outputs is {self.value}"
+        else:
+            said = f"Going backwards, the layer {self.layer} makes {self.value} of finite gradients"
+            details += [f"in the derivative by its {self.part}"] if self.part else []
+        details += [f"by the operation {self.operation}"] if self.operation else []
+        details += [f"which loses the gradient of {self.parameter}"] if self.parameter else []
+        return f"{said}: {', '.join(details)}." if details else f"{said}."
 
     def _place(self) -> str:
         words = [] if self.row is None else [f"row {self.row}"]
@@ -129,7 +129,7 @@ def trace_batch(trainer: Trainer, batch: Batch) -> NonFinite | None:
 
     def compute(passes: Passes) -> Tensor:
         with passes.watched():
-            _, _, scores = trainer._forward(batch, None)
+            _, _, scores = trainer.forward(batch, None)
         return scores.total
 
     return _trace(trainer.model, placed.x, placed.y, compute)
@@ -202,29 +202,40 @@ def _backward(passes: Passes, total: Tensor, x: Any) -> NonFinite | None:
     if weight is not None or not total.requires_grad:
         return weight
     lost = {name: gradient for name, gradient in passes.backward(total).items() if not is_finite(gradient)}
-    event = passes.culprit(lost)
-    if event is None:
-        wrong = next((one for one in reversed(passes.events) if one.gradients_made_wrong), None)
-        if wrong is None and not lost:
-            return None
-        place = None if wrong is None else first(wrong.by_made)
-        if place is None:
-            name, gradient = next(reversed(list(lost.items())))
-            place = first(gradient, sequence=False)
-            return NonFinite("backward", place.value if place else "nan", parameter=name)
-        return _at("backward", place)
-    before = _before(passes, event, x)
-    if before is not None:
-        return before
-    names = [name for name, _ in passes.weights_of(event)]
-    parameter = next((name for name in names if name in lost), None)
-    if event.call is not None:
-        broken = broken_backward(event.call, event.by_outputs, event.by_final)
+    found = passes.culprits(lost)
+    if not found:
+        return _by_outputs(passes, lost)
+    for event in found:
+        before = _before(passes, event, x)
+        if before is not None:
+            return before
+    for event in found:  # of scans it can be proved
+        broken = None if event.call is None else broken_backward(event.call, event.by_outputs, event.by_final)
         if broken is not None:
-            return _of_step("backward", event, broken, parameter)
-    place = first(event.by_given) or first([lost[name] for name in names if name in lost], sequence=False)
-    value = place.value if place else "nan"
-    return NonFinite("backward", value, layer=event.name, parameter=parameter)
+            return _of_step("backward", event, broken, _lost_of(passes, event, lost))
+    return _by_module(passes, next((one for one in found if one.call is None), found[0]), lost)
+
+
+def _lost_of(passes: Passes, event: Event, lost: dict[str, Tensor]) -> str | None:
+    return next((name for name, _ in passes.weights_of(event) if name in lost), None)
+
+
+def _by_module(passes: Passes, event: Event, lost: dict[str, Tensor]) -> NonFinite:
+    parameter = _lost_of(passes, event, lost)
+    place = first(event.by_given) or (None if parameter is None else first(lost[parameter], sequence=False))
+    return NonFinite("backward", place.value if place else "nan", layer=event.name, parameter=parameter)
+
+
+def _by_outputs(passes: Passes, lost: dict[str, Tensor]) -> NonFinite | None:
+    """No module did it: what lies behind them all, the loss, or between them."""
+    wrong = next((one for one in reversed(passes.events) if not is_finite(one.by_made)), None)
+    place = None if wrong is None else first(wrong.by_made)
+    if place is not None:
+        return _at("backward", place)
+    for name, gradient in lost.items():
+        inner = first(gradient, sequence=False)
+        return NonFinite("backward", inner.value if inner else "nan", parameter=name)
+    return None
 
 
 @contextmanager

@@ -39,10 +39,6 @@ class Event:
     by_outputs: Tensor | None = None
     by_final: list[Tensor | None] = field(default_factory=list)
 
-    @property
-    def gradients_made_wrong(self) -> bool:
-        return bool(self.by_made) and not is_finite(self.by_made)
-
 
 class Passes:
     """Attributes: `events`, in the order in which they are over: what is inside a module before it."""
@@ -115,17 +111,14 @@ class Passes:
         gradients = {name: by_id[id(p)] for name, p in named}
         return {name: gradient for name, gradient in gradients.items() if gradient is not None}
 
-    def culprit(self, lost: dict[str, Tensor]) -> Event | None:
-        """The last event whose gradients by what it made are finite and those by what it took, or its weights, not.
+    def culprits(self, lost: dict[str, Tensor]) -> list[Event]:
+        """Events whose gradients by what they made are finite and those by what they took, or their weights, not.
 
-        The innermost, where a module's are so because of one inside it.
+        Of modules only the innermost, the last first. What two of them took got both their gradients: one of them may
+        be innocent.
         """
         found = [one for one in self.events if self._breaks(one, lost)]
-        for event in reversed(found):
-            inside = [one for one in found if one is not event and _is_inside(one, event)]
-            if not inside:
-                return event
-        return None
+        return [one for one in reversed(found) if not any(_is_inside(other, one) for other in found)]
 
     def _breaks(self, event: Event, lost: dict[str, Tensor]) -> bool:
         if not event.by_made or not is_finite(event.by_made):
@@ -134,9 +127,9 @@ class Passes:
 
 
 def _is_inside(one: Event, other: Event) -> bool:
-    return any(part is one.module for part in other.module.modules()) and (
-        one.module is not other.module or one.call is not None
-    )
+    if other.call is not None or (one.module is other.module and one.call is None):
+        return False
+    return any(part is one.module for part in other.module.modules())
 
 
 def _hooked(event: Event) -> list[Any]:

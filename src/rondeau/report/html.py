@@ -2,55 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, PackageLoader
-
-from rondeau.report.figures.curves import comparison, learning_curves
+from rondeau.report.page import render
+from rondeau.report.sections import sections
+from rondeau.tasks.record import Advice, RunRecord, read_record
 from rondeau.training.files import write_atomically
 
 
-def write_report(
-    path: Path,
-    *,
-    config: dict[str, Any],
-    history: list[dict[str, Any]],
-    speed: dict[str, Any] | None = None,
-    rows: list[dict[str, Any]],
-    samples: str,
-    layers: list[tuple[str, str, str]],
-    totals: list[str],
-) -> None:
-    """Write the report of a language model's run.
+def write_report(run: Path, out: Path | None = None, advice: Sequence[Advice] = ()) -> Path:
+    """Write the report of a run of any task, finished or not, from the files in its folder.
 
     Args:
-        path: the HTML file, written atomically.
-        config: the run's `config.json`.
-        history: a record for each epoch: `epoch`, `bits_per_character`, `val_bits_per_character`, ...
-        speed: of the training as a whole: `tokens`, `seconds`, `tokens_per_second`, `where`; None if not measured.
-        rows: the results, baselines first: `name`, `parameters`, `bits_per_character`.
-        samples: generated text.
-        layers, totals: the model's summary.
+        run: the folder, as `rondeau train` or a callback wrote it.
+        out: the HTML file (default: `report.html` in the folder), written atomically.
+        advice: what to say about it, in order of weight.
+
+    Returns: the file. Raises `CheckpointError` for a folder that is no run or is damaged.
     """
-    environment = Environment(
-        loader=PackageLoader("rondeau.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    best_baseline = min(rows[:-1], key=lambda row: row["bits_per_character"])
-    page = environment.get_template("language_model.html.j2").render(
-        config=config,
-        settings=config["settings"],
-        data=config["data"],
-        history=history,
-        speed=speed,
-        rows=rows,
-        model=rows[-1],
-        best_baseline=best_baseline,
-        gain=best_baseline["bits_per_character"] - rows[-1]["bits_per_character"],
-        samples=samples,
-        layers=layers,
-        totals=totals,
-        curves=learning_curves(history),
-        bars=comparison(rows),
-    )
-    write_atomically(path, page.encode())
+    out = run / "report.html" if out is None else out
+    write_atomically(out, page(replace(read_record(run), advice=advice)).encode())
+    return out
+
+
+def page(record: RunRecord) -> str:
+    """The report as HTML."""
+    return render("report.html.j2", record.name, sections(record), lead=None)

@@ -22,6 +22,7 @@ from rondeau.models import Sequential
 from rondeau.models.language_model import generate, language_model
 from rondeau.tasks.baselines import count_bits, feed_forward_bits
 from rondeau.tasks.ngram import InterpolatedNgram, Unigram
+from rondeau.tasks.reproduce import reproduce
 from rondeau.tasks.run_folder import FORMAT, VERSION, RunFolder
 from rondeau.tasks.speed import Speed
 from rondeau.training import optimizers
@@ -142,7 +143,8 @@ def begin(settings: Settings, out: Path, overwrite: bool = False) -> tuple[RunFo
     data = {"name": corpus.name, "digest": digest(corpus.text), "characters": sizes}
     described = {"format": FORMAT, "version": VERSION, "task": "language_model"}
     run.write_json(run.vocabulary, corpus.tokenizer.to_json())
-    run.write_json(run.config, {**described, "settings": asdict(settings), "data": data})
+    asked = {"settings": asdict(settings), "data": data, "reproduce": reproduce(settings)}
+    run.write_json(run.config, {**described, **asked})
     return run, corpus
 
 
@@ -161,6 +163,13 @@ def check(settings: Settings, corpus: Corpus) -> None:
 def reopen(path: Path) -> tuple[RunFolder, Settings, Corpus]:
     """A run to go on with. Raises `CheckpointError` if its text has changed since."""
     run = RunFolder.open(path)
+    settings, corpus = read_again(run)
+    run.remove_leftovers()
+    return run, settings, corpus
+
+
+def read_again(run: RunFolder) -> tuple[Settings, Corpus]:
+    """The settings and the text of a run. Raises `CheckpointError` if the text has changed since."""
     config = run.read_json(run.config)
     known = {field.name for field in fields(Settings)}
     settings = Settings(**{name: value for name, value in config["settings"].items() if name in known})
@@ -171,8 +180,7 @@ def reopen(path: Path) -> tuple[RunFolder, Settings, Corpus]:
             where=settings.path or corpus.name,
             fix="Put the old text back, or begin a new run",
         )
-    run.remove_leftovers()
-    return run, settings, corpus
+    return settings, corpus
 
 
 def build(settings: Settings, tokens: int) -> Sequential:

@@ -22,6 +22,7 @@ class Loop:
         epoch, batch: where training stands: the next batch to train on, both from 0.
         seed: what the order of the rows follows from, with the epoch; drawn from torch's global generator.
         callbacks: those the user gave and a `History`, in the order in which they hear of an event.
+        given: the batch of the training step under way, or just over; None before the first.
         interrupted: set by a callback to leave after the current batch, within the epoch, to be taken up later.
     """
 
@@ -47,6 +48,7 @@ class Loop:
         self.epoch, self.batch = first, 0
         self.seed = int(torch.randint(2**31, ()))
         self.callbacks: list[Callback] = []
+        self.given: Batch | None = None
         self.interrupted = False
 
     def run(self, callbacks: Sequence[Callback], verbose: int) -> History:
@@ -85,6 +87,7 @@ class Loop:
             told.call("on_epoch_begin", epoch, {})
         model.train()
         for batch in self.source.batches(epoch, self.batch, self.seed):
+            self.given = batch
             if batch.begins:
                 model.reset_states()
             self._tell(told, "on_train_batch_begin", self.batch, {})

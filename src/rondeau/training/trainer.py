@@ -62,7 +62,7 @@ class Trainer:
         layers and the running means are then as they were before.
         """
         states = self.model.states()
-        x, pairs, scores = self._forward(batch, class_weight)
+        x, pairs, scores = self.forward(batch, class_weight)
         if not scores.total.requires_grad:
             fix = "Set trainable = True on the layers that shall learn, and keep the loss a function of the outputs"
             raise ArgumentError("the loss depends on no trainable weight", fix=fix)
@@ -97,11 +97,12 @@ class Trainer:
     @torch.no_grad()
     def test_step(self, batch: Batch) -> float:
         """Forward only; gives the batch's loss."""
-        _, pairs, scores = self._forward(batch, None)
+        _, pairs, scores = self.forward(batch, None)
         self.objective.update(pairs, scores, by_step=batch.carried)
         return scores.total.item()
 
-    def _forward(self, batch: Batch, class_weight: ClassWeight) -> tuple[Any, list[Pair | None], Scores]:
+    def forward(self, batch: Batch, class_weight: ClassWeight) -> tuple[Any, list[Pair | None], Scores]:
+        """The batch as it is placed, what the loss is made of, and the loss. Raises `DataError` without targets."""
         if batch.y is None:
             fix = "Give y beside x, or batches that are tuples (x, y)"
             raise DataError("there are no targets", expected="x and y", got="x alone", fix=fix)

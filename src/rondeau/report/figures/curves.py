@@ -2,43 +2,119 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from rondeau.report.figures.drawing import BLUE, GREY, new_figure, to_svg
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from rondeau.report.figures.drawing import BLUE, GREY, INK, SERIES, STYLE, legend, new_figure, new_grid
+
+HELD_OUT = "val_"
+WORDS = {"bits_per_character": "bits per character"}
 
 
-def learning_curves(history: list[dict[str, Any]]) -> str:
-    """Bits per character on the training and the validation text after each epoch."""
-    figure, axes = new_figure()
-    epochs = [record["epoch"] for record in history]
-    for key, label, colour in (
-        ("bits_per_character", "training text, during the epoch", GREY),
-        ("val_bits_per_character", "validation text, after it", BLUE),
+def metrics(history: list[dict[str, Any]]) -> list[str]:
+    """The metrics to draw: where there are bits per character, the losses say the same in another unit."""
+    names = [
+        name
+        for name, value in (history[0] if history else {}).items()
+        if name != "epoch" and isinstance(value, (int, float)) and not name.startswith(HELD_OUT)
+    ]
+    return [name for name in names if name != "loss" or "bits_per_character" not in names]
+
+
+def word(metric: str) -> str:
+    """A metric's name as words."""
+    return WORDS.get(metric, metric.replace("_", " "))
+
+
+def series(history: list[dict[str, Any]], name: str) -> tuple[list[float], list[float]]:
+    """Epochs and values of one metric, those epochs left out that lack it or where it is not finite."""
+    pairs = [(record.get("epoch", i + 1), record.get(name)) for i, record in enumerate(history)]
+    good = [(x, float(y)) for x, y in pairs if isinstance(y, (int, float)) and math.isfinite(y)]
+    return [x for x, _ in good], [y for _, y in good]
+
+
+def best(history: list[dict[str, Any]], metric: str) -> tuple[float, float] | None:
+    """Epoch and value of the best held-out value of a metric that is the better the lower; None where unknown."""
+    if not _falls(metric):
+        return None
+    epochs, values = series(history, HELD_OUT + metric)
+    return min(zip(epochs, values, strict=True), key=lambda pair: pair[1], default=None)
+
+
+def _falls(metric: str) -> bool:
+    return metric in {"loss", "bits_per_character", "mse", "mae"} or metric.endswith(("_error", "entropy"))
+
+
+@rc_context(STYLE)
+def learning_curves(history: list[dict[str, Any]]) -> Figure | None:
+    """Each metric on training and held-out data after each epoch."""
+    names = metrics(history)
+    if not names:
+        return None
+    columns = 1 if len(names) == 1 else 2
+    rows = math.ceil(len(names) / columns)
+    figure, axes = new_grid(rows, columns, 2.7 if rows == 1 else 0.4 + 1.9 * rows)
+    for one, name in zip(axes, names, strict=False):
+        _curve(one, history, name)
+    for one in axes[len(names) :]:
+        one.set_visible(False)
+    legend(figure, axes)
+    return figure
+
+
+def _curve(axes: Any, history: list[dict[str, Any]], name: str) -> None:
+    for key, label, colour, marker in (
+        (name, "training, during the epoch", GREY, "s--"),
+        (HELD_OUT + name, "held out, after it", BLUE, "o-"),
     ):
-        axes.plot(epochs, [record[key] for record in history], "o-", markersize=3, color=colour, label=label)
-    best = min(history, key=lambda record: record["val_bits_per_character"])
-    axes.annotate(
-        f"best {best['val_bits_per_character']:.3f}",
-        (best["epoch"], best["val_bits_per_character"]),
-        xytext=(0, -14),
-        textcoords="offset points",
-        ha="center",
-        color=BLUE,
-    )
-    axes.set(xlabel="epoch", ylabel="bits per character")
+        epochs, values = series(history, key)
+        if values:
+            axes.plot(epochs, values, marker, markersize=3, color=colour, label=label)
+    low = best(history, name)
+    if low:
+        axes.annotate(
+            f"best {low[1]:.3f}", low, xytext=(0, -14), textcoords="offset points", ha="center", color=INK, fontsize=9.5
+        )
+    axes.set(xlabel="epoch", ylabel=word(name))
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.margins(y=0.15)
-    axes.legend(frameon=False)
-    return to_svg(figure)
+    axes.margins(y=0.2)
 
 
-def comparison(rows: list[dict[str, Any]]) -> str:
+@rc_context(STYLE)
+def comparison(rows: list[dict[str, Any]]) -> Figure:
     """Bits per character of each model, a bar each; the last row is the recurrent one."""
-    figure, axes = new_figure(height=0.5 + 0.45 * len(rows))
+    figure, axes = new_figure(height=0.6 + 0.4 * len(rows))
     names = [row["name"] for row in rows][::-1]
     values = [row["bits_per_character"] for row in rows][::-1]
-    bars = axes.barh(names, values, color=[BLUE] + [GREY] * (len(rows) - 1), height=0.6)
-    axes.bar_label(bars, [f"{value:.3f}" for value in values], padding=4)
-    axes.set_xlabel("bits per character on held-out text (lower is better)")
-    axes.set_xlim(0, max(values) * 1.12)
-    return to_svg(figure)
+    bars = axes.barh(range(len(names)), values, color=[BLUE] + [GREY] * (len(rows) - 1), height=0.6)
+    axes.set_yticks(range(len(names)), names)
+    axes.bar_label(bars, [f"{value:.3f}" for value in values], padding=4, color=INK, fontsize=9.5)
+    axes.set_xlabel("bits per character (lower is better)")
+    axes.set_xlim(0, max(values) * 1.18)
+    axes.grid(False)
+    return figure
+
+
+@rc_context(STYLE)
+def overlaid(runs: list[tuple[str, list[dict[str, Any]]]], metric: str) -> Figure | None:
+    """One metric of several runs: what is held out where there is such, else what was trained on."""
+    figure, axes = new_figure(height=2.9)
+    held_out = any(HELD_OUT + metric in record for _, history in runs for record in history)
+    for i, (name, history) in enumerate(runs):
+        epochs, values = series(history, HELD_OUT + metric if held_out else metric)
+        if values:
+            axes.plot(epochs, values, line(i), markersize=3, color=SERIES[i % len(SERIES)], label=name)
+    if not axes.lines:
+        return None
+    axes.set(xlabel="epoch", ylabel=f"{word(metric)}, {'held-out' if held_out else 'training'} data")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    legend(figure, [axes])
+    return figure
+
+
+def line(i: int) -> str:
+    """How the i-th of several lines is drawn, so that they differ without colours too."""
+    return ("o-", "s--", "^-.", "D:", "v-", "P--")[i % 6]

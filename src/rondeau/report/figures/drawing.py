@@ -1,29 +1,151 @@
-"""What every picture shares: size, colours, and how it becomes SVG text."""
+"""What every picture shares: size, colours that follow the page's theme, and how it becomes SVG text."""
 
 from __future__ import annotations
 
 import io
+import re
+from collections.abc import Iterable
+from itertools import accumulate, pairwise
 from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-BLUE, ORANGE, GREY = "#1f6feb", "#d1610a", "#8a8f98"
+# Each colour stands for a variable of the page (see templates/style.css.j2); on its own the picture has these.
+BLUE, ORANGE, GREEN, PURPLE, PINK, TEAL = "#0b5fd1", "#b34700", "#1a7a35", "#7c4ad6", "#b8327f", "#0d7480"
+GREY, INK, RULE, PAPER = "#5c6470", "#1f2329", "#d5dae0", "#fefefe"
+SERIES = (BLUE, ORANGE, GREEN, PURPLE, PINK, TEAL)
+VARIABLES = {
+    **{colour: f"--series-{i}" for i, colour in enumerate(SERIES, 1)},
+    GREY: "--muted",
+    INK: "--ink",
+    RULE: "--rule",
+    PAPER: "--paper",
+}
+WIDTH = 5.2  # inches, 374 points: its letters stay readable on a telephone
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.size": 10,
+    "font.family": "sans-serif",
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.edgecolor": GREY,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "grid.color": RULE,
+    "legend.frameon": False,
+    "axes.unicode_minus": True,
+}
 
 
-def new_figure(height: float = 3.2) -> tuple[Figure, Any]:
+def new_figure(height: float = 2.7) -> tuple[Figure, Any]:
     """An empty figure of the width of a page, and its axes; `height` in inches."""
-    figure = Figure(figsize=(7.2, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(colors="#444c56")
-    return figure, axes
+    figure, axes = new_grid(1, 1, height)
+    return figure, axes[0]
 
 
-def to_svg(figure: Figure) -> str:
-    """The drawing as an inline SVG element; the same figure gives the same text."""
+def new_grid(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, list[Any]]:
+    """A figure of several axes, given row by row; `height` in inches, of all together."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False, **options)
+    for one in axes.flat:
+        one.spines[["top", "right"]].set_visible(False)
+        one.grid(True, linewidth=0.6)
+        one.set_axisbelow(True)
+    return figure, list(axes.flat)
+
+
+def legend(figure: Figure, axes: Iterable[Any]) -> None:
+    """One legend above all axes, each label once, in as many columns as have room."""
+    found: dict[str, Any] = {}
+    for one in axes:
+        for handle, label in zip(*one.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    if found:
+        figure.legend(
+            list(found.values()),
+            list(found),
+            loc="outside upper left",
+            ncols=_columns([len(label) for label in found]),
+            labelcolor=INK,
+            fontsize=9.5,
+            frameon=False,
+        )
+
+
+def _columns(letters: list[int]) -> int:
+    """How many entries of so many letters stand side by side; a legend fills its columns from above."""
+    for count in range(len(letters), 1, -1):
+        tall, short = len(letters) % count, len(letters) // count  # so many columns have one entry more
+        ends = list(accumulate([0] + [short + 1] * tall + [short] * (count - tall)))
+        widths = [max(letters[low:high]) for low, high in pairwise(ends)]
+        if sum(38 + 5.7 * width for width in widths) <= 72 * WIDTH:
+            return count
+    return 1
+
+
+def guide(axes: Any, y: float, text: str, left: bool = False) -> None:
+    """A dashed line across at `y`, and what it means, at its right or `left` end."""
+    axes.axhline(y, color=INK, linestyle=(0, (5, 3)), linewidth=1)
+    axes.annotate(
+        text,
+        (0 if left else 1, y),
+        xycoords=axes.get_yaxis_transform(),
+        xytext=(2 if left else -2, 3),
+        textcoords="offset points",
+        ha="left" if left else "right",
+        color=INK,
+        fontsize=9.5,
+    )
+
+
+def logarithmic(axes: Any, floor: float = 0.0) -> None:
+    """A logarithmic y axis: its labels are powers of ten, or 1, 2 and 5 where it is short; nothing under `floor`."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    low = max(low, floor)
+    if high < 3 * low:
+        low, high = low / 1.5, high * 1.5
+    axes.set_ylim(low, high)
+    if high < 200 * low:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 40 * low else (1, 3)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def to_svg(figure: Figure, name: str = "figure") -> str:
+    """The drawing as an inline SVG element that follows the page's theme; the same figure gives the same text.
+
+    `name` goes before the ids inside, so that several drawings stand on one page.
+    """
     file = io.StringIO()
-    with rc_context({"svg.hashsalt": "rondeau"}):
-        figure.savefig(file, format="svg", metadata={"Date": None})
+    with rc_context({**STYLE, "svg.hashsalt": name}):
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = file.getvalue()
-    return text[text.index("<svg") :]
+    return themed(own_ids(text[text.index("<svg") :], name))
+
+
+def own_ids(svg: str, name: str) -> str:
+    """The drawing with `name-` before each id that something refers to; other ids, comments, and rules of style, which
+    would be the whole page's, are left out."""
+    svg = re.sub(r"<!--.*?-->\s*|<(metadata|style)\b.*?</\1>\s*", "", svg, flags=re.DOTALL)
+    used = set(re.findall(r'(?:xlink:href="#|url\(#|\shref="#)([^")]+)', svg))
+    svg = re.sub(r'\s+id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", svg)
+    return re.sub(r'((?:xlink:)?href="#|url\(#)', rf"\g<1>{name}-", svg)
+
+
+def themed(svg: str) -> str:
+    """Colours as the page's variables, the page's font, the size left to the page."""
+    for colour, variable in VARIABLES.items():
+        svg = re.sub(rf"((?:fill|stroke): ?){colour}", rf"\g<1>var({variable}, {colour})", svg, flags=re.IGNORECASE)
+    svg = re.sub(r"(font: [\d.]+px) [^;\"]*", r"\1 system-ui, sans-serif", svg)
+    return re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1))

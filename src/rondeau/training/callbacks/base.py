@@ -71,7 +71,11 @@ class Callback:
         """Let go of what is held (files, the terminal): called once `fit` is over, also where it ends in an error."""
 
     def on_numerics_error(self, error: NumericsError, logs: Logs) -> bool:
-        """The loss or a gradient is not finite; true if this callback has dealt with it, else `fit` raises it."""
+        """The loss or a gradient is not finite; true if this callback has dealt with it, else `fit` raises it.
+
+        `loop.given` is the batch; weights and states are what they were before it. What a callback finds out it may add
+        to the error's parts.
+        """
         return False
 
     def state(self) -> dict[str, Any]:

@@ -1,0 +1,103 @@
+"""What came of the run, and what is to be done about it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rondeau.insight.records import ScanSample
+from rondeau.report.blocks import Advised, Block, Facts, Section, Text
+from rondeau.report.figures.curves import HELD_OUT, best, metrics, series, word
+from rondeau.report.sections.gradient import in_words
+from rondeau.tasks.record import RunRecord
+
+Record = dict[str, Any]
+
+
+def summary(record: RunRecord) -> Section:
+    """The verdict, advice, and the numbers it comes down to."""
+    blocks: list[Block] = [Text(sentence) for sentence in (_data(record), _verdict(record)) if sentence]
+    if record.advice:
+        blocks.append(Advised(record.advice))
+    facts = _facts(record)
+    if facts:
+        blocks.append(Facts(facts))
+    return Section("summary", "Summary", blocks)
+
+
+def _data(record: RunRecord) -> str | None:
+    sizes = record.data.get("characters")
+    if not sizes:
+        return None
+    return (
+        f"A language model read {sizes['train']:,} characters, was chosen on {sizes['validation']:,} others, "
+        f"and is measured on {sizes['test']:,} it never saw."
+    )
+
+
+def _verdict(record: RunRecord) -> str:
+    if record.rows:
+        return _beside_baselines(record.rows)
+    done, asked = len(record.history), record.settings.get("epochs")
+    if not done:
+        return "No epoch has come to its end yet."
+    so_far = f"{done} of {asked} epochs are done" if asked else f"{done} epoch{'s' if done > 1 else ''} done"
+    return f"{so_far}; {_last(record.history)}."
+
+
+def _beside_baselines(rows: list[Record]) -> str:
+    own, baseline = rows[-1], min(rows[:-1], key=lambda row: row["bits_per_character"])
+    gain = baseline["bits_per_character"] - own["bits_per_character"]
+    if gain > 0:
+        return (
+            f"It needs {own['bits_per_character']:.3f} bits for a character of the held-out text, {gain:.3f} fewer "
+            f"than the best baseline, {baseline['name']}."
+        )
+    return (
+        f"No, it does not beat what knows less: it needs {own['bits_per_character']:.3f} bits for a character of the "
+        f"held-out text, and {baseline['name']} only {baseline['bits_per_character']:.3f}. More text, more epochs or "
+        f"more dropout may help."
+    )
+
+
+def _last(history: list[Record]) -> str:
+    parts = []
+    for metric in metrics(history)[:3]:
+        for key, where in ((HELD_OUT + metric, "on held-out data"), (metric, "in training")):
+            value = history[-1].get(key)
+            if isinstance(value, (int, float)):
+                parts.append(f"{word(metric)} {value:.4g} {where}")
+                break
+    return "last: " + ", ".join(parts) if parts else "nothing was measured"
+
+
+def _facts(record: RunRecord) -> list[tuple[str, Any]]:
+    facts: list[tuple[str, Any]] = []
+    if record.history:
+        asked = record.settings.get("epochs")
+        facts.append(("epochs", f"{len(record.history)} of {asked}" if asked else len(record.history)))
+        for metric in metrics(record.history)[:2]:
+            low = best(record.history, metric)
+            if low:
+                facts.append((f"best held-out {word(metric)}", f"{low[1]:.4g}, epoch {low[0]}"))
+            elif values := series(record.history, HELD_OUT + metric)[1] or series(record.history, metric)[1]:
+                facts.append((f"last {word(metric)}", f"{values[-1]:.4g}"))
+    if record.samples:
+        scans: list[ScanSample] = record.samples[-1].scans
+        facts += [(f"gradient's reach, {scan.name}", in_words(scan)) for scan in scans]
+        known = [s.clipped for s in record.samples if s.clipped is not None]
+        if known:
+            facts.append(("updates clipped", f"{100 * sum(known) / len(known):.0f} % of those sampled"))
+        bad = sum(1 for s in record.samples if s.loss is not None and not math.isfinite(s.loss))
+        if bad:
+            facts.append(("loss not finite", f"at {bad} of {len(record.samples)} sampled updates"))
+    if record.speed:
+        facts.append(("speed", _speed(record.speed)))
+    return facts
+
+
+def _speed(speed: Record) -> str:
+    return (
+        f"trained on {speed['tokens']:,} tokens in {speed['seconds']:.1f} s: {speed['tokens_per_second']:,.0f} tokens "
+        f"a second on {speed['where']}, reading and checkpoints counted in, validation not"
+    )

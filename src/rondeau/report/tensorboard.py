@@ -1,0 +1,185 @@
+"""What insight measured, and its figures, as event files that the `tensorboard` program shows."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from rondeau.errors import MissingExtraError
+from rondeau.insight.files import FILE, read_samples
+from rondeau.insight.records import Sample
+from rondeau.report.figures import curves, dynamics, flow, gates, updates
+from rondeau.report.figures.drawing import PAPER
+from rondeau.tasks.record import read_whole_lines
+from rondeau.training.callbacks import Callback
+from rondeau.training.callbacks.base import Logs
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+
+def write_tensorboard(run: Path, log_dir: Path) -> None:
+    """Write a run's epochs, samples and figures into `log_dir`.
+
+    Scalars: `epoch/<metric>`, and by update `insight/gradient_norm`, `insight/clipped_share`,
+    `insight/ratio/<parameter>`, `insight/<scan>/memory`, `.../decay`, `.../gate/<gate>/at_low`, .... Figures: those of
+    the report. Raises `MissingExtraError` without the package `tensorboard`.
+    """
+    samples = read_samples(run)
+    history = read_whole_lines(run / "history.jsonl")
+    writer = _writer(log_dir)
+    try:
+        for record in history:
+            for name, value in record.items():
+                if name != "epoch" and isinstance(value, (int, float)):
+                    writer.add_scalar(f"epoch/{name}", value, record.get("epoch"))
+        for i in range(len(samples)):
+            _scalars(writer, samples[: i + 1])
+        last = samples[-1].step if samples else len(history)
+        _figures(writer, last, {"curves": partial(curves.learning_curves, history), **_drawings(samples)})
+    finally:
+        writer.close()
+
+
+class TensorBoardInsight(Callback):
+    """Writes what insight measures to TensorBoard while a model trains: scalars as samples come, figures at epoch ends.
+
+    It stands beside the callback that gathers the samples, and reads them from the run's folder.
+
+    Args:
+        run: the run's folder, into which `insight.jsonl` is written.
+        log_dir: the folder of TensorBoard's files.
+
+    Raises `MissingExtraError` without the package `tensorboard`. A run that is taken up again goes on where the samples
+    of its folder end.
+    """
+
+    turn = 1  # after those that write samples
+
+    def __init__(self, run: str | os.PathLike[str], log_dir: str | os.PathLike[str] = "logs/insight") -> None:
+        self.file, self.log_dir = Path(run) / FILE, Path(log_dir)
+        self.writer: SummaryWriter | None = None
+        self.size, self.step = 0, -1
+
+    def on_train_begin(self, logs: Logs) -> None:
+        self.size, self.step = 0, -1
+        self.writer = _writer(self.log_dir)
+
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        self._take()
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        samples = self._take(always=True)
+        if self.writer is not None and samples:
+            _figures(self.writer, samples[-1].step, _drawings(samples))
+            self.writer.flush()
+
+    def close(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
+            self.writer = None
+
+    def _take(self, always: bool = False) -> list[Sample]:
+        """Write the scalars of samples that are new; nothing is read while the file has not changed."""
+        try:
+            size = os.stat(self.file).st_size
+        except FileNotFoundError:
+            return []
+        if size == self.size and not always:
+            return []
+        self.size, samples = size, read_samples(self.file.parent)
+        for i, sample in enumerate(samples):
+            if sample.step > self.step and self.writer is not None:
+                _scalars(self.writer, samples[: i + 1])
+        self.step = max([self.step, *(sample.step for sample in samples[-1:])])
+        return samples
+
+    def state(self) -> dict[str, Any]:
+        return {"step": self.step}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.step = state["step"]
+
+
+def scalars(samples: list[Sample]) -> Iterator[tuple[str, float]]:
+    """Names and values of the last of the samples; what is not known is left out."""
+    last = samples[-1]
+    known = [sample.clipped for sample in samples if sample.clipped is not None]
+    pairs: list[tuple[str, float | None]] = [
+        ("loss", last.loss),
+        ("learning_rate", last.rate),
+        ("gradient_norm", last.gradient),
+        ("clipped_share", sum(known) / len(known) if known else None),
+    ]
+    pairs += [(f"ratio/{weight.name}", weight.ratio) for weight in last.weights]
+    for scan in last.scans:
+        pairs += [
+            (f"{scan.name}/memory", flow.reached(scan)),
+            (f"{scan.name}/decay", scan.decay.factor),
+        ]
+        for kind, parts in (("gate", scan.gates), ("state", scan.states)):
+            for part, values in parts.items():
+                pairs += [
+                    (f"{scan.name}/{kind}/{part}/{name}", getattr(values, name))
+                    for name in ("mean", "at_low", "at_high", *(("dead", "stuck") if kind == "state" else ()))
+                ]
+        if scan.time_constants:
+            pairs.append((f"{scan.name}/time_constant", scan.time_constants[len(scan.time_constants) // 2]))
+    for one in last.dynamics:
+        pairs.append((f"{one.name}/spectral_radius", one.radius))
+        pairs.append((f"{one.name}/lyapunov", max(one.exponents, default=None)))
+    yield from ((f"insight/{name}", float(v)) for name, v in pairs if v is not None and not math.isnan(v))
+
+
+def _scalars(writer: SummaryWriter, samples: list[Sample]) -> None:
+    for name, value in scalars(samples):
+        writer.add_scalar(name, value, samples[-1].step)
+
+
+def _drawings(samples: list[Sample]) -> dict[str, Callable[[], Figure | None]]:
+    if not samples:
+        return {}
+    found: dict[str, Callable[[], Figure | None]] = {
+        "gradient_flow": partial(flow.gradient_flow, samples),
+        "memory": partial(flow.memory, samples),
+        "time_constants": partial(gates.time_constants, samples),
+        "gradient_norm": partial(updates.gradient_norm, samples),
+        "update_ratios": partial(updates.update_ratios, samples),
+    }
+    for name in flow.scan_names(samples):
+        found[f"{name}/histograms"] = partial(gates.histograms, samples, name)
+        found[f"{name}/state"] = partial(gates.states, samples, name)
+    latest = dynamics.latest(samples)
+    for one in latest[1] if latest else []:
+        found[f"{one.name}/jacobian"] = partial(dynamics.jacobian, one)
+    return found
+
+
+def _figures(writer: SummaryWriter, step: int, drawings: dict[str, Callable[[], Figure | None]]) -> None:
+    import numpy
+
+    for name, draw in drawings.items():
+        figure = draw()
+        if figure is not None:
+            figure.set_facecolor(PAPER)
+            figure.set_dpi(120)
+            canvas: Any = FigureCanvasAgg(figure)
+            canvas.draw()
+            picture = numpy.asarray(canvas.buffer_rgba())[..., :3]
+            writer.add_image(f"insight/{name}", picture, step, dataformats="HWC")
+
+
+def _writer(log_dir: Path) -> SummaryWriter:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        fix = "Install it: pip install 'rondeau[tensorboard]'"
+        raise MissingExtraError("TensorBoard needs the package tensorboard", fix=fix) from error
+    return SummaryWriter(os.fspath(log_dir))

@@ -1,0 +1,45 @@
+"""What is needed to repeat a run: the exact command, and the versions it ran with."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+from dataclasses import fields
+from importlib.metadata import version
+from typing import Any
+
+import numpy
+import torch
+
+
+def reproduce(settings: Any) -> dict[str, Any]:
+    """`command`, every option spelt out, and `versions`, for a run's `config.json`; `settings` is a dataclass."""
+    return {"command": command(settings), "versions": versions()}
+
+
+def command(settings: Any) -> str:
+    """`rondeau train text.txt --units 32 ...`: says each setting, so that no later default changes it.
+
+    A setting is an option of its name, except `path`, which stands first; None is left out.
+    """
+    words = ["rondeau", "train"]
+    if settings.path is not None:
+        words.append(str(settings.path))
+    for setting in fields(settings):
+        value = getattr(settings, setting.name)
+        option = "--" + setting.name.replace("_", "-")
+        if setting.name == "path" or value is None or value is False:
+            continue
+        words += [option] if value is True else [option, str(value)]
+    return shlex.join(words)
+
+
+def versions() -> dict[str, str]:
+    """Of Rondeau, of what computes, and of the machine's kind."""
+    return {
+        "rondeau": version("rondeau"),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
