@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from rondeau.insight.advice import Advice
 from rondeau.report.html import write_report
-from rondeau.tasks.record import Advice
 from tests.report.made import fit_run, text_run
 
 ADVICE = [

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rondeau.errors import CheckpointError, RondeauError
+from rondeau.insight.advice import Advice, Facts, advise
+from rondeau.insight.checks import checks_from_json
 from rondeau.insight.files import read_samples
 from rondeau.insight.records import Sample
 from rondeau.models.summary import Row, summary_rows, summary_totals
@@ -16,26 +18,6 @@ from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.speed import total_speed
 
 Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Advice:
-    """What a rule says about a run.
-
-    Attributes:
-        rule: its name.
-        severity: "problem", "hint" or "good".
-        title, text: what is so, and the facts it follows from.
-        fix: the command or argument that acts on it; None where nothing has to be done.
-        figure: name of the figure it rests on; None without one.
-    """
-
-    rule: str
-    severity: str
-    title: str
-    text: str
-    fix: str | None = None
-    figure: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +85,9 @@ def read_record(path: Path, model: bool = True) -> RunRecord:
         samples=read_samples(path),
         inspected=run.read_json(run.inspected) if run.inspected.exists() else None,
     )
+    checked = checks_from_json(run.read_json(run.checks)) if run.checks.exists() else None
+    facts = Facts(record.samples, record.history, record.rows, checked, record.config.get("settings"))
+    record = replace(record, advice=advise(facts))
     return with_summary(record, run) if model else record
 
 

@@ -50,7 +50,7 @@ def _always(facts: Facts, share: float) -> list[Advice]:
         "and the rare wild one is no longer told from the others."
     )
     fix = facts.fix(f"global_clipnorm={wanted:.2g}", f"rondeau train --clipnorm {wanted:.2g}")
-    return [Advice("clips_always", "hint", "Clipping acts all the time", text, fix, "updates", {"share": share})]
+    return [Advice("clips_always", "hint", "Clipping acts all the time", text, fix, "gradient-norm", {"share": share})]
 
 
 def _never(facts: Facts, leap: float, rough: float, wild: float) -> Advice:
@@ -66,7 +66,8 @@ def _never(facts: Facts, leap: float, rough: float, wild: float) -> Advice:
     robust = ", or loss='huber' where targets are wild" if wild >= WILD else ""
     fix = facts.fix(f"global_clipnorm={2 * middle:.2g}{robust}", f"rondeau train --clipnorm {2 * middle:.2g}")
     numbers = {"leap": leap, "rough": rough, "loss": wild}
-    return Advice("clips_never", "problem", "Gradients leap, and nothing clips them", text, fix, "updates", numbers)
+    title = "Gradients leap, and nothing clips them"
+    return Advice("clips_never", "problem", title, text, fix, "gradient-norm", numbers)
 
 
 def _losses(facts: Facts) -> list[float]:
