@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rondeau.errors import RondeauError
-from rondeau.insight.advice import Advice, advise, facts_of
+from rondeau.insight.advice import Advice, Facts, advise
+from rondeau.insight.checks import checks_from_json
 from rondeau.insight.files import read_lines, read_samples
 from rondeau.insight.records import Sample
 from rondeau.models.summary import Row, summary_rows, summary_totals
@@ -82,8 +83,10 @@ def read_record(path: Path, model: bool = True) -> RunRecord:
         written=run.samples.read_text(encoding="utf-8") if run.samples.exists() else None,
         samples=read_samples(path),
         inspected=run.read_json(run.inspected) if run.inspected.exists() else None,
-        advice=advise(facts_of(path)),
     )
+    checked = checks_from_json(run.read_json(run.checks)) if run.checks.exists() else None
+    facts = Facts(record.samples, record.history, record.rows, checked, record.config.get("settings"))
+    record = replace(record, advice=advise(facts))
     return with_summary(record, run) if model else record
 
 
