@@ -17,6 +17,7 @@ WATCHED = (
     "speed.jsonl",
     "insight.jsonl",
     "inspect.json",
+    "checks.json",
     "results.json",
     "samples.txt",
 )
