@@ -78,7 +78,7 @@ def test_the_problems_are_what_they_are_called(steps: int) -> None:
 
 
 def test_guessing_is_as_good_as_it_says() -> None:
-    x, y = PROBLEMS["adding"].batch(20_000, 10, 0)
+    _, y = PROBLEMS["adding"].batch(20_000, 10, 0)
     assert float(PROBLEMS["adding"].loss(torch.ones_like(y), y)) == pytest.approx(PROBLEMS["adding"].guess, rel=0.02)
     _x, y = PROBLEMS["copy"].batch(10, 10, 0)
     assert float(PROBLEMS["copy"].loss(torch.zeros(10, 4, 8), y)) == pytest.approx(PROBLEMS["copy"].guess)

@@ -178,6 +178,10 @@ def test_a_leap_is_one_among_its_neighbours() -> None:
     rough = Facts([sample(10 * place, gradient=1.0 + 4 * (place % 2)) for place in range(20)], FLAT)
     assert said(rough, "clips_never") is not None
     assert said(replace(rough, history=WELL), "clips_never") is None
+    wild = [replace(one, loss=100.0 if place == 10 else 1.0) for place, one in enumerate(samples(20))]
+    found = said(Facts(wild, FLAT), "clips_never")
+    assert found is not None
+    assert "huber" in found.fix
     assert said(leaping(40.0, clip=100.0, clipped=False), "clips_never") is None
 
 

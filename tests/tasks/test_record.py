@@ -16,8 +16,9 @@ import rondeau
 from rondeau.cli import jobs
 from rondeau.cli.main import app
 from rondeau.errors import CheckpointError
+from rondeau.insight.files import read_lines
 from rondeau.tasks.language_model import Settings
-from rondeau.tasks.record import read_record, read_whole_lines
+from rondeau.tasks.record import read_record
 from rondeau.tasks.reproduce import command, reproduce
 from tests.report.made import fit_run, samples, text_run
 
@@ -88,11 +89,11 @@ def test_the_model_is_summarised_where_it_can_be_loaded(tmp_path: Path) -> None:
 
 def test_half_a_line_at_the_end_is_left_out(tmp_path: Path) -> None:
     file = tmp_path / "lines.jsonl"
-    assert read_whole_lines(file) == []
+    assert read_lines(file) == []
     file.write_text('{"epoch": 1}\n{"epoch": 2, "lo')
-    assert read_whole_lines(file) == [{"epoch": 1}]
+    assert read_lines(file) == [{"epoch": 1}]
     file.write_bytes(b'{"epoch": 1}\n{"name": "caf\xc3')
-    assert read_whole_lines(file) == [{"epoch": 1}]
+    assert read_lines(file) == [{"epoch": 1}]
     file.write_text('{"epoch": 1}\n{"epoch": \n{"epoch": 3}\n')
     with pytest.raises(CheckpointError, match="line 2"):
-        read_whole_lines(file)
+        read_lines(file)

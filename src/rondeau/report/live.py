@@ -14,7 +14,7 @@ from typing import Any
 
 from rondeau.errors import RondeauError
 from rondeau.report.blocks import Section
-from rondeau.report.page import names, render_section
+from rondeau.report.page import anchors, render_section
 from rondeau.report.sections import SECTIONS
 from rondeau.report.status import fingerprint, status, times
 from rondeau.tasks.record import RunRecord, read_record, with_summary
@@ -113,7 +113,7 @@ class Page:
 
     def _put_together(self) -> dict[str, Any]:
         sections = [part.section for part in self.parts.values() if part.section is not None]
-        figures = names(sections)
+        figures = anchors(sections)
         shown = [_part(section, figures) for section in sections]
         title = self.record.name if self.record is not None else self.run.resolve().name
         links = "".join(f'<li><a href="#{html.escape(s.id)}">{html.escape(s.title)}</a></li>' for s in sections)
@@ -121,7 +121,7 @@ class Page:
         return {"version": version, "title": title, "links": links, "sections": shown}
 
 
-def _part(section: Section, figures: frozenset[str]) -> dict[str, str]:
+def _part(section: Section, figures: dict[str, str]) -> dict[str, str]:
     text = render_section(section, figures)
     return {"id": section.id, "made": _digest(text), "html": text}
 
