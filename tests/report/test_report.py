@@ -62,7 +62,9 @@ def test_text_is_escaped_and_the_page_repeats(text_report: Path) -> None:
     assert made_page(replace(read_record(text_report.parent), advice=ADVICE)) == page
 
 
-@pytest.mark.parametrize("name", ["best 1.", "bits per character", "epoch", "steps back", "1 %", "the window's cut"])
+@pytest.mark.parametrize(
+    "name", ["best 1.100", "2.125", "bits per character", "epoch", "steps back", "1 %", "the window's cut"]
+)
 def test_the_figures_are_labelled(text_report: Path, name: str) -> None:
     assert re.search(rf"<text [^>]*>[^<]*{re.escape(name)}", text_report.read_text().replace("&#x27;", "'"))
 
