@@ -175,3 +175,11 @@ def test_numbers_that_are_none_are_drawn_around(tmp_path: Path) -> None:
 
 def test_the_report_stays_small(text_report: Path) -> None:
     assert text_report.stat().st_size < 1_000_000
+
+
+def test_a_single_epoch_stands_over_a_whole_number(tmp_path: Path) -> None:
+    run = fit_run(tmp_path / "run", epochs=1)
+    (run / "insight.jsonl").unlink()
+    labels = re.findall(r"<text [^>]*>([\d.]+)</text>", write_report(run).read_text())
+    assert "1" in labels
+    assert "1.00" not in labels[:3]
