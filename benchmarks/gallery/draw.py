@@ -78,7 +78,7 @@ def _panels(runs: Sequence[Run], rows: int) -> tuple[Any, Any, list[int]]:
 
 
 def _at(runs: Sequence[Run], problem: str, steps: int) -> list[Run]:
-    return [run for run in runs if (run.problem, run.steps) == (problem, steps)]
+    return [run for run in runs if (run.problem, run.steps) == (problem, steps) and run.cell in COLOURS]
 
 
 def _line(cell: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from benchmarks.gallery.cells import CELLS
+from benchmarks.gallery.cells import CELLS, TOO_FAST
 from benchmarks.gallery.problems import PROBLEMS
 from benchmarks.gallery.train import Plan, Run
 
@@ -17,7 +17,7 @@ LEFT = 0.01  # of a gradient, where its memory is said to end
 
 
 def save(runs: Sequence[Run], path: Path) -> None:
-    """All that was measured, numbers to six digits: pictures and tables are made of this."""
+    """All that was measured, numbers to four digits: pictures and tables are made of this."""
     path.write_text(json.dumps([_rounded(asdict(run)) for run in runs]) + "\n", "utf-8")
 
 
@@ -32,7 +32,7 @@ def _rounded(value: object) -> object:
         return {name: _rounded(part) for name, part in value.items()}
     if isinstance(value, list):
         return [_rounded(part) for part in value]
-    return float(f"{value:.6g}") if isinstance(value, float) and math.isfinite(value) else value
+    return float(f"{value:.4g}") if isinstance(value, float) and math.isfinite(value) else value
 
 
 def memory(norms: Sequence[float]) -> int | None:
@@ -49,13 +49,20 @@ def tables(runs: Sequence[Run]) -> dict[str, str]:
         found[f"{name} scores"] = _table(runs, name, _score)
         found[f"{name} gradients"] = _table(runs, name, lambda run: f"{_reach(run.before)} → {_reach(run.after)}")
     found["budget"] = budget(runs)
-    return found
+    too_fast = [run for run in runs if run.cell == TOO_FAST]
+    return found | ({"explosion": explosion(too_fast[0])} if too_fast else {})
+
+
+def explosion(run: Run) -> str:
+    """The losses of the first updates of a run that is too fast."""
+    losses = [f"{loss:.2g}" if math.isfinite(loss) else "NaN" for loss in run.loss[:6]]
+    return f"Losses of the first updates, at {run.steps:,} steps: {', '.join(losses)}."
 
 
 def budget(runs: Sequence[Run]) -> str:
     """How long each length was learnt."""
     plan = Plan(updates=0)
-    counts = {run.steps: run.updates[-1] for run in runs}
+    counts = {run.steps: run.updates[-1] for run in runs if run.cell in CELLS}
     said = ", ".join(f"{updates:,} at {steps:,} steps" for steps, updates in sorted(counts.items()))
     minutes = math.ceil(sum(run.seconds for run in runs) / 60)
     return (

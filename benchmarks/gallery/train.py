@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmarks.gallery.cells import CELLS
+from benchmarks.gallery.cells import kind_of
 from benchmarks.gallery.problems import PROBLEMS, Batch, Problem
 from rondeau import Keep, optimizers, scan
 from rondeau.cells.base import state_leaves
@@ -57,7 +57,7 @@ class Network(torch.nn.Module):
 
     def __init__(self, cell: str, problem: Problem, units: int, steps: int) -> None:
         super().__init__()
-        self.cell, self.answers = CELLS[cell].make(units, steps), problem.answers
+        self.cell, self.answers = kind_of(cell).make(units, steps), problem.answers
         self.readout = torch.nn.Linear(units, problem.outputs)
 
     def forward(self, x: Tensor, keep: Keep | None = None) -> Tensor:
@@ -67,12 +67,12 @@ class Network(torch.nn.Module):
 
 
 def run(name: str, cell: str, steps: int, plan: Plan, seed: int = 0) -> Run:
-    """Train one network from scratch on batches that are all new, and measure it."""
+    """Train one network from scratch on batches that are all new, and measure it; `cell`: of `CELLS`, or `TOO_FAST`."""
     torch.manual_seed(seed)
     began, problem = time.perf_counter(), PROBLEMS[name]
     network = Network(cell, problem, plan.units, steps)
     network(problem.batch(1, steps, 0).x)  # makes the weights
-    rate = optimizers.schedules.CosineDecay(CELLS[cell].rate(steps), decay_steps=plan.updates)
+    rate = optimizers.schedules.CosineDecay(kind_of(cell).rate(steps), decay_steps=plan.updates)
     optimizer = optimizers.Adam(rate, global_clipnorm=plan.clip)
     optimizer.build(network.named_parameters())
     before = gradient(network, problem, problem.batch(plan.rows, steps, FRESH))

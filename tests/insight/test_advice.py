@@ -178,6 +178,10 @@ def test_a_leap_is_one_among_its_neighbours() -> None:
     rough = Facts([sample(10 * place, gradient=1.0 + 4 * (place % 2)) for place in range(20)], FLAT)
     assert said(rough, "clips_never") is not None
     assert said(replace(rough, history=WELL), "clips_never") is None
+    wild = [replace(one, loss=100.0 if place == 10 else 1.0) for place, one in enumerate(samples(20))]
+    found = said(Facts(wild, FLAT), "clips_never")
+    assert found is not None
+    assert "huber" in found.fix
     assert said(leaping(40.0, clip=100.0, clipped=False), "clips_never") is None
 
 
@@ -282,7 +286,7 @@ def test_facts_of_a_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["history.jsonl", "checks.json"])
 def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_text("{")
+    (tmp_path / name).write_text("{\n")
     with pytest.raises(CheckpointError, match=name):
         facts_of(tmp_path)
 

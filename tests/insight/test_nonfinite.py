@@ -401,6 +401,7 @@ def test_everything_is_afterwards_what_it_was() -> None:
         [
             layers.Input((None, 3), batch_size=3),
             Counted(),
+            layers.Dropout(0.5),
             layers.LSTM(4, stateful=True, dropout=0.5, seed=1),
             layers.Dense(1),
         ]

@@ -16,8 +16,9 @@ import rondeau
 from rondeau.cli import jobs
 from rondeau.cli.main import app
 from rondeau.errors import CheckpointError
+from rondeau.insight.files import read_lines
 from rondeau.tasks.language_model import Settings
-from rondeau.tasks.record import read_record, read_whole_lines
+from rondeau.tasks.record import read_record
 from rondeau.tasks.reproduce import command, reproduce
 from tests.report.made import fit_run, samples, text_run
 
@@ -32,12 +33,12 @@ class Asked:
 
 
 def test_the_command_says_every_setting() -> None:
-    assert command(Asked("a file.txt")) == "rondeau train 'a file.txt' --batch-size 4 --sure"
-    assert command(Asked(limit=1e-5)) == "rondeau train --batch-size 4 --sure --limit 1e-05"
+    assert command(Asked("a file.txt")) == "rondeau train 'a file.txt' --batch-size 4 --no-fast --sure"
+    assert command(Asked(limit=1e-5)) == "rondeau train --batch-size 4 --no-fast --sure --limit 1e-05"
 
 
 @pytest.mark.parametrize(
-    "settings", [Settings(), Settings(path="my text", cell="gru", learning_rate=3e-4, insight=True, window=7)]
+    "settings", [Settings(), Settings(path="my text", cell="gru", learning_rate=3e-4, insight=False, window=7)]
 )
 def test_the_command_line_reads_it_back(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[Settings] = []
@@ -88,11 +89,11 @@ def test_the_model_is_summarised_where_it_can_be_loaded(tmp_path: Path) -> None:
 
 def test_half_a_line_at_the_end_is_left_out(tmp_path: Path) -> None:
     file = tmp_path / "lines.jsonl"
-    assert read_whole_lines(file) == []
+    assert read_lines(file) == []
     file.write_text('{"epoch": 1}\n{"epoch": 2, "lo')
-    assert read_whole_lines(file) == [{"epoch": 1}]
+    assert read_lines(file) == [{"epoch": 1}]
     file.write_bytes(b'{"epoch": 1}\n{"name": "caf\xc3')
-    assert read_whole_lines(file) == [{"epoch": 1}]
+    assert read_lines(file) == [{"epoch": 1}]
     file.write_text('{"epoch": 1}\n{"epoch": \n{"epoch": 3}\n')
     with pytest.raises(CheckpointError, match="line 2"):
-        read_whole_lines(file)
+        read_lines(file)

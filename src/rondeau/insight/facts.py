@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 from rondeau.errors import CheckpointError
 from rondeau.insight import checks
 from rondeau.insight.checks import Checks
-from rondeau.insight.files import read_samples
+from rondeau.insight.files import read_lines, read_samples
 from rondeau.insight.records import Sample, ScanSample
 
 Record = Mapping[str, Any]
@@ -116,7 +116,7 @@ def facts_of(folder: str | os.PathLike[str]) -> Facts:
     config, results, checked = (_json(path / name) for name in ("config.json", "results.json", checks.FILE))
     return Facts(
         samples=read_samples(path),
-        history=list(_lines(path / "history.jsonl")),
+        history=read_lines(path / "history.jsonl"),
         results=[] if results is None else results["rows"],
         checks=None if checked is None else checks.checks_from_json(checked),
         settings=None if config is None else config.get("settings"),
@@ -130,16 +130,6 @@ def _json(file: Path) -> Any:
         return json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError("a file of the run is damaged", where=file, got=error) from error
-
-
-def _lines(file: Path) -> Iterator[Record]:
-    if not file.is_file():
-        return
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            yield json.loads(line)
-        except ValueError as error:
-            raise CheckpointError("a file of the run is damaged", where=f"{file}, line {number}", got=error) from error
 
 
 def _records(history: Any) -> list[Record]:

@@ -240,8 +240,7 @@ def _by_outputs(passes: Passes, lost: dict[str, Tensor]) -> NonFinite | None:
 
 @contextmanager
 def _unchanged(model: torch.nn.Module) -> Iterator[None]:
-    """Afterwards weights' gradients, buffers, carried states and random generators are what they were."""
-    gradients = [(p, p.grad) for p in model.parameters()]
+    """Afterwards buffers, carried states and random generators are what they were; nothing else is touched."""
     buffers = [(b, b.detach().clone()) for b in model.buffers()]
     owned = [m._generators for m in model.modules() if isinstance(m, BuildableModule)]
     generators = [(g, g.get_state()) for own in owned for g in own.values()]
@@ -252,8 +251,6 @@ def _unchanged(model: torch.nn.Module) -> Iterator[None]:
         try:
             yield
         finally:
-            for p, gradient in gradients:
-                p.grad = gradient
             with torch.no_grad():
                 for b, before in buffers:
                     b.copy_(before)

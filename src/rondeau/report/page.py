@@ -14,7 +14,7 @@ from rondeau.report.blocks import Drawing, Passage, Section
 
 def render(template: str, title: str, sections: Sequence[Section], **values: Any) -> str:
     """The page of a template in `templates/`."""
-    figures = names(sections)
+    figures = anchors(sections)
     return (
         _environment()
         .get_template(template)
@@ -22,17 +22,16 @@ def render(template: str, title: str, sections: Sequence[Section], **values: Any
     )
 
 
-def render_section(section: Section, figures: frozenset[str]) -> str:
+def render_section(section: Section, figures: dict[str, str]) -> str:
     """One section alone; `figures` are the names of those that stand on its page."""
     blocks: Any = _environment().get_template("blocks.html.j2").module
     return str(blocks.section(section, figures))
 
 
-def names(sections: Sequence[Section]) -> frozenset[str]:
-    """The names of all figures."""
-    return frozenset(
-        block.name for section in sections for block in section.blocks if isinstance(block, (Drawing, Passage))
-    )
+def anchors(sections: Sequence[Section]) -> dict[str, str]:
+    """Where to find each figure and each section, by their names; a figure's counts where both have one."""
+    figures = [block.name for section in sections for block in section.blocks if isinstance(block, (Drawing, Passage))]
+    return {section.id: section.id for section in sections} | {name: f"figure-{name}" for name in figures}
 
 
 def _environment() -> Environment:

@@ -18,8 +18,8 @@ class Advice:
         severity: "problem": it keeps the network from learning; "hint": it may; "good": all is well here.
         title: in a few words.
         text: what was measured, with numbers and units, and what it means.
-        fix: the argument or command that acts on it; empty where nothing is to be done.
-        figure: the kind of the report's figure it rests on.
+        fix: the argument or command that acts on it; None where nothing is to be done.
+        figure: the name of the report's figure it rests on; None without one.
         facts: the numbers by name.
     """
 
@@ -27,8 +27,8 @@ class Advice:
     severity: Severity
     title: str
     text: str
-    fix: str
-    figure: str
+    fix: str | None = None
+    figure: str | None = None
     facts: dict[str, float] = field(default_factory=dict)
 
 

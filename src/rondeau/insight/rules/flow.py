@@ -148,4 +148,4 @@ def reaches_back(facts: Facts) -> list[Advice]:
         return []
     reach = max(scan.decay.reach for name in names for scan in facts.scans(name)) + 1
     text = f"In every recurrent layer more than 1 % of the gradient is left {steps(reach - 1)} before the last step."
-    return [Advice("reaches", "good", "Gradients reach all steps", text, "", "flow", {"steps": float(reach)})]
+    return [Advice("reaches", "good", "Gradients reach all steps", text, None, "flow", {"steps": float(reach)})]

@@ -38,7 +38,7 @@ def saturated(facts: Facts) -> list[Advice]:
             "recurrent_initializer='orthogonal', or a smaller learning_rate",
             f"rondeau train --learning-rate {(facts.setting('learning_rate') or 1e-2) / 3:.1g}",
         )
-        figure = "gates" if any(part in GATES for part in worst) else "states"
+        figure = f"{'saturation' if any(part in GATES for part in worst) else 'state'}-{name}"
         found.append(Advice("saturated", "problem", "Saturated gates", text, fix, figure, worst))
     return found
 
@@ -89,5 +89,5 @@ def dead(facts: Facts) -> list[Advice]:
             "activation='tanh', or a smaller learning_rate with bias_initializer='zeros'",
             f"rondeau train --learning-rate {(facts.setting('learning_rate') or 1e-2) / 3:.1g}",
         )
-        found.append(Advice("dead", "problem", "Dead units", text, fix, "states", {"dead": share}))
+        found.append(Advice("dead", "problem", "Dead units", text, fix, f"state-{name}", {"dead": share}))
     return found

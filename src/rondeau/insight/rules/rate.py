@@ -44,7 +44,7 @@ def rate_too_high(facts: Facts) -> list[Advice]:
     well = learnt is not None and learnt > LEARNT
     numbers = {"ratio": ratios[0], "rate": rate}
     severity: Severity = "hint" if well else "problem"
-    return [Advice("rate_high", severity, "The learning rate is too high", text, fix, "updates", numbers)]
+    return [Advice("rate_high", severity, "The learning rate is too high", text, fix, "update-ratios", numbers)]
 
 
 def rate_too_low(facts: Facts) -> list[Advice]:
@@ -61,11 +61,8 @@ def rate_too_low(facts: Facts) -> list[Advice]:
     )
     rate = _rate(facts)
     fix = facts.fix(f"learning_rate={rate * 10:.1g}", f"rondeau train --learning-rate {rate * 10:.1g}")
-    return [
-        Advice(
-            "rate_low", "problem", "The learning rate is too low", text, fix, "updates", {"ratio": ratio, "rate": rate}
-        )
-    ]
+    numbers = {"ratio": ratio, "rate": rate}
+    return [Advice("rate_low", "problem", "The learning rate is too low", text, fix, "update-ratios", numbers)]
 
 
 def _rate(facts: Facts) -> float:

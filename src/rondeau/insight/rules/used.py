@@ -103,4 +103,4 @@ def memory_is_used(facts: Facts) -> list[Advice]:
     enough = [span for span, loss in checks.recent if span > 1 and _worse(checks.loss, loss) <= SAME]
     if enough:
         text += f" The last {steps(enough[0])} would do."
-    return [Advice("memory", "good", "Memory is used", text, "", "baselines", {"worse": worse})]
+    return [Advice("memory", "good", "Memory is used", text, None, "baselines", {"worse": worse})]
