@@ -61,10 +61,13 @@ def underfitting(facts: Facts) -> list[Advice]:
         return []
     quarter = max(len(curve) // 4, 1)
     fall = (fmean(curve[-2 * quarter : -quarter]) - fmean(curve[-quarter:])) / start
+    mean = (
+        " Inputs of other rows are hardly worse: perhaps it knows no more than the mean." if knows_little(facts) else ""
+    )
     end = "it is still falling" if fall > FALLING else "it has come to rest"
     text = (
         f"The training loss began at {start:.4g} and is {curve[-1]:.4g} after {len(curve)} epochs ({percent(left)} "
-        f"is left); {end}. Either the network is too small or held back, or the data hold no more."
+        f"is left); {end}.{mean} Either the network is too small or held back, or the data hold no more."
     )
     if fall > FALLING:
         fix = facts.fix("more epochs, or a larger learning_rate", "rondeau train with more --epochs")
