@@ -143,6 +143,9 @@ def test_vanishing_gives_its_measured_numbers() -> None:
 
 def test_vanishing_is_no_fault_of_what_has_learnt_or_is_short() -> None:
     assert said(replace(vanished(), history=WELL), "vanishing") is None
+    mean_alone = replace(CHECKED, loss=1.0, exchanged=[1.3, 1.4])
+    assert said(replace(vanished(), history=WELL, checks=mean_alone), "vanishing") is not None
+    assert said(replace(vanished(), history=WELL, checks=CHECKED), "vanishing") is None
     assert said(Facts(samples(scans=[scan(0.3, steps=8)]), FLAT), "vanishing") is None
 
 
