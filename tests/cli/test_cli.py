@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -65,7 +66,26 @@ def test_the_report_needs_nothing_else(trained: Path) -> None:
     links = re.findall(r"""(?:src|href)=["'](?!#)([^"']+)""", re.sub(r'xmlns(:\w+)?="[^"]*"', "", page))
     assert links == []
     assert "5-gram, interpolated Kneser-Ney" in page
-    assert "tokens\na second on 1 thread" in page
+    assert "tokens a second on 1 thread" in page
+
+
+def test_reports_are_written_when_asked_for(trained: Path, work: Path) -> None:
+    done = rondeau("report", "run", "--out", "elsewhere.html", "--tensorboard", "events", cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert "elsewhere.html" in done.stdout
+    assert (work / "elsewhere.html").read_text() == (trained / "report.html").read_text()
+    assert list((work / "events").glob("events.out.*"))
+
+
+def test_runs_are_compared(trained: Path, work: Path) -> None:
+    config = json.loads((trained / "config.json").read_text())
+    shutil.copytree(trained, work / "wider")
+    config["settings"]["units"] = 48
+    (work / "wider" / "config.json").write_text(json.dumps(config))
+    done = rondeau("compare", "run", "wider", cwd=work)
+    assert done.returncode == 0, done.stderr
+    page = (work / "compare.html").read_text()
+    assert re.search(r'<th scope="row">units</th><td>12</td><td>48</td>', page)
 
 
 def test_generate_repeats_with_a_seed(trained: Path) -> None:
@@ -107,11 +127,14 @@ def test_a_run_from_before_speed_was_measured(trained: Path, work: Path) -> None
     assert "tokens/s" not in done.stdout
     done = rondeau("train", "--resume", "old", cwd=work)
     assert done.returncode == 0, done.stderr
-    assert "tokens\na second" not in (old / "report.html").read_text()
+    assert "tokens a second" not in (old / "report.html").read_text()
 
 
-def test_the_same_command_gives_the_same_numbers(trained: Path, work: Path) -> None:
-    done = rondeau("train", "text.txt", *SMALL, "--out", "twin", cwd=work)
+def test_the_command_in_the_report_gives_the_same_numbers(trained: Path, work: Path) -> None:
+    command = json.loads((trained / "config.json").read_text())["reproduce"]["command"]
+    assert command in (trained / "report.html").read_text()
+    assert command.startswith("rondeau train text.txt ")
+    done = rondeau(*shlex.split(command)[1:], "--out", "twin", cwd=work)
     assert done.returncode == 0, done.stderr
     for name in ("history.jsonl", "results.json", "samples.txt", "model/weights.safetensors"):
         assert (work / "twin" / name).read_bytes() == (trained / name).read_bytes()
@@ -147,6 +170,10 @@ def test_an_existing_run_is_not_overwritten(trained: Path, work: Path) -> None:
         (["generate", "run", "--temperature", "-1"], "temperature"),
         (["generate", "run", "--prompt", "∫"], "never seen"),
         (["evaluate", "run", "absent.txt"], "absent.txt"),
+        (["report", "nowhere"], "there is no run"),
+        (["compare", "run"], "two runs or more"),
+        (["compare", "run", "nowhere"], "there is no run"),
+        (["watch", "run", "--port", "-1"], "--port"),
     ],
 )
 def test_mistakes_end_in_one_message(
@@ -201,4 +228,6 @@ rondeau.cli.main()
 
 def test_help_lists_the_commands() -> None:
     done = rondeau("--help")
-    assert all(command in done.stdout for command in ("train", "demo", "generate", "evaluate", "summary"))
+    assert all(
+        command in done.stdout for command in ("train", "demo", "generate", "evaluate", "summary", "report", "watch")
+    )

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rondeau.report.html import write_report
-from rondeau.tasks.record import Advice
+from rondeau.insight.advice import Advice
+from rondeau.report.html import page, write_report
+from rondeau.tasks.record import read_record
 from tests.report.made import fit_run, text_run
 
 ADVICE = [
     Advice("vanishing", "problem", "The gradient vanishes", "It halves every 6 steps.", "Use LSTM", "flow"),
-    Advice("clipping", "hint", "Clipped often", "50 % of updates.", None, "gradient-norm"),
-    Advice("baseline", "good", "It beats its baselines", "By 0.375 bits.", None, "no-such-figure"),
+    Advice("clipping", "hint", "Clipped often", "50 % of updates.", "", "gradient-norm"),
+    Advice("baseline", "good", "It beats its baselines", "By 0.375 bits.", "", "no-such-figure"),
 ]
 
 
@@ -25,7 +27,9 @@ ADVICE = [
 def text_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a language model's run with everything in it."""
     folder = text_run(tmp_path_factory.mktemp("text") / "run")
-    return write_report(folder, advice=ADVICE)
+    path = folder / "report.html"
+    path.write_text(page(replace(read_record(folder), advice=ADVICE)))
+    return path
 
 
 @pytest.fixture(scope="session")

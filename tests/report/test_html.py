@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rondeau.report import Watch, write_comparison
-from rondeau.report.figures.drawing import own_ids, themed
+from rondeau.report.figures.drawing import compact, own_ids, themed
 from tests.report.made import fit_run, text_run
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -133,6 +133,17 @@ def test_ids_are_made_own_again_and_again() -> None:
 
 
 def test_colours_become_the_pages() -> None:
-    assert themed('<g style="fill: #0B5FD1; stroke:#123456">') == (
-        '<g style="fill: var(--series-1, #0b5fd1); stroke:#123456">'
+    once = themed(
+        '<svg width="9pt" viewBox="0 0 9 9"><g style="fill: #0B5FD1; stroke:#123456; font: 9px \'A B\', serif"/>'
     )
+    assert once == (
+        '<svg viewBox="0 0 9 9" font-family="system-ui, sans-serif">'
+        '<g style="fill: var(--series-1, #0b5fd1); stroke:#123456; font-size: 9px"/>'
+    )
+    assert themed(once) == once
+
+
+def test_drawings_are_written_short() -> None:
+    assert compact(
+        '<path d="M 1.23456 -0.00012 \n    L 12.5 1e-07"/>\n  <text transform="rotate(-0 1.5 2)">0.12345</text>'
+    ) == ('<path d="M 1.23 -0 \nL 12.5 1e-07"/>\n<text>0.12</text>')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,13 @@ def test_errors(run: RunFolder, tmp_path: Path) -> None:
     for position in (0, 9, -1):
         with pytest.raises(ArgumentError, match="1 to 8"):
             inspect(run, Look(str(file), position))
+    moved = tmp_path / "moved"
+    shutil.copytree(run.path, moved)
+    text = str(run.path.parent / "text.txt")
+    (moved / "config.json").write_text((run.config).read_text().replace(text, "gone.txt"))
+    with pytest.raises(DataError, match="the run's own text is not there") as error:
+        inspect(RunFolder.open(moved), Look())
+    assert "--input" in str(error.value)
     bare = tmp_path / "bare"
     bare.mkdir()
     for name in ("config.json", "vocabulary.json"):

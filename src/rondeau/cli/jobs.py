@@ -12,11 +12,13 @@ from typing import NoReturn
 from rich.console import Console
 from rich.table import Table
 
+from rondeau.cli.advice import show_advice
 from rondeau.data.text import read_text
 from rondeau.errors import NumericsError
 from rondeau.models.language_model import generate
 from rondeau.report import Watch, write_comparison, write_report, write_tensorboard
 from rondeau.tasks import language_model as task
+from rondeau.tasks.advice import advice_of, check_run
 from rondeau.tasks.language_model import Corpus, Row, Settings
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.speed import Speed, describe_speed, read_speed, total_speed
@@ -63,11 +65,15 @@ def _go_on(run: RunFolder, settings: Settings, corpus: Corpus) -> None:
     except KeyboardInterrupt:
         _stopped(console, run)
     sample = task.write_samples(run, settings, corpus)
+    if settings.insight:
+        check_run(run, corpus.ids[1], settings.device)
     write_report(run.path, run.report)
     console.print(table(rows))
     console.rule("a sample at temperature 0.8, from the bar on")
     print(sample)
     console.rule()
+    if settings.insight:
+        show_advice(console, advice_of(run))
     minutes = (time.monotonic() - began) / 60
     say_speed(console, run)
     console.print(f"{minutes:.1f} minutes; report: {run.report}", highlight=False)

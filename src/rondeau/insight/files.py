@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from rondeau.errors import CheckpointError
 from rondeau.insight.records import Sample, sample_from_json, to_json
@@ -39,17 +40,35 @@ def read_samples(folder: str | os.PathLike[str]) -> list[Sample]:
     A last line that is still being written is left out. Raises `CheckpointError` for a file that is damaged otherwise.
     """
     path = Path(folder) / FILE
-    if not path.is_file():
-        return []
     samples = []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    for number, line in enumerate(lines[:-1], start=1):  # after the last newline there is nothing, or half a line
+    for number, record in enumerate(read_lines(path), start=1):
         try:
-            samples.append(sample_from_json(json.loads(line)))
+            samples.append(sample_from_json(record))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             place, fix = f"{path}, line {number}", "Delete the file; the rest of the run does not need it"
             raise CheckpointError("a sample cannot be read", where=place, got=error, fix=fix) from error
     return samples
+
+
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """JSON objects, one a line; none without the file, and without a last line that is still being written.
+
+    Raises `CheckpointError` for any other line that is damaged.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
+    except FileNotFoundError:
+        return []
+    records = []
+    for number, line in enumerate(lines[:-1], start=1):  # after the last newline there is nothing, or half a line
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise CheckpointError("a line is damaged", where=f"{file}, line {number}", got=error) from error
+        if not isinstance(record, dict):
+            raise CheckpointError("a line is damaged", where=f"{file}, line {number}", expected="a JSON object")
+        records.append(record)
+    return records
 
 
 def _line(sample: Sample) -> str:

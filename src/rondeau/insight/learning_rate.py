@@ -22,6 +22,10 @@ from rondeau.training.optimizers import Optimizer
 from rondeau.training.optimizers.schedules import LearningRateSchedule
 from rondeau.training.stream import own_generators
 
+_WIDTH = 4.0  # of the smoothing, in rates: standard deviation
+_FALLEN = 0.9  # share of the fall that has been made at the suggestion
+_SURE = 3.0  # standard deviations by which a fall stands out
+
 
 @dataclass(frozen=True)
 class LearningRates:
@@ -31,9 +35,11 @@ class LearningRates:
         rates: those tried, rising, a constant factor apart.
         losses: of the batch after the update with each rate.
         smoothed: the same, each a mean over its neighbours.
-        suggestion: where the smoothed loss falls most steeply; None where it does not fall.
-        safe: a tenth of `diverged`, or of the highest rate tried where nothing diverged; None where nothing was learnt.
-        diverged: where the smoothed loss has risen for good above where it began; None where it has not.
+        suggestion: where the smoothed loss has made nine tenths of its fall, `ceiling` at most: the rate to begin with.
+            Where no fall stands out from the noise, `ceiling`; None where that is unknown, too.
+        steepest: where it falls most steeply, which noise moves more easily; None where no fall stands out.
+        ceiling: a tenth of `diverged`; training at a higher rate may fall apart at any time.
+        diverged: where the smoothed loss has risen well above where it began, for good; None where it has not.
         reason: in words.
     """
 
@@ -41,7 +47,8 @@ class LearningRates:
     losses: list[float]
     smoothed: list[float]
     suggestion: float | None
-    safe: float | None
+    steepest: float | None
+    ceiling: float | None
     diverged: float | None
     reason: str
 
@@ -76,7 +83,7 @@ def find_learning_rate(
         options: those of `fit` that say what a step is: batch_size, sample_weight, class_weight, window, shuffle,
             steps_per_epoch.
 
-    Returns `LearningRates`: the curve, a rate where learning is fastest, and a safer one.
+    Returns `LearningRates`: the curve, a rate to begin with, and one not to exceed.
 
     Raises `NotCompiledError`, `ArgumentError` for arguments that do not fit, and what `fit` raises of the data.
 
@@ -99,7 +106,7 @@ def find_learning_rate(
     else:
         _check_module(model, x, y, optimizer, closure, options)
         _sweep_closure(model, optimizer, closure, sweep)
-    return judge(sweep.rates[: len(sweep.losses)], sweep.losses)
+    return judge(sweep.rates[: len(sweep.losses)], sweep.losses, sweep.over)
 
 
 class _Sweep:
@@ -109,21 +116,23 @@ class _Sweep:
         self.rates: list[float] = [low * (high / low) ** (i / max(steps - 1, 1)) for i in range(steps)]
         self.losses: list[float] = []
         self.first: float | None = None
+        self.over = False
 
     def take(self, loss: float) -> bool:
         """Note the loss that came of the rates so far; whether there is another to try."""
         if self.first is None:
             self.first = loss
-            return True
+            return math.isfinite(loss)
         self.losses.append(loss)
-        return len(self.losses) < len(self.rates) and not self._over(loss)
+        self.over = self._explodes(loss)
+        return len(self.losses) < len(self.rates) and not self.over
 
     @property
     def rate(self) -> float:
         """The next one."""
         return float(self.rates[min(len(self.losses), len(self.rates) - 1)])
 
-    def _over(self, loss: float) -> bool:
+    def _explodes(self, loss: float) -> bool:
         if not math.isfinite(loss):
             return True
         if len(self.losses) < 5:
@@ -184,6 +193,8 @@ def _sweep_fit(model: Any, x: Any, y: Any, sweep: _Sweep, options: dict[str, Any
         for name in ("history", "stop_training"):
             stack.callback(setattr, model, name, getattr(model, name))
         stack.callback(setattr, trainer, "optimizer", own)
+        stack.callback(_put_back_metrics, trainer.objective, trainer.objective.state_dict())
+        stack.callback(model.load_states, {name: state.clone() for name, state in model.states().items()})
         for module in model.modules():
             stack.callback(setattr, module, "training", module.training)
 
@@ -193,13 +204,18 @@ def _sweep_fit(model: Any, x: Any, y: Any, sweep: _Sweep, options: dict[str, Any
 
         def prepared() -> None:
             _keep(stack, model, None if isinstance(own, Optimizer) else own)
-            stack.callback(trainer.objective.load_state_dict, trainer.objective.state_dict())
-            stack.callback(model.load_states, {name: state.clone() for name, state in model.states().items()})
             if isinstance(own, Optimizer):
                 trainer.optimizer = _twin(own, model, sweep)
 
         follow = _Follow(sweep, prepared, torchs)
         model.fit(x, y, epochs=10**9, verbose=0, callbacks=[follow], **options)
+
+
+def _put_back_metrics(objective: Any, state: dict[str, torch.Tensor]) -> None:
+    if state:
+        objective.load_state_dict(state)
+    else:  # there were none yet
+        objective.reset()
 
 
 def _twin(own: Optimizer, model: Any, sweep: _Sweep) -> Optimizer:
@@ -234,7 +250,7 @@ def _sweep_closure(module: torch.nn.Module, optimizer: Any, closure: Any, sweep:
             if loss is None:
                 fix = "End it with: loss.backward(); return loss"
                 raise ArgumentError("find_learning_rate: closure gives no loss", expected="a number", got=None, fix=fix)
-            if not sweep.take(float(loss)):
+            if not sweep.take(float(torch.as_tensor(loss).detach())):
                 return
             _set_first(optimizer, sweep.rate)
             optimizer.step()
@@ -269,38 +285,56 @@ def _check_module(model: Any, x: Any, y: Any, optimizer: Any, closure: Any, opti
         raise ArgumentError("find_learning_rate: optimizer and closure", expected=expected, got=got, fix=fix)
 
 
-def judge(rates: list[float], losses: list[float]) -> LearningRates:
-    """What a curve of losses over rates says; rates a constant factor apart."""
+def judge(rates: list[float], losses: list[float], over: bool = False) -> LearningRates:
+    """What a curve of losses over rates, a constant factor apart, says; `over`: it ends because the loss diverged."""
     finite = [loss for loss in losses if math.isfinite(loss)]
-    smoothed = _smoothed(finite)
-    begin = float(np.mean(finite[: max(len(finite) // 10, 3)])) if finite else math.nan
+    smoothed, noise = _smoothed(finite)
+    shown = smoothed + [math.inf] * (len(losses) - len(finite))
+    begin = float(np.mean(finite[: max(len(rates) // 4, 3)])) if finite else math.nan
     lowest = int(np.argmin(smoothed)) if smoothed else 0
     fall = begin - smoothed[lowest] if smoothed else 0.0
-    above = [i for i in range(lowest, len(smoothed)) if smoothed[i] > begin + fall]
-    diverged = rates[above[0]] if above else (rates[len(finite)] if len(finite) < len(losses) else None)
-    noise = float(np.std(np.diff(finite))) / math.sqrt(2) if len(finite) > 2 else 0.0
-    shown = smoothed + [math.inf] * (len(losses) - len(finite))
-    if not smoothed or lowest == 0 or fall <= noise / 2:
-        reason = "the loss fell at no rate that was tried"
-        reason += (
-            f", and diverged at {diverged:.2g}: try lower ones" if diverged else ": try higher ones, or more steps"
+    diverged = rates[min(len(finite), len(rates) - 1)] if over or len(finite) < len(losses) else None
+    for i in range(len(smoothed) - 1, lowest, -1):
+        if smoothed[i] <= begin + max(fall, _SURE * noise):
+            break
+        diverged = rates[i]
+    ceiling = None if diverged is None else diverged / 10
+    if lowest and fall > max(_SURE * noise, 1e-6 * abs(begin)):
+        steepest = rates[int(np.argmin(np.gradient(np.asarray(smoothed[: lowest + 1]))))]
+        nearly = lowest
+        while nearly and smoothed[nearly - 1] < begin - _FALLEN * fall:
+            nearly -= 1
+        suggestion = rates[nearly] if ceiling is None else min(rates[nearly], ceiling)
+        end = "nothing diverged" if diverged is None else f"it has diverged at {diverged:.2g}"
+        reason = (
+            f"the loss falls most steeply at {steepest:.2g}, has made nine tenths of its fall at {rates[nearly]:.2g}, "
+            f"is lowest at {rates[lowest]:.2g}; {end}"
         )
-        return LearningRates(rates, losses, shown, None, None, diverged, reason)
-    slopes = np.gradient(np.asarray(smoothed[: lowest + 1]))
-    steepest = int(np.argmin(slopes))
-    safe = (diverged or rates[len(finite) - 1]) / 10
-    reason = (
-        f"the loss falls most steeply at {rates[steepest]:.2g}, is lowest at {rates[lowest]:.2g}"
-        + (f" and has diverged at {diverged:.2g}" if diverged else ", and nothing diverged")
-        + f"; {safe:.2g} is the safer choice"
+        return LearningRates(rates, losses, shown, suggestion, steepest, ceiling, diverged, reason)
+    if ceiling is not None and ceiling > rates[0]:
+        reason = f"no fall stands out from the batches' noise; {ceiling:.2g} is a tenth of where the loss diverged"
+        return LearningRates(rates, losses, shown, ceiling, None, ceiling, diverged, reason)
+    reason = "the loss fell at no rate that was tried: try " + (
+        "lower ones" if diverged else "higher ones, or more steps"
     )
-    return LearningRates(rates, losses, shown, rates[steepest], safe, diverged, reason)
+    return LearningRates(rates, losses, shown, None, None, ceiling, diverged, reason)
 
 
-def _smoothed(losses: list[float]) -> list[float]:
-    """Each a mean over its neighbours, weighted by a Gaussian of 2 % of the curve's length."""
+def _smoothed(losses: list[float]) -> tuple[list[float], float]:
+    """Each loss as a mean over its neighbours, weighted by a Gaussian; and the standard deviation of such a mean.
+
+    The latter from the differences between neighbours in the curve's first half, where little is learnt.
+    """
+    if not losses:
+        return [], 0.0
     values = np.asarray(losses, np.float64)
+    early = values[: max(len(values) // 2, 3)]
+    values = np.minimum(
+        values, early.max() + 2 * (early.max() - values.min())
+    )  # an explosion is no neighbour's business
     places = np.arange(len(values))
-    width = max(len(values) / 50, 1.0)
-    weights = np.exp(-0.5 * ((places[:, None] - places) / width) ** 2)
-    return list((weights @ values / weights.sum(1)).tolist())
+    weights = np.exp(-0.5 * ((places[:, None] - places) / _WIDTH) ** 2)
+    weights /= weights.sum(1, keepdims=True)
+    calm = np.diff(early)
+    single = float(np.sqrt(np.mean(calm**2) / 2)) if len(calm) else 0.0
+    return list((weights @ values).tolist()), single * float(np.sqrt((weights[len(values) // 2] ** 2).sum()))

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from matplotlib.figure import Figure
 
+from rondeau.insight.advice import Advice
 from rondeau.report.figures.drawing import own_ids, themed, to_svg
-from rondeau.tasks.record import Advice
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import threading
 import time
@@ -11,11 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from markupsafe import escape
-
 from rondeau.errors import RondeauError
 from rondeau.report.blocks import Section
-from rondeau.report.page import names, render_section
+from rondeau.report.page import anchors, render_section
 from rondeau.report.sections import SECTIONS
 from rondeau.report.status import fingerprint, status, times
 from rondeau.tasks.record import RunRecord, read_record, with_summary
@@ -103,17 +102,17 @@ class Page:
 
     def _put_together(self) -> dict[str, Any]:
         sections = [part.section for part in self.parts.values() if part.section is not None]
-        figures = names(sections)
+        figures = anchors(sections)
         shown = [_part(section, figures) for section in sections]
         title = self.record.name if self.record is not None else self.run.resolve().name
-        links = "".join(f'<li><a href="#{escape(s.id)}">{escape(s.title)}</a></li>' for s in sections)
+        links = "".join(f'<li><a href="#{html.escape(s.id)}">{html.escape(s.title)}</a></li>' for s in sections)
         version = _digest(json.dumps([title, links, [part["made"] for part in shown]]))
         return {"version": version, "title": title, "links": links, "sections": shown}
 
 
-def _part(section: Section, figures: frozenset[str]) -> dict[str, str]:
-    html = render_section(section, figures)
-    return {"id": section.id, "made": _digest(html), "html": html}
+def _part(section: Section, figures: dict[str, str]) -> dict[str, str]:
+    text = render_section(section, figures)
+    return {"id": section.id, "made": _digest(text), "html": text}
 
 
 def _digest(text: str) -> str:

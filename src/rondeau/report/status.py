@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rondeau.errors import RondeauError
-from rondeau.tasks.record import read_whole_lines
+from rondeau.insight.files import read_lines
 from rondeau.tasks.run_folder import RunFolder
 
 QUIET = 60.0  # seconds without a change until a run counts as stalled
@@ -17,6 +17,7 @@ WATCHED = (
     "speed.jsonl",
     "insight.jsonl",
     "inspect.json",
+    "checks.json",
     "results.json",
     "samples.txt",
 )
@@ -66,8 +67,8 @@ def _progress(run: RunFolder) -> tuple[int, int | None, float]:
     """Epochs done and asked for, and the seconds of the longest, as far as the files can be read at this moment."""
     try:
         config = run.read_json(run.config) if run.config.exists() else {}
-        done = len(read_whole_lines(run.history))
-        longest = max((float(r.get("seconds", 0.0)) for r in read_whole_lines(run.speed)), default=0.0)
+        done = len(read_lines(run.history))
+        longest = max((float(r.get("seconds", 0.0)) for r in read_lines(run.speed)), default=0.0)
     except (RondeauError, OSError):
         return 0, None, 0.0
     asked = (config.get("settings") or {}).get("epochs")

@@ -13,11 +13,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from rondeau.errors import MissingExtraError
-from rondeau.insight.files import FILE, read_samples
+from rondeau.insight.files import FILE, read_lines, read_samples
 from rondeau.insight.records import Sample
 from rondeau.report.figures import curves, dynamics, flow, gates, updates
 from rondeau.report.figures.drawing import PAPER
-from rondeau.tasks.record import read_whole_lines
 from rondeau.training.callbacks import Callback
 from rondeau.training.callbacks.base import Logs
 
@@ -33,7 +32,7 @@ def write_tensorboard(run: Path, log_dir: Path) -> None:
     the report. Raises `MissingExtraError` without the package `tensorboard`.
     """
     samples = read_samples(run)
-    history = read_whole_lines(run / "history.jsonl")
+    history = read_lines(run / "history.jsonl")
     writer = _writer(log_dir)
     try:
         for record in history:

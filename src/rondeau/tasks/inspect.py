@@ -77,7 +77,12 @@ def inspect(run: RunFolder, look: Look) -> dict[str, Any]:
 def _text(run: RunFolder, tokenizer: Tokenizer, file: str | None) -> tuple[str, str]:
     """The name of what is read, and its text."""
     if file is None:
-        return "the held-out text", read_again(run)[1].text.test
+        try:
+            return "the held-out text", read_again(run)[1].text.test
+        except DataError as error:
+            fix = "Inspect it from where the training was started, or give a text with --input"
+            what = f"the run's own text is not there: {error.what}"
+            raise DataError(what, expected=error.expected, got=error.got, where=error.where, fix=fix) from error
     text = join(read_text(file))
     unknown = tokenizer.unknown
     if unknown is not None:

@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rondeau.errors import CheckpointError, RondeauError
-from rondeau.insight.files import read_samples
+from rondeau.errors import RondeauError
+from rondeau.insight.advice import Advice, Facts, advise
+from rondeau.insight.checks import checks_from_json
+from rondeau.insight.files import read_lines, read_samples
 from rondeau.insight.records import Sample
 from rondeau.models.summary import Row, summary_rows, summary_totals
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.speed import total_speed
 
 Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Advice:
-    """What a rule says about a run.
-
-    Attributes:
-        rule: its name.
-        severity: "problem", "hint" or "good".
-        title, text: what is so, and the facts it follows from.
-        fix: the command or argument that acts on it; None where nothing has to be done.
-        figure: name of the figure it rests on; None without one.
-    """
-
-    rule: str
-    severity: str
-    title: str
-    text: str
-    fix: str | None = None
-    figure: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +31,7 @@ class RunRecord:
         samples: what insight measured, by rising step.
         inspected: `inspect.json`, None without.
         layers, totals: the model's summary; no_model: why there is none.
-        advice: in order of weight.
+        advice: what follows from all that, problems first.
     """
 
     path: Path
@@ -96,13 +77,16 @@ def read_record(path: Path, model: bool = True) -> RunRecord:
     record = RunRecord(
         path=path,
         config=run.read_json(run.config) if run.config.exists() else {},
-        history=read_whole_lines(run.history),
-        speed=total_speed(read_whole_lines(run.speed)),
+        history=read_lines(run.history),
+        speed=total_speed(read_lines(run.speed)),
         rows=run.read_json(run.results).get("rows", []) if run.results.exists() else [],
         written=run.samples.read_text(encoding="utf-8") if run.samples.exists() else None,
         samples=read_samples(path),
         inspected=run.read_json(run.inspected) if run.inspected.exists() else None,
     )
+    checked = checks_from_json(run.read_json(run.checks)) if run.checks.exists() else None
+    facts = Facts(record.samples, record.history, record.rows, checked, record.config.get("settings"))
+    record = replace(record, advice=advise(facts))
     return with_summary(record, run) if model else record
 
 
@@ -115,22 +99,3 @@ def with_summary(record: RunRecord, run: RunFolder) -> RunRecord:
     except RondeauError as error:  # a cell of the user's own, in a program that is not imported here
         return replace(record, no_model=f"The model could not be loaded here: {error}")
     return replace(record, layers=summary_rows(model), totals=summary_totals(model))
-
-
-def read_whole_lines(file: Path) -> list[Record]:
-    """JSON objects, one a line; none without the file. Raises `CheckpointError` for a damaged line before the last."""
-    try:
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return []
-    records: list[Record] = []
-    for i, line in enumerate(lines):
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            if i == len(lines) - 1:
-                break
-            raise CheckpointError("a line is damaged", where=f"{file}, line {i + 1}", got=error) from error
-        if isinstance(record, dict):
-            records.append(record)
-    return records

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import shlex
 from dataclasses import fields
+from importlib.metadata import version
 from typing import Any
 
 import numpy
@@ -35,10 +36,8 @@ def command(settings: Any) -> str:
 
 def versions() -> dict[str, str]:
     """Of Rondeau, of what computes, and of the machine's kind."""
-    from rondeau import __version__
-
     return {
-        "rondeau": __version__,
+        "rondeau": version("rondeau"),
         "torch": torch.__version__,
         "numpy": numpy.__version__,
         "python": platform.python_version(),

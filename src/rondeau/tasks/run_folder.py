@@ -8,6 +8,7 @@ from typing import Any
 
 from rondeau.data.tokenizer import BPETokenizer, CharacterTokenizer, tokenizer_from_json
 from rondeau.errors import CheckpointError
+from rondeau.insight import checks
 from rondeau.insight import files as insight
 from rondeau.models.saving import load
 from rondeau.training.files import write_atomically
@@ -21,7 +22,8 @@ class RunFolder:
     `config.json`: settings and the data's digest; `vocabulary.json`; `model/`: configuration and best weights, as
     `Model.save` writes them; `checkpoint.safetensors`: all that resuming needs; `history.jsonl`: a line an epoch;
     `speed.jsonl`: likewise, apart since no seed repeats it; `insight.jsonl`: a line for each training step that was
-    sampled; `inspect.json`: what `rondeau inspect` found; `results.json`: the table; `samples.txt`; `report.html`.
+    sampled; `inspect.json`: what `rondeau inspect` found; `checks.json`: what the model makes of its input and the
+    past; `results.json`: the table; `samples.txt`; `report.html`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -30,6 +32,7 @@ class RunFolder:
         self.model, self.checkpoint = path / "model", path / "checkpoint.safetensors"
         self.history, self.speed = path / "history.jsonl", path / "speed.jsonl"
         self.insight, self.inspected = path / insight.FILE, path / "inspect.json"
+        self.checks = path / checks.FILE
         self.results = path / "results.json"
         self.samples, self.report = path / "samples.txt", path / "report.html"
 
@@ -57,6 +60,7 @@ class RunFolder:
             self.speed,
             self.insight,
             self.inspected,
+            self.checks,
             self.results,
             self.samples,
             self.report,

@@ -182,7 +182,7 @@ def curve(**other: Any) -> dict[str, Any]:
     rates = [10**-e for e in range(6, 0, -1)]
     return {
         "rates": rates, "losses": [1.0, 0.9, 0.5, 0.4, 3.0, "inf"], "smoothed": [1.0, 0.8, 0.6, 0.5, 2.0, "inf"],
-        "suggestion": 1e-4, "safe": 1e-3, "diverged": 1e-2, "reason": "the loss falls", **other,
+        "suggestion": 1e-4, "ceiling": 1e-3, "diverged": 1e-2, "reason": "the loss falls", **other,
     }  # fmt: skip
 
 
@@ -190,12 +190,12 @@ def test_the_learning_rate_s_curve_names_the_rates_that_matter() -> None:
     figure = learning_rate_curve(curve())
     (place,) = axes(figure)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["loss of the next batch", "smoothed", "suggestion: 0.0001", "safer: 0.001", "diverged: 0.01"]
+    assert labels == ["loss of the next batch", "smoothed", "suggestion: 0.0001", "not above: 0.001", "diverged: 0.01"]
     assert place.get_xscale() == "log"
     smoothed = place.lines[1].get_ydata()
     assert list(smoothed[:5]) == [1.0, 0.8, 0.6, 0.5, 2.0]
     assert math.isnan(smoothed[5])
-    figure = learning_rate_curve(curve(suggestion=None, safe=None, diverged=None))
+    figure = learning_rate_curve(curve(suggestion=None, ceiling=None, diverged=None))
     axes(figure)
     assert len(figure.legends[0].get_texts()) == 2
 

@@ -131,7 +131,13 @@ def to_svg(figure: Figure, name: str = "figure") -> str:
     with rc_context({**STYLE, "svg.hashsalt": name}):
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = file.getvalue()
-    return themed(own_ids(text[text.index("<svg") :], name))
+    return themed(own_ids(compact(text[text.index("<svg") :]), name))
+
+
+def compact(svg: str) -> str:
+    """The drawing with hundredths of a point, without indentation and turns by nothing."""
+    svg = re.sub(r"-?\d+\.\d{3,}(?!\w)", lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), svg)
+    return re.sub(r"\n\s+", "\n", re.sub(r' transform="rotate\(-?0 [^"]*\)"', "", svg))
 
 
 def own_ids(svg: str, name: str) -> str:
@@ -147,5 +153,9 @@ def themed(svg: str) -> str:
     """Colours as the page's variables, the page's font, the size left to the page."""
     for colour, variable in VARIABLES.items():
         svg = re.sub(rf"((?:fill|stroke): ?){colour}", rf"\g<1>var({variable}, {colour})", svg, flags=re.IGNORECASE)
-    svg = re.sub(r"(font: [\d.]+px) [^;\"]*", r"\1 system-ui, sans-serif", svg)
-    return re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1))
+    svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", svg)
+    svg = re.sub(r"font-family: [^;\"]*; ?", "", svg)
+    head, rest = svg[: svg.index(">")], svg[svg.index(">") :]
+    if "font-family" not in head:
+        head = re.sub(r' (?:width|height)="[^"]*"', "", head) + ' font-family="system-ui, sans-serif"'
+    return head + rest

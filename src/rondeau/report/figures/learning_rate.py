@@ -21,7 +21,7 @@ def learning_rate_curve(found: dict[str, Any]) -> Figure:
     axes.set_xscale("log")
     for key, colour, style, words in (
         ("suggestion", GREEN, "-", "suggestion"),
-        ("safe", GREEN, "--", "safer"),
+        ("ceiling", ORANGE, "--", "not above"),
         ("diverged", ORANGE, ":", "diverged"),
     ):
         if found.get(key):

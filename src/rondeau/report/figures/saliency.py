@@ -110,6 +110,7 @@ def marked_series(
     below.bar(places, scores, color=colours, width=1.0 if len(lines) > 60 else 0.8, linewidth=0)
     below.axhline(0, color="#5c6470", linewidth=0.8)
     below.set(xlabel=steps, ylabel=unit)
+    below.xaxis.get_major_locator().set_params(integer=True)
     above.set_xlim(-0.5, len(lines) - 0.5)
     above.set_ylabel("value" if names is None or lines.shape[1] > 1 else names[0])
     return figure

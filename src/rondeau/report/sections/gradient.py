@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rondeau.insight.records import Sample, ScanSample
-from rondeau.report.blocks import Block, Section, Text, drawn
+from rondeau.report.blocks import Block, Section, Table, Text, drawn
 from rondeau.report.figures import flow
 from rondeau.tasks.record import RunRecord
 
@@ -21,6 +21,17 @@ def gradient(record: RunRecord) -> Section | None:
             f"The rows of the last sampled update had {_lengths(last)} steps."
         )
     ]
+    blocks.append(
+        Table(
+            f"How far back each scan's gradient reaches, at update {last.step}",
+            ("scan", "factor per step", "under 1 % after", "longest dependency it can learn"),
+            [_row(scan) for scan in last.scans],
+            frozenset({1, 2, 3}),
+        )
+    )
+    if last.left:
+        names = "; ".join(f"{name} ({why})" for name, why in last.left.items())
+        blocks.append(Text(f"Not measured: {names}."))
     blocks += drawn(
         "flow",
         flow.gradient_flow(samples),
@@ -53,6 +64,14 @@ def gradient(record: RunRecord) -> Section | None:
         "Norm of the whole loss's gradient by the state against steps back, for each scan.",
     )
     return Section("gradient", "Gradient through time", blocks)
+
+
+def _row(scan: ScanSample) -> tuple[str, str, str, str]:
+    decay = scan.decay
+    memory = f"more than {decay.reach} steps" if decay.memory is None else f"{decay.memory} steps"
+    cut = ", where the window cuts" if scan.cut is not None and scan.horizon == scan.cut - 1 else ""
+    factor = "–" if decay.factor is None else f"{decay.factor:.3f}"
+    return scan.name, factor, memory, f"{scan.horizon} steps{cut}"
 
 
 def in_words(scan: ScanSample) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from rondeau.insight.records import ScanSample
-from rondeau.report.blocks import Advised, Block, Facts, Section, Text
+from rondeau.report.blocks import Advised, Block, Facts, Section, Text, slug
 from rondeau.report.figures.curves import HELD_OUT, best, metrics, series, word
 from rondeau.report.sections.gradient import in_words
 from rondeau.tasks.record import RunRecord
@@ -18,7 +19,7 @@ def summary(record: RunRecord) -> Section:
     """The verdict, advice, and the numbers it comes down to."""
     blocks: list[Block] = [Text(sentence) for sentence in (_data(record), _verdict(record)) if sentence]
     if record.advice:
-        blocks.append(Advised(record.advice))
+        blocks.append(Advised([replace(one, figure=slug(one.figure or "")) for one in record.advice]))
     facts = _facts(record)
     if facts:
         blocks.append(Facts(facts))

@@ -1,0 +1,1 @@
+"""How often advice is right: networks built to have a fault, and healthy ones, all drawn at random."""
