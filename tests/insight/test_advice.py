@@ -286,7 +286,7 @@ def test_facts_of_a_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["history.jsonl", "checks.json"])
 def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_text("{")
+    (tmp_path / name).write_text("{\n")
     with pytest.raises(CheckpointError, match=name):
         facts_of(tmp_path)
 

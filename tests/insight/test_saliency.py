@@ -331,6 +331,18 @@ def test_the_model_is_left_as_it_was() -> None:
     assert not any(module._forward_hooks for module in model.modules())
 
 
+def test_it_works_where_gradients_are_off() -> None:
+    model = sequential()
+    ids = torch.tensor([[3, 1, 4]])
+    plain = found(model, ids)
+    for off in (torch.no_grad, torch.inference_mode):
+        with off():
+            assert found(model, torch.tensor([[3, 1, 4]])).scores == plain.scores
+        linear, x = Linear(torch.ones(2, 1)), torch.tensor([[[1.0], [2.0]]])
+        with off():
+            assert found(linear, x.clone()).scores == found(linear, x).scores
+
+
 def test_a_failure_leaves_it_as_it_was_too() -> None:
     model = Sequential([layers.Embedding(9, 4), layers.LSTM(5, stateful=True), layers.Dense(3)])
     model(torch.tensor([[1, 2]]))

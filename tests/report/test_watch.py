@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from rondeau.report import Watch
+from rondeau.report.blocks import Section
 from rondeau.report.live import SHARE, Page
 from rondeau.report.status import QUIET, status, words
 from tests.report.made import fit_run, history, text_run, write_lines
@@ -83,6 +84,8 @@ def test_it_sends_what_is_new_and_no_more(watch: Watch, tmp_path: Path) -> None:
     text_run(tmp_path / "run", insight=False)
     second = json.load(ask(watch, path=f"/state?version={first['version']}"))
     assert second["state"] == "finished"
+    while second["sections"][-1]["id"] != "repeat":  # on a busy machine it comes in parts
+        second = json.load(ask(watch, path="/state"))
     assert [section["id"] for section in second["sections"]][:2] == ["summary", "learning"]
     third = json.load(ask(watch, path=f"/state?version={second['version']}"))
     assert "sections" not in third
@@ -108,6 +111,39 @@ def test_a_section_rests_after_it_was_drawn(tmp_path: Path, monkeypatch: pytest.
     page.state("")
     page.state("")
     assert drawn == [4, 1]
+
+
+def test_an_answer_does_not_wait_for_all_to_be_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = [0.0]
+
+    def slow(name: str) -> Any:
+        def make(record: Any) -> Section:
+            ticks[0] += 0.4
+            return Section(name, name)
+
+        return make
+
+    monkeypatch.setattr("rondeau.report.live.SECTIONS", tuple(map(slow, "abcd")))
+    page = Page(fit_run(tmp_path / "run"), ticks=lambda: ticks[0])
+    shown = [[section["id"] for section in page.state("")["sections"]] for _ in range(3)]
+    assert shown == [["a", "b"], ["a", "b", "c", "d"], ["a", "b", "c", "d"]]
+
+
+def test_nothing_of_a_run_stays_when_another_takes_its_place(tmp_path: Path) -> None:
+    run = text_run(tmp_path / "run", insight=False)
+    page = Page(run, ticks=lambda: 0.0)  # no time passes: nothing has rested
+
+    def ids() -> list[str]:
+        return [section["id"] for section in page.state("")["sections"]]
+
+    assert "baselines" in ids()
+    text_run(run, insight=False, seed=8)
+    (run / "results.json").unlink()
+    assert "baselines" not in ids()
+    assert "learning" in ids()
+    for file in run.iterdir():
+        file.unlink()
+    assert ids() == []
 
 
 # Live, stalled, finished

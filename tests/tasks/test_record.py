@@ -33,12 +33,12 @@ class Asked:
 
 
 def test_the_command_says_every_setting() -> None:
-    assert command(Asked("a file.txt")) == "rondeau train 'a file.txt' --batch-size 4 --sure"
-    assert command(Asked(limit=1e-5)) == "rondeau train --batch-size 4 --sure --limit 1e-05"
+    assert command(Asked("a file.txt")) == "rondeau train 'a file.txt' --batch-size 4 --no-fast --sure"
+    assert command(Asked(limit=1e-5)) == "rondeau train --batch-size 4 --no-fast --sure --limit 1e-05"
 
 
 @pytest.mark.parametrize(
-    "settings", [Settings(), Settings(path="my text", cell="gru", learning_rate=3e-4, insight=True, window=7)]
+    "settings", [Settings(), Settings(path="my text", cell="gru", learning_rate=3e-4, insight=False, window=7)]
 )
 def test_the_command_line_reads_it_back(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[Settings] = []

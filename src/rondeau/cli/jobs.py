@@ -19,6 +19,7 @@ from rondeau.models.language_model import generate
 from rondeau.report import Watch, write_comparison, write_report, write_tensorboard
 from rondeau.tasks import language_model as task
 from rondeau.tasks.advice import advice_of, check_run
+from rondeau.tasks.inspect import Look, inspect
 from rondeau.tasks.language_model import Corpus, Row, Settings
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.speed import Speed, describe_speed, read_speed, total_speed
@@ -62,12 +63,13 @@ def _go_on(run: RunFolder, settings: Settings, corpus: Corpus) -> None:
     console.print("now the baselines, on the same text")
     try:
         rows = task.compare(run, settings, corpus, lambda tokens, speed: [view(console, tokens, speed)])
+        sample = task.write_samples(run, settings, corpus)
+        if settings.insight:
+            check_run(run, corpus.ids[1], settings.device)
+            run.write_json(run.inspected, inspect(run, Look()))
+        write_report(run.path, run.report)
     except KeyboardInterrupt:
         _stopped(console, run)
-    sample = task.write_samples(run, settings, corpus)
-    if settings.insight:
-        check_run(run, corpus.ids[1], settings.device)
-    write_report(run.path, run.report)
     console.print(table(rows))
     console.rule("a sample at temperature 0.8, from the bar on")
     print(sample)

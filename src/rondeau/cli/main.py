@@ -60,7 +60,7 @@ def train(
         DEFAULT.checkpoint_seconds
     ),
     insight: Annotated[
-        bool, typer.Option("--insight", help="Sample gradients, gates and states; they stand in the report.")
+        bool, typer.Option(help="Sample gradients, gates and states; give advice, and draw them in the report.")
     ] = DEFAULT.insight,
     out: Out = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder of --out.")] = False,

@@ -21,6 +21,7 @@ from rondeau.tasks.record import RunRecord, read_record, with_summary
 from rondeau.tasks.run_folder import RunFolder
 
 SHARE = 10  # a section rests so many times as long as drawing it took: the training has the machine
+BUDGET = 0.5  # seconds of drawing for one answer; what is left over comes with the next ones
 
 
 @dataclass
@@ -51,7 +52,8 @@ class Page:
         self.record: RunRecord | None = None
         self.trouble = ""
         self.summary: tuple[Any, RunRecord] | None = None
-        self.made: dict[str, Any] = {"version": ""}
+        self.made: dict[str, Any] = {}
+        self.stale = True  # the page as it was put together holds what is not drawn any more
 
     def state(self, seen: str) -> dict[str, Any]:
         """`status`, a sentence, and `version`; where that is another than `seen`, `title`, `links`, `sections` too."""
@@ -59,8 +61,8 @@ class Page:
             files = fingerprint(self.run)
             if files != self.files:
                 self._read(files)
-            if self._draw() or not self.made["version"]:
-                self.made = self._put_together()
+            if self._draw() or self.stale:
+                self.made, self.stale = self._put_together(), False
             said = status(self.run, self.now())
         sentence = f"{said.sentence} {self.trouble}".strip()
         short = {"status": sentence, "state": said.state, "version": self.made["version"]}
@@ -71,12 +73,19 @@ class Page:
         self.trouble = ""
         if not files:
             self.files, self.record = files, None
+            self._forget()
             return
         try:
-            record = read_record(self.run, model=False)
-            self.files, self.record = files, self._summarised(record)
+            record = self._summarised(read_record(self.run, model=False))
+            if self.record is not None and self.record.config != record.config:  # another run in its place
+                self._forget()
+            self.files, self.record = files, record
         except (RondeauError, OSError, ValueError, KeyError, TypeError) as error:
             self.trouble = f"Not all could be read just now: {error}"
+
+    def _forget(self) -> None:
+        """Nothing that was drawn is of this run, and nothing needs to rest."""
+        self.parts, self.stale = {make: _Part() for make in self.parts}, True
 
     def _summarised(self, record: RunRecord) -> RunRecord:
         """With the model's summary, which is made once for each model."""
@@ -88,12 +97,14 @@ class Page:
         return replace(record, layers=known.layers, totals=known.totals, no_model=known.no_model)
 
     def _draw(self) -> bool:
-        """Draw what has changed and has rested; true if anything was."""
-        drawn = False
+        """Draw what has changed and has rested, as much as one answer has time for; true if anything was."""
+        drawn, first = False, self.ticks()
         for make, part in self.parts.items():
             began = self.ticks()
             if part.files == self.files or began < part.rest_until:
                 continue
+            if began - first > BUDGET:
+                break
             section = make(self.record) if self.record is not None else None
             drawn |= section != part.section
             ended = self.ticks()

@@ -14,8 +14,10 @@ from torch import Tensor
 from rondeau.data.text import read_text
 from rondeau.errors import ArgumentError, DataError
 from rondeau.insight import hidden_states, saliency
+from rondeau.insight.records import to_json
 from rondeau.insight.undisturbed import begin_anew, device_of, undisturbed
 from rondeau.tasks.language_model import Ids, Tokenizer, join, read_again
+from rondeau.tasks.measure import measure
 from rondeau.tasks.run_folder import RunFolder
 
 EXCERPT = 300  # tokens whose surprise is shown
@@ -45,7 +47,8 @@ def inspect(run: RunFolder, look: Look) -> dict[str, Any]:
     """All that is to be found, in JSON's types, as it stands in `inspect.json`.
 
     Keys: "text" (name, tokens, characters), "surprise" (start, tokens, bits), "saliency" (a list of predictions),
-    "hidden" (tokens, states: see `HiddenStates`), "worst" (rows of a table).
+    "hidden" (tokens, states: see `HiddenStates`), "worst" (rows of a table), "measured" (a `Sample` of the model as it
+    is, on parts of the text; None for a very short one).
 
     Raises `DataError` for a file that is missing, too short, or has characters the run has never seen,
     `CheckpointError` for a run without a model, `ArgumentError` for a position that is not there.
@@ -58,6 +61,7 @@ def inspect(run: RunFolder, look: Look) -> dict[str, Any]:
     if look.position is not None and not 1 <= look.position < len(ids):
         expected = f"1 to {len(ids) - 1}: a token with one before it"
         raise ArgumentError("position", expected=expected, got=look.position)
+    measured = measure(model, ids)
     reader = Reader(model, tokenizer, ids)
     bits, guesses = reader.read()
     end = min(EXCERPT, len(ids)) if look.position is None else look.position + 1
@@ -71,6 +75,7 @@ def inspect(run: RunFolder, look: Look) -> dict[str, Any]:
         "saliency": [reader.explain(at, look.method) for at in dict.fromkeys(chosen)],
         "hidden": {"start": first, "tokens": reader.tokens(first, end), "states": reader.states(first, end)},
         "worst": [reader.error(at, float(bits[at]), guesses[at]) for at in worst],
+        "measured": None if measured is None else to_json(measured),
     }
 
 

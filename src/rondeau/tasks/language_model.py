@@ -66,7 +66,7 @@ class Settings:
     seed: int = 0
     device: str = "auto"
     checkpoint_seconds: float = 20.0
-    insight: bool = False
+    insight: bool = True
 
 
 class Row(NamedTuple):
@@ -172,7 +172,8 @@ def read_again(run: RunFolder) -> tuple[Settings, Corpus]:
     """The settings and the text of a run. Raises `CheckpointError` if the text has changed since."""
     config = run.read_json(run.config)
     known = {field.name for field in fields(Settings)}
-    settings = Settings(**{name: value for name, value in config["settings"].items() if name in known})
+    given = {"insight": False, **config["settings"]}  # a run that began before there was any goes on without
+    settings = Settings(**{name: value for name, value in given.items() if name in known})
     corpus = read_corpus(settings, run.tokenizer())
     if digest(corpus.text) != config["data"]["digest"]:
         raise CheckpointError(

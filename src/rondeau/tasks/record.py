@@ -11,7 +11,7 @@ from rondeau.errors import RondeauError
 from rondeau.insight.advice import Advice, Facts, advise
 from rondeau.insight.checks import checks_from_json
 from rondeau.insight.files import read_lines, read_samples
-from rondeau.insight.records import Sample
+from rondeau.insight.records import Sample, sample_from_json
 from rondeau.models.summary import Row, summary_rows, summary_totals
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.speed import total_speed
@@ -56,6 +56,12 @@ class RunRecord:
     def data(self) -> Record:
         """On which data; empty where the run does not say."""
         return self.config.get("data") or {}
+
+    @property
+    def measured(self) -> Sample | None:
+        """What `rondeau inspect` measured of the best model; None without."""
+        found = (self.inspected or {}).get("measured")
+        return sample_from_json(found) if found else None
 
     @property
     def name(self) -> str:

@@ -20,7 +20,8 @@ def reproduce(settings: Any) -> dict[str, Any]:
 def command(settings: Any) -> str:
     """`rondeau train text.txt --units 32 ...`: says each setting, so that no later default changes it.
 
-    A setting is an option of its name, except `path`, which stands first; None is left out.
+    A setting is an option of its name, except `path`, which stands first; None is left out, and what is off is said
+    with `--no-`.
     """
     words = ["rondeau", "train"]
     if settings.path is not None:
@@ -28,9 +29,12 @@ def command(settings: Any) -> str:
     for setting in fields(settings):
         value = getattr(settings, setting.name)
         option = "--" + setting.name.replace("_", "-")
-        if setting.name == "path" or value is None or value is False:
+        if setting.name == "path" or value is None:
             continue
-        words += [option] if value is True else [option, str(value)]
+        if isinstance(value, bool):
+            words.append(option if value else "--no-" + option.removeprefix("--"))
+        else:
+            words += [option, str(value)]
     return shlex.join(words)
 
 

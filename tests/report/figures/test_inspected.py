@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rondeau.insight import LearningRates, Saliency
 from rondeau.report.figures.drawing import to_svg
 from rondeau.report.figures.hidden import LABELLED, STEPS, heat_maps, trajectories
-from rondeau.report.figures.learning_rate import learning_rate_curve
-from rondeau.report.figures.saliency import marked_series, marked_text, visible
+from rondeau.report.figures.learning_rate import learning_rate_curve, learning_rate_svg
+from rondeau.report.figures.saliency import marked_series, marked_text, series_svg, visible
 from rondeau.report.page import render_section
 from rondeau.report.sections import inspected
 from rondeau.tasks.record import RunRecord
@@ -121,12 +122,43 @@ def test_a_series_is_drawn_with_its_scores(channels: int | None) -> None:
     lines = [line for line in above.lines if len(line.get_xdata()) == 12]
     assert len(lines) == min(channels or 1, 6)
     assert list(lines[0].get_ydata()) == list(values if channels is None else values[:, 0])
-    assert [bar.get_height() for bar in below.patches] == scores
-    grounds = [(patch.get_x() + 0.5, patch.get_alpha()) for patch in above.patches]
-    assert [place for place, _ in grounds] == [1, 2, *range(3, 12)]
-    assert grounds[1][1] == pytest.approx(grounds[0][1] / 2)
+    drawn = [bar.get_paths()[0].vertices[:, 1] for bar in below.collections]
+    assert [(part.min(), part.max()) for part in drawn] == [(0, 2), (-1, 0)]
+    (picture,) = above.images
+    grounds = np.asarray(picture.get_array())[0]
+    assert picture.get_extent()[:2] == [-0.5, 11.5]
+    assert grounds[:, 3] == pytest.approx(0.6 * np.abs(scores) / 2)
+    assert (grounds[1, 2] > grounds[1, 0], grounds[2, 2] > grounds[2, 0]) == (True, False)
     assert below.get_xlabel() == "month"
     assert below.get_ylabel() == "nats"
+
+
+def test_what_was_found_becomes_a_picture_of_its_own() -> None:
+    found = Saliency([0.5, -1.0, 0.0], None, "occlusion", "output 1", 1, None, 2.0, 1.0, 0.0, 4)
+    picture = series_svg([1.0, 2.0, 3.0], found)
+    ET.fromstring(picture)
+    assert "output 1" in picture
+    rates = LearningRates(**curve(), steepest=1e-4)
+    ET.fromstring(learning_rate_svg(rates))
+    assert "suggestion: 0.0001" in learning_rate_svg(rates)
+
+
+@pytest.mark.timeout(60)
+def test_a_long_signal_keeps_its_peaks() -> None:
+    draw = np.random.default_rng(0)
+    values, scores = draw.normal(size=16_000), draw.normal(size=16_000)
+    values[777], scores[12_345] = 9.0, -8.0
+    figure = marked_series(values, scores, "nats")
+    assert len(to_svg(figure)) < 600_000
+    above, below = figure.axes
+    line = above.lines[0]
+    peak = int(line.get_ydata().argmax())
+    assert line.get_ydata()[peak] == 9.0
+    assert abs(line.get_xdata()[peak] - 777) <= 8
+    orange = below.collections[1].get_paths()[0].vertices
+    assert orange[:, 1].min() == -8.0
+    assert abs(orange[orange[:, 1].argmin(), 0] - 12_345) <= 12
+    assert above.images[0].get_extent()[1] == 15_999.5
 
 
 def state(name: str, part: str, units: int, steps: int) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def _curve(axes: Any, history: list[dict[str, Any]], name: str) -> None:
             f"best {low[1]:.3f}", low, xytext=(0, -14), textcoords="offset points", ha="center", color=INK, fontsize=9.5
         )
     axes.set(xlabel="epoch", ylabel=word(name))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    count_epochs(axes, [record.get("epoch", i + 1) for i, record in enumerate(history)])
     axes.margins(y=0.2)
 
 
@@ -110,9 +110,17 @@ def overlaid(runs: list[tuple[str, list[dict[str, Any]]]], metric: str) -> Figur
     if not axes.lines:
         return None
     axes.set(xlabel="epoch", ylabel=f"{word(metric)}, {'held-out' if held_out else 'training'} data")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    count_epochs(axes, [x for _, history in runs for x in series(history, metric)[0]])
     legend(figure, [axes])
     return figure
+
+
+def count_epochs(axes: Any, epochs: list[float]) -> None:
+    """Whole numbers below, a single one too."""
+    if len(set(epochs)) == 1:
+        axes.set_xticks(epochs[:1])
+    else:
+        axes.xaxis.get_major_locator().set_params(integer=True)
 
 
 def line(i: int) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from rondeau.report.figures.drawing import BLUE, GREEN, GREY, ORANGE, legend, new_figure
+from rondeau.insight import LearningRates
+from rondeau.report.figures.drawing import BLUE, GREEN, GREY, ORANGE, legend, new_figure, to_svg
 
 
 def learning_rate_curve(found: dict[str, Any]) -> Figure:
@@ -34,6 +36,11 @@ def learning_rate_curve(found: dict[str, Any]) -> Figure:
     axes.set(xlabel="learning rate", ylabel="loss")
     legend(figure, [axes])
     return figure
+
+
+def learning_rate_svg(found: LearningRates) -> str:
+    """What `find_learning_rate` gave, as SVG text: a picture of its own."""
+    return to_svg(learning_rate_curve(asdict(found)), "learning-rate")
 
 
 def _number(value: Any) -> float:

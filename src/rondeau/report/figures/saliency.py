@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from rondeau.report.figures.drawing import BLUE, ORANGE, SERIES, legend, new_grid
+from rondeau.insight import Saliency
+from rondeau.report.figures.drawing import BLUE, GREY, INK, ORANGE, SERIES, legend, new_grid, to_svg
 
 STRONGEST = 0.6  # opacity of the largest score's colour: the letters keep their contrast on it, in either theme
+DRAWN = 2000  # steps of a series that are drawn one by one
 SIGNS = {"\n": "↵\n", "\t": "⇥\t"}  # what has no shape of its own
 _RGB = {1: (11, 95, 209), -1: (179, 71, 0)}  # blue and orange of the light page
 
@@ -89,28 +91,69 @@ def marked_series(
         scores: one for each step; unit: theirs.
         names: of the channels.
         steps: what a step is, for the axis.
+
+    Of more than 2000 steps the lowest and highest value of each stretch are drawn, and its largest score.
     """
     lines = np.asarray(values, np.float64)
     lines = lines[:, None] if lines.ndim == 1 else lines[:, : len(SERIES)]
-    top = max((abs(score) for score in scores), default=0.0) or 1.0
-    places = np.arange(len(lines))
+    parts = np.asarray(scores, np.float64)
+    end = len(lines) - 0.5
+    places, lines = _envelope(lines)
+    spots, parts = _strongest(parts)
     figure, (above, below) = new_grid(2, 1, 3.4, sharex=True, gridspec_kw={"height_ratios": [2, 1]})
-    for place, score in enumerate(scores):
-        if abs(score) > 0.02 * top:
-            colour, opacity = (BLUE if score > 0 else ORANGE), STRONGEST * abs(score) / top
-            above.axvspan(place - 0.5, place + 0.5, color=colour, alpha=opacity, linewidth=0)
     for channel in range(lines.shape[1]):
         label = names[channel] if names else f"channel {channel}"
         style = "o-" if len(lines) <= 40 else "-"
-        colour = "#1f2329" if lines.shape[1] == 1 else SERIES[channel]
-        above.plot(places, lines[:, channel], style, color=colour, markersize=3, linewidth=1.3, label=label)
+        colour = INK if lines.shape[1] == 1 else SERIES[channel]
+        thin = 1.3 if len(lines) <= 1000 else 0.7
+        above.plot(places, lines[:, channel], style, color=colour, markersize=3, linewidth=thin, label=label)
+    above.set_ylim(*above.get_ylim())
+    around = (-0.5, end, *above.get_ylim())
+    above.imshow(_grounds(parts)[None], extent=around, aspect="auto", interpolation="none", zorder=0)
     if lines.shape[1] > 1:
         legend(figure, [above])
-    colours = [BLUE if score > 0 else ORANGE for score in scores]
-    below.bar(places, scores, color=colours, width=1.0 if len(lines) > 60 else 0.8, linewidth=0)
-    below.axhline(0, color="#5c6470", linewidth=0.8)
+    for colour, shown in ((BLUE, np.maximum(parts, 0)), (ORANGE, np.minimum(parts, 0))):
+        below.fill_between(spots, shown, step="mid", color=colour, linewidth=0.5)
+    below.axhline(0, color=GREY, linewidth=0.8)
     below.set(xlabel=steps, ylabel=unit)
     below.xaxis.get_major_locator().set_params(integer=True)
-    above.set_xlim(-0.5, len(lines) - 0.5)
+    above.set_xlim(*around[:2])
     above.set_ylabel("value" if names is None or lines.shape[1] > 1 else names[0])
     return figure
+
+
+def _stretches(steps: int) -> Any:
+    """Where each of at most 2000 stretches begins."""
+    return np.unique(np.linspace(0, steps, DRAWN, endpoint=False).astype(int))
+
+
+def _envelope(lines: Any) -> tuple[Any, Any]:
+    """Places, and values `(places, channels)`: all, or the lowest and the highest of each stretch."""
+    if len(lines) <= DRAWN:
+        return np.arange(len(lines)), lines
+    begins = _stretches(len(lines))
+    low, high = np.minimum.reduceat(lines, begins), np.maximum.reduceat(lines, begins)
+    return np.repeat(begins, 2), np.stack([low, high], 1).reshape(-1, lines.shape[1])
+
+
+def _strongest(scores: Any) -> tuple[Any, Any]:
+    """Places and scores: all, or of each stretch the one of the largest magnitude."""
+    if len(scores) <= DRAWN:
+        return np.arange(len(scores)), scores
+    begins = _stretches(len(scores))
+    low, high = np.minimum.reduceat(scores, begins), np.maximum.reduceat(scores, begins)
+    return begins, np.where(-low > high, low, high)
+
+
+def _grounds(scores: Any) -> Any:
+    """The colour behind each step, `(steps, 4)`."""
+    top = np.abs(scores).max(initial=0.0) or 1.0
+    grounds = np.empty((len(scores), 4))
+    grounds[:, :3] = np.where(scores[:, None] > 0, _RGB[1], _RGB[-1]) / np.float64(255)
+    grounds[:, 3] = STRONGEST * np.abs(scores) / top
+    return grounds
+
+
+def series_svg(values: Any, found: Saliency, names: Sequence[str] | None = None, steps: str = "step") -> str:
+    """What `saliency` found for one row, drawn on its series as by `marked_series`: SVG text of its own."""
+    return to_svg(marked_series(values, found.scores, found.target, names, steps), "saliency")

@@ -8,11 +8,16 @@ from rondeau.tasks.record import RunRecord
 
 
 def dynamics(record: RunRecord) -> Section | None:
-    """Spectral radius, singular values of the step's Jacobian, Lyapunov exponents, as measured last."""
-    latest = figures.latest(record.samples)
-    if latest is None:
+    """Spectral radius, singular values of the step's Jacobian, Lyapunov exponents, as measured last: of the best model,
+    where it was inspected, else while it trained.
+    """
+    measured, latest = record.measured, figures.latest(record.samples)
+    if measured is not None and measured.dynamics:
+        when, found = "of the best model", measured.dynamics
+    elif latest is not None:
+        when, found = f"at update {latest[0]}", latest[1]
+    else:
         return None
-    step, found = latest
     rows = [
         (
             one.name,
@@ -22,7 +27,7 @@ def dynamics(record: RunRecord) -> Section | None:
         for one in found
     ]
     heads = ("scan", "spectral radius", "largest Lyapunov exponent")
-    blocks: list[Block] = [Table(f"Dynamics at update {step}", heads, rows, frozenset({1, 2}))]
+    blocks: list[Block] = [Table(f"Dynamics {when}", heads, rows, frozenset({1, 2}))]
     for one in found:
         blocks += drawn(
             f"jacobian-{slug(one.name)}",

@@ -42,7 +42,7 @@ def _verdict(record: RunRecord) -> str:
     done, asked = len(record.history), record.settings.get("epochs")
     if not done:
         return "No epoch has come to its end yet."
-    so_far = f"{done} of {asked} epochs are done" if asked else f"{done} epoch{'s' if done > 1 else ''} done"
+    so_far = f"{done} of {asked} epochs done" if asked else f"{done} epoch{'s' if done > 1 else ''} done"
     return f"{so_far}; {_last(record.history)}."
 
 
