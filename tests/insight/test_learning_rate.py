@@ -246,6 +246,15 @@ def test_a_loader_of_one_s_own_generator_goes_on_as_before() -> None:
     assert torch.equal(generator.get_state(), before)
 
 
+def test_data_that_are_not_finite_leave_no_curve() -> None:
+    x, y = data()
+    made = model()
+    found = find_learning_rate(made, torch.full_like(x, torch.nan), y, steps=20)
+    assert (found.losses, found.suggestion) == ([], None)
+    assert "before any update" in found.reason
+    assert all(bool(torch.isfinite(weight).all()) for weight in made.parameters())
+
+
 # A plain torch module
 
 

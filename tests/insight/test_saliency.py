@@ -76,6 +76,15 @@ def test_integrated_gradients_of_a_product_share_it_evenly() -> None:
     assert found(product, x, "occlusion", window=2).scores == pytest.approx([6, 6], rel=4 * EPS)
 
 
+def test_the_relative_gap_does_not_let_scores_cancel() -> None:
+    def difference(x: Tensor) -> Tensor:
+        return (x[:, 0] * x[:, 1] - x[:, 2] * x[:, 3])[:, 0]
+
+    one = found(difference, torch.tensor([[[3.0], [4.0], [1.0], [2.0]]]), "gradient_x_input")
+    assert one.scores == pytest.approx([12, 12, -2, -2], rel=4 * EPS)
+    assert one.relative_gap == pytest.approx(10 / 28, rel=8 * EPS)
+
+
 def test_a_window_is_shared_by_its_steps_and_the_last_one_is_shorter() -> None:
     x = torch.tensor([[[1.0], [2.0], [3.0]]])
     one = found(Linear(torch.ones(3, 1)), x, "occlusion", window=2)

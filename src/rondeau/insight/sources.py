@@ -90,9 +90,8 @@ class Sources:
     def _find(self) -> list[_Reading]:
         """Which calls of embedding modules read the ids, in the order in which they are made."""
         time = 0 if isinstance(self.x, Ragged) else self.x.shape[1]
-        rows = (
-            3 if time == 2 else 2
-        )  # never square, so that a batch that was turned round is told from one that was not
+        # never square: a batch that was turned round is told from one that was not
+        rows = 3 if time == 2 else 2
         ids = _repeated(self.x, rows)
         found: list[_Reading] = []
         number = -1

@@ -191,6 +191,16 @@ def test_heat_maps_show_the_units_in_order(steps: int) -> None:
     assert [label.get_text() for label in drawn[-1].get_xticklabels()] == labels[-LABELLED:]
 
 
+def test_of_a_series_all_steps_are_drawn() -> None:
+    one = state("gru", "h", 5, 90)
+    (units,) = axes(heat_maps([one]))
+    assert units.images[0].get_array().shape == (5, 90, 4)
+    assert units.get_xlabel() == "step"
+    (way,) = axes(trajectories([one]))
+    assert len(way.collections[0].get_offsets()) == 90
+    assert not way.texts
+
+
 def test_a_state_of_zeros_is_a_blank_map() -> None:
     blank = {**state("lstm", "h", 4, 3), "values": [[0.0] * 3] * 4}
     (place,) = axes(heat_maps([blank], ["a", "b", "c"]))

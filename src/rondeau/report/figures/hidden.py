@@ -17,18 +17,19 @@ STEPS = 36  # steps whose labels can still be read along a way
 State = dict[str, Any]  # a `HiddenStates` in JSON's types
 
 
-def heat_maps(states: Sequence[State], labels: Sequence[str]) -> Figure:
+def heat_maps(states: Sequence[State], labels: Sequence[str] | None = None) -> Figure:
     """The parts of one layer's state, one below the other: units from top to bottom, steps from left to right.
 
     Blue is above 0, orange below, the ground of the page is 0; the colours are full from the magnitude on that 2 % of a
-    part's values exceed. Units stand in the record's `order`. Of more than 60 steps the last 60 are drawn.
+    part's values exceed. Units stand in the record's `order`. Of a text (`labels`, a token a step) the last 60
+    steps are drawn, of a signal or series all.
     """
-    labels = labels[-LABELLED:]
+    last = -LABELLED if labels else None
     units = len(states[0]["values"])
     tall = min(max(units * 0.028, 0.9), 2.6)
     figure, axes = new_grid(len(states), 1, 0.75 + (tall + 0.35) * len(states), sharex=True)
     for one, place in zip(states, axes, strict=True):
-        values = np.asarray(one["values"], np.float64)[one["order"], -LABELLED:]
+        values = np.asarray(one["values"], np.float64)[one["order"], last:]
         top = float(np.quantile(np.abs(values), 0.98)) or float(np.abs(values).max()) or 1.0
         place.imshow(_coloured(np.clip(values / top, -1, 1)), aspect="auto", interpolation="none")
         place.grid(False)
@@ -37,8 +38,10 @@ def heat_maps(states: Sequence[State], labels: Sequence[str]) -> Figure:
         place.set_ylabel(f"{units} units")
         place.set_title(f"{one['part']}: orange below 0, blue above, full from ±{top:.2g} on", fontsize=9.5)
         place.tick_params(axis="x", length=0, pad=2)
-    axes[-1].set_xticks(range(len(labels)), [visible(label) for label in labels], family="monospace", fontsize=7.5)
-    axes[-1].set_xlabel("what was read")
+    if labels:
+        shown = [visible(label) for label in labels[-LABELLED:]]
+        axes[-1].set_xticks(range(len(shown)), shown, family="monospace", fontsize=7.5)
+    axes[-1].set_xlabel("what was read" if labels else "step")
     return figure
 
 
@@ -51,27 +54,28 @@ def _coloured(values: Any) -> Any:
     return picture
 
 
-def trajectories(states: Sequence[State], labels: Sequence[str]) -> Figure | None:
+def trajectories(states: Sequence[State], labels: Sequence[str] | None = None) -> Figure | None:
     """The way of each part of one layer's state along its first two components; late steps are stronger.
 
-    Of more than 36 steps the last 36 are drawn. None where no part has two components.
+    Of a text (`labels`, a token a step) the last 36 steps are drawn, of a signal or series all. None where no part has
+    two components.
     """
     shown = [one for one in states if len(one["components"]) > 1]
     if not shown:
         return None
-    labels = labels[-STEPS:]
+    last = -STEPS if labels else None
     figure, axes = new_grid(len(shown), 1, 3.0 * len(shown))
     for one, place in zip(shown, axes, strict=True):
-        first, second = (np.asarray(part, np.float64)[-STEPS:] for part in one["components"][:2])
+        first, second = (np.asarray(part, np.float64)[last:] for part in one["components"][:2])
         count = len(first)
         for step in range(1, count):
             now = slice(step - 1, step + 1)
             place.plot(first[now], second[now], color=GREY, linewidth=0.8, alpha=0.15 + 0.5 * step / count)
         late = np.linspace(0.35, 1, count)
         place.scatter(first, second, s=9, color=BLUE, alpha=late, linewidth=0)
-        for step in range(count):
+        for step, label in enumerate(labels[-STEPS:] if labels else ()):
             place.annotate(
-                visible(labels[step]),
+                visible(label),
                 (first[step], second[step]),
                 xytext=(2, 2),
                 textcoords="offset points",
