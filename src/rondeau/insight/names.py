@@ -56,6 +56,8 @@ class Names:
         self._under_way.append((name, module, [0]))
 
     def _end(self) -> None:
+        if not self._under_way:  # it was called before anyone followed
+            return
         name, _, made = self._under_way.pop()
         if not made[0] and name not in self.silent:
             self.silent.append(name)
