@@ -53,7 +53,7 @@ def test_curves_lie_over_each_other(page: str) -> None:
 
 
 def test_memory_and_decay_are_compared(page: str) -> None:
-    assert page.count("less than 1 % is left after 56 steps, half after 8.3") == 5  # two layers, two layers, one
+    assert page.count('<td class="number">0.920</td><td class="number">56 steps</td>') == 5  # two layers, two, one
 
 
 def test_runs_measured_on_other_texts_are_not_ranked_silently(tmp_path: Path) -> None:

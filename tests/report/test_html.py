@@ -143,7 +143,8 @@ def test_colours_become_the_pages() -> None:
     assert themed(once) == once
 
 
-def test_drawings_are_written_short() -> None:
-    assert compact(
-        '<path d="M 1.23456 -0.00012 \n    L 12.5 1e-07"/>\n  <text transform="rotate(-0 1.5 2)">0.12345</text>'
-    ) == ('<path d="M 1.23 -0 \nL 12.5 1e-07"/>\n<text>0.12</text>')
+def test_drawings_are_written_short_and_say_the_same() -> None:
+    path, text = '<path d="M 1.23456 -0.00012 \n    L 12.5 1e-07"/>', '<text transform="rotate(-0 1.5 2)" x="1.2345">'
+    assert compact(f"{path}\n  {text}3.1415</text>") == (
+        '<path d="M 1.23 -0 \nL 12.5 1e-07"/>\n<text x="1.23">3.1415</text>'
+    )

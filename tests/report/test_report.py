@@ -12,6 +12,7 @@ import pytest
 from rondeau.errors import CheckpointError
 from rondeau.insight.records import to_json
 from rondeau.report import write_report
+from rondeau.report.figures.curves import learning_curves
 from rondeau.report.html import page as made_page
 from rondeau.tasks.record import read_record
 from tests.report.conftest import ADVICE
@@ -62,7 +63,9 @@ def test_text_is_escaped_and_the_page_repeats(text_report: Path) -> None:
     assert made_page(replace(read_record(text_report.parent), advice=ADVICE)) == page
 
 
-@pytest.mark.parametrize("name", ["best 1.", "bits per character", "epoch", "steps back", "1 %", "the window's cut"])
+@pytest.mark.parametrize(
+    "name", ["best 1.100", "2.125", "bits per character", "epoch", "steps back", "1 %", "the window's cut"]
+)
 def test_the_figures_are_labelled(text_report: Path, name: str) -> None:
     assert re.search(rf"<text [^>]*>[^<]*{re.escape(name)}", text_report.read_text().replace("&#x27;", "'"))
 
@@ -173,3 +176,9 @@ def test_numbers_that_are_none_are_drawn_around(tmp_path: Path) -> None:
 
 def test_the_report_stays_small(text_report: Path) -> None:
     assert text_report.stat().st_size < 1_000_000
+
+
+def test_a_single_epoch_stands_over_a_whole_number() -> None:
+    figure = learning_curves(history(1))
+    assert figure is not None
+    assert list(figure.axes[0].get_xticks()) == [1]

@@ -129,7 +129,7 @@ def test_an_answer_does_not_wait_for_all_to_be_drawn(tmp_path: Path, monkeypatch
     assert shown == [["a", "b"], ["a", "b", "c", "d"], ["a", "b", "c", "d"]]
 
 
-def test_nothing_of_a_run_stays_when_another_takes_its_place(tmp_path: Path) -> None:
+def test_a_run_stays_while_it_is_half_written_and_goes_when_another_takes_its_place(tmp_path: Path) -> None:
     run = text_run(tmp_path / "run", insight=False)
     page = Page(run, ticks=lambda: 0.0)  # no time passes: nothing has rested
 
@@ -137,10 +137,14 @@ def test_nothing_of_a_run_stays_when_another_takes_its_place(tmp_path: Path) -> 
         return [section["id"] for section in page.state("")["sections"]]
 
     assert "baselines" in ids()
+    (run / "config.json").write_text('{"format": "rondeau-r')  # half of it
+    assert "baselines" in ids()
+    assert "Not all could be read just now" in page.state("")["status"]
     text_run(run, insight=False, seed=8)
     (run / "results.json").unlink()
     assert "baselines" not in ids()
     assert "learning" in ids()
+    assert "Not all" not in page.state("")["status"]
     for file in run.iterdir():
         file.unlink()
     assert ids() == []

@@ -14,7 +14,7 @@ from rondeau.report.figures.curves import HELD_OUT, best, metrics, overlaid, ser
 from rondeau.report.figures.flow import reached
 from rondeau.report.figures.several import over_updates
 from rondeau.report.page import render
-from rondeau.report.sections.gradient import in_words
+from rondeau.report.sections.gradient import HEADS, row
 from rondeau.tasks.record import RunRecord, read_record
 from rondeau.training.files import write_atomically
 
@@ -103,12 +103,12 @@ def _gradient(named: Named) -> Section | None:
     if not measured:
         return None
     rows = [
-        [name, scan.name, _shown(scan.decay.factor), in_words(scan)]
+        [name, *row(scan)]
         for name, record in measured
         for scan in [sample for sample in record.samples if sample.scans][-1].scans
     ]
-    heads = ("run", "scan", "factor per step back", "reach")
-    blocks: list[Block] = [Table("Gradient through time, at the end", heads, rows, frozenset({2}))]
+    heads = ("run", *HEADS)
+    blocks: list[Block] = [Table("Gradient through time, at the end", heads, rows, frozenset({2, 3, 4}))]
     for figure, label, get, caption in (
         ("memory", "effective memory, steps", reached, "Steps back until less than 1 % of the gradient is left"),
         ("decay", "factor per step back", _factor, "What the gradient is multiplied by on each step back"),

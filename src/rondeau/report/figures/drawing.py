@@ -135,9 +135,14 @@ def to_svg(figure: Figure, name: str = "figure") -> str:
 
 
 def compact(svg: str) -> str:
-    """The drawing with hundredths of a point, without indentation and turns by nothing."""
-    svg = re.sub(r"-?\d+\.\d{3,}(?!\w)", lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), svg)
-    return re.sub(r"\n\s+", "\n", re.sub(r' transform="rotate\(-?0 [^"]*\)"', "", svg))
+    """The drawing with places in hundredths of a point, without indentation and turns by nothing; text as it is."""
+    svg = re.sub(r' transform="rotate\(-?0 [^"]*\)"', "", svg)
+    svg = re.sub(r' (?:d|x|y|width|height|points|transform)="[^"]*"', lambda places: _hundredths(places[0]), svg)
+    return re.sub(r"\n\s+", "\n", svg)
+
+
+def _hundredths(places: str) -> str:
+    return re.sub(r"-?\d+\.\d{3,}(?!\w)", lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), places)
 
 
 def own_ids(svg: str, name: str) -> str:

@@ -7,6 +7,8 @@ from rondeau.report.blocks import Block, Section, Table, Text, drawn
 from rondeau.report.figures import flow
 from rondeau.tasks.record import RunRecord
 
+HEADS = ("scan", "factor per step", "under 1 % after", "longest dependency it can learn")
+
 
 def gradient(record: RunRecord) -> Section | None:
     """The gradient over the steps back, the memory and the decay that follow from it."""
@@ -24,8 +26,8 @@ def gradient(record: RunRecord) -> Section | None:
     blocks.append(
         Table(
             f"How far back each scan's gradient reaches, at update {last.step}",
-            ("scan", "factor per step", "under 1 % after", "longest dependency it can learn"),
-            [_row(scan) for scan in last.scans],
+            HEADS,
+            [row(scan) for scan in last.scans],
             frozenset({1, 2, 3}),
         )
     )
@@ -66,7 +68,8 @@ def gradient(record: RunRecord) -> Section | None:
     return Section("gradient", "Gradient through time", blocks)
 
 
-def _row(scan: ScanSample) -> tuple[str, str, str, str]:
+def row(scan: ScanSample) -> tuple[str, str, str, str]:
+    """The cells of a table under `HEADS`."""
     decay = scan.decay
     memory = f"more than {decay.reach} steps" if decay.memory is None else f"{decay.memory} steps"
     cut = ", where the window cuts" if scan.cut is not None and scan.horizon == scan.cut - 1 else ""
