@@ -13,6 +13,7 @@ from rondeau.errors import CheckpointError
 from rondeau.insight.records import to_json
 from rondeau.report import write_report
 from rondeau.report.figures.curves import learning_curves
+from rondeau.report.figures.thin import peaks, thin
 from rondeau.report.html import page as made_page
 from rondeau.tasks.record import read_record
 from tests.report.conftest import ADVICE
@@ -174,8 +175,31 @@ def test_numbers_that_are_none_are_drawn_around(tmp_path: Path) -> None:
     assert "Not measured: cell (it makes one step at a time)." in page
 
 
-def test_the_report_stays_small(text_report: Path) -> None:
-    assert text_report.stat().st_size < 1_000_000
+def test_the_report_stays_small_however_long_the_training(text_report: Path, tmp_path: Path) -> None:
+    assert text_report.stat().st_size < 500_000
+    run = fit_run(tmp_path / "run")
+    write_lines(run / "insight.jsonl", [to_json(sample) for sample in samples(1000, ("lstm",))])
+    assert write_report(run).stat().st_size < 500_000
+
+
+def test_of_many_points_the_ends_and_the_spikes_stay() -> None:
+    points = [(i, 100 if i == 357 else i % 7) for i in range(1000)]
+    kept = thin(points, 50)
+    assert (len(kept), kept[0], kept[-1]) == (50, points[0], points[-1])
+    high = peaks(points, lambda point: point[1], 50)
+    assert len(high) == 50
+    assert points[357] in high
+    assert thin(points[:20], 50) == peaks(points[:20], lambda point: point[1], 50) == points[:20]
+
+
+def test_of_many_scans_some_are_drawn_one_by_one(tmp_path: Path) -> None:
+    run = fit_run(tmp_path / "run")
+    names = tuple(f"encoder.layer_{i}.lstm" for i in range(7))
+    write_lines(run / "insight.jsonl", [to_json(sample) for sample in samples(2, names)])
+    page = write_report(run).read_text()
+    assert page.count('id="figure-histograms-') == 6
+    assert "Not drawn, for brevity: encoder.layer_6.lstm;" in page
+    assert page.count("reach, encoder") == 2  # the shortest and the longest
 
 
 def test_a_single_epoch_stands_over_a_whole_number() -> None:

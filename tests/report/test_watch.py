@@ -129,9 +129,13 @@ def test_an_answer_does_not_wait_for_all_to_be_drawn(tmp_path: Path, monkeypatch
     assert shown == [["a", "b"], ["a", "b", "c", "d"], ["a", "b", "c", "d"]]
 
 
-def test_a_run_stays_while_it_is_half_written_and_goes_when_another_takes_its_place(tmp_path: Path) -> None:
+def test_a_run_stays_while_it_is_half_written_and_goes_when_another_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rondeau.report.live.SHARE", 1e9)  # nothing that was drawn has rested
+    monkeypatch.setattr("rondeau.report.live.BUDGET", 1e9)
     run = text_run(tmp_path / "run", insight=False)
-    page = Page(run, ticks=lambda: 0.0)  # no time passes: nothing has rested
+    page = Page(run)
 
     def ids() -> list[str]:
         return [section["id"] for section in page.state("")["sections"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -101,7 +102,10 @@ class Section:
 
 def drawn(name: str, figure: Figure | None, caption: str, alt: str) -> list[Block]:
     """The figure as a block; none where there is nothing to draw."""
-    return [] if figure is None else [Drawing(name, to_svg(figure, name), caption, alt)]
+    if figure is None:
+        return []
+    svg = re.sub(r"var\((--[\w-]+), #\w+\)", r"var(\1)", to_svg(figure, name))  # the page has all the variables
+    return [Drawing(name, svg, caption, alt)]
 
 
 def embedded(name: str, svg: str, caption: str, alt: str) -> Drawing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Iterable
 from itertools import accumulate, pairwise
@@ -71,11 +72,14 @@ def legend(figure: Figure, axes: Iterable[Any]) -> None:
         for handle, label in zip(*one.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     if found:
+        columns = _columns([len(label) for label in found])
+        rows = math.ceil(len(found) / columns)
+        figure.set_figheight(figure.get_figheight() + 0.19 * max(rows - 2, 0))
         figure.legend(
             list(found.values()),
             list(found),
             loc="outside upper left",
-            ncols=_columns([len(label) for label in found]),
+            ncols=columns,
             labelcolor=INK,
             fontsize=9.5,
             frameon=False,
@@ -93,6 +97,11 @@ def _columns(letters: list[int]) -> int:
     return 1
 
 
+def short(name: str, letters: int = 22) -> str:
+    """The end of a long name."""
+    return name if len(name) <= letters else "…" + name[1 - letters :]
+
+
 def guide(axes: Any, y: float, text: str, left: bool = False) -> None:
     """A dashed line across at `y`, and what it means, at its right or `left` end."""
     axes.axhline(y, color=INK, linestyle=(0, (5, 3)), linewidth=1)
@@ -108,13 +117,17 @@ def guide(axes: Any, y: float, text: str, left: bool = False) -> None:
     )
 
 
-def logarithmic(axes: Any, floor: float = 0.0) -> None:
+def logarithmic(axes: Any, floor: float = 1e-300) -> None:
     """A logarithmic y axis: its labels are powers of ten, or 1, 2 and 5 where it is short; nothing under `floor`."""
+    limits = [one.dataLim for one in axes.get_shared_y_axes().get_siblings(axes)]
+    low = max(min(float(limit.minposy) for limit in limits), floor)
+    high = max(*(float(limit.y1) for limit in limits), low)
+    if not math.isfinite(low):
+        low, high = 0.1, 1.0
+    margin = max((high / low) ** 0.06, 1.0) if high > 3 * low else 1.8
+    low, high = low / margin, high * margin
+    axes.set_ylim(low, high)  # before the scale: one of logarithms cannot start below 0
     axes.set_yscale("log")
-    low, high = axes.get_ylim()
-    low = max(low, floor)
-    if high < 3 * low:
-        low, high = low / 1.5, high * 1.5
     axes.set_ylim(low, high)
     if high < 200 * low:
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 40 * low else (1, 3)))

@@ -8,7 +8,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from rondeau.insight.records import Dynamics, Sample
-from rondeau.report.figures.drawing import BLUE, GREY, INK, ORANGE, STYLE, legend, logarithmic, new_grid
+from rondeau.report.figures.drawing import BLUE, GREY, INK, ORANGE, STYLE, legend, logarithmic, new_grid, short
 
 
 def latest(samples: list[Sample]) -> tuple[int, list[Dynamics]] | None:
@@ -51,7 +51,7 @@ def exponents(found: list[Dynamics]) -> Figure | None:
     for i, one in enumerate(drawn):
         values = [v if math.isfinite(v) else math.nan for v in one.exponents]
         style, colour = (("o-", BLUE), ("s--", ORANGE), ("^:", GREY))[i % 3]
-        axes.plot(range(1, len(values) + 1), values, style, color=colour, markersize=3, label=one.name)
+        axes.plot(range(1, len(values) + 1), values, style, color=colour, markersize=3, label=short(one.name, 30))
     axes.axhline(0, color=INK, linestyle=(0, (5, 3)), linewidth=1)
     axes.set(xlabel="exponent, the largest first", ylabel="nats a step")
     axes.xaxis.get_major_locator().set_params(integer=True)

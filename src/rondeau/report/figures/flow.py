@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from rondeau.insight.records import Flow, Sample, ScanSample
 from rondeau.report.figures.curves import line
-from rondeau.report.figures.drawing import GREY, INK, SERIES, STYLE, guide, legend, logarithmic, new_grid
+from rondeau.report.figures.drawing import GREY, INK, SERIES, STYLE, guide, legend, logarithmic, new_grid, short
+from rondeau.report.figures.thin import look, thin
 
 FLOOR = 1e-7
 
@@ -51,7 +52,7 @@ def _grid(names: list[str], height: float = 2.2) -> tuple[Figure, list[Any]]:
     for one in axes[len(names) :]:
         one.set_visible(False)
     for i, (one, name) in enumerate(zip(axes, names, strict=False)):
-        one.set_title(name)
+        one.set_title(short(name))
         one.yaxis.set_tick_params(labelleft=i % columns == 0)
     return figure, axes
 
@@ -129,7 +130,8 @@ def memory(samples: list[Sample]) -> Figure | None:
         return None
     axes = figure.axes[0]
     for i, name in enumerate(scan_names(samples)):
-        beyond = [(s.step, scan.decay.reach) for s, scan in of_scan(samples, name) if scan.decay.memory is None]
+        found = of_scan(samples, name)
+        beyond = thin([(s.step, scan.decay.reach) for s, scan in found if scan.decay.memory is None], 24)
         if beyond:
             label = "more than was measured"
             axes.plot(*zip(*beyond, strict=True), "^", color=SERIES[i % len(SERIES)], markersize=7, label=label)
@@ -156,10 +158,9 @@ def _over_training(samples: list[Sample], label: str, value: Callable[[ScanSampl
     figure, (axes,) = new_grid(1, 1, 2.5)
     for i, name in enumerate(scan_names(samples)):
         points = [(sample.step, value(scan)) for sample, scan in of_scan(samples, name)]
-        good = [(x, y) for x, y in points if y is not None and math.isfinite(y)]
+        good = thin([(x, y) for x, y in points if y is not None and math.isfinite(y)])
         if good:
-            style = line(i) if len(good) < 40 else line(i)[1:]
-            axes.plot(*zip(*good, strict=True), style, color=SERIES[i % len(SERIES)], markersize=3, label=name)
+            axes.plot(*zip(*good, strict=True), line(i), label=short(name, 30), **look(i, len(good)))
     if not axes.lines:
         return None
     axes.set(xlabel="update", ylabel=label)

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 
 from rondeau.insight.records import Sample, ScanSample, Values
 from rondeau.report.figures.curves import line
-from rondeau.report.figures.drawing import BLUE, INK, SERIES, STYLE, legend, logarithmic, new_grid
+from rondeau.report.figures.drawing import BLUE, INK, STYLE, legend, logarithmic, new_grid, short
 from rondeau.report.figures.flow import of_scan, scan_names, stages
+from rondeau.report.figures.thin import look, thin
 
 
 @rc_context(STYLE)
@@ -65,18 +66,16 @@ def _histogram(axes: Any, values: Values, label: str, late: bool) -> None:
 @rc_context(STYLE)
 def saturation(samples: list[Sample], name: str) -> Figure | None:
     """Shares of one scan's gate values that are nearly closed or open, over the training."""
-    found = of_scan(samples, name)
+    found = of_scan(thin(samples), name)
     gates = list(dict.fromkeys(gate for _, scan in found for gate in scan.gates))
     if not gates:
         return None
     figure, axes = new_grid(1, 2, 2.3, sharey=True)
     for i, gate in enumerate(gates):
         points = [(sample.step, scan.gates[gate]) for sample, scan in found if gate in scan.gates]
-        for one, values in zip(axes, ([v.at_low for _, v in points], [v.at_high for _, v in points]), strict=True):
-            colour = SERIES[i % len(SERIES)]
-            one.plot(
-                [x for x, _ in points], _percent(values), line(i), color=colour, markersize=2.5, label=_short(gate)
-            )
+        steps = [x for x, _ in points]
+        for one, shares in ((axes[0], [v.at_low for _, v in points]), (axes[1], [v.at_high for _, v in points])):
+            one.plot(steps, _percent(shares), line(i), label=_short(gate), **look(i, len(points)))
     axes[0].set(title="at the lower end", ylabel="% of values", xlabel="update", ylim=(0, 100))
     axes[1].set(title="at the upper end", xlabel="update")
     legend(figure, axes)
@@ -93,14 +92,15 @@ def time_constants(samples: list[Sample]) -> Figure | None:
     rows = math.ceil(len(names) / columns)
     figure, axes = new_grid(rows, columns, 0.5 + 1.8 * rows, sharey=True)
     for i, (one, name) in enumerate(zip(axes, names, strict=False)):
-        points = [(sample.step, scan.time_constants) for sample, scan in of_scan(samples, name) if scan.time_constants]
+        found = of_scan(thin(samples), name)
+        points = [(sample.step, scan.time_constants) for sample, scan in found if scan.time_constants]
         steps, columns_of = [x for x, _ in points], list(zip(*(q for _, q in points), strict=True))
         quantiles = [[_drawn(v) for v in column] for column in columns_of]
         one.fill_between(steps, quantiles[1], quantiles[5], color=BLUE, alpha=0.18, linewidth=0, label="10 to 90 %")
         one.fill_between(steps, quantiles[2], quantiles[4], color=BLUE, alpha=0.35, linewidth=0, label="25 to 75 %")
-        one.plot(steps, quantiles[3], "o-", color=BLUE, markersize=2.5, label="median unit")
+        one.plot(steps, quantiles[3], "o-", label="median unit", **look(0, len(points)))
         one.plot(steps, quantiles[6], ":", color=INK, label="longest")
-        one.set(title=name, xlabel="update")
+        one.set(title=short(name), xlabel="update")
         if i % columns == 0:
             one.set_ylabel("time constant, steps")
     for one in axes[: len(names)]:
@@ -118,7 +118,7 @@ def _drawn(value: float) -> float:
 @rc_context(STYLE)
 def states(samples: list[Sample], name: str) -> Figure | None:
     """Shares of one scan's state that are saturated, and of its units that are dead or stuck, over the training."""
-    found = of_scan(samples, name)
+    found = of_scan(thin(samples), name)
     parts = list(dict.fromkeys(part for _, scan in found for part in scan.states))
     if not parts:
         return None
@@ -135,7 +135,7 @@ def states(samples: list[Sample], name: str) -> Figure | None:
                 ("stuck units", [v.stuck for _, v in points]),
             )
         ):
-            one.plot(steps, _percent(values), line(j), color=(BLUE, *SERIES[1:3])[j], markersize=2.5, label=label)
+            one.plot(steps, _percent(values), line(j), label=label, **look(j, len(points)))
         one.set(title=f"state {part}", xlabel="update", ylim=(-2, 102))
         if i % columns == 0:
             one.set_ylabel("%")

@@ -8,17 +8,19 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from rondeau.insight.records import Sample
-from rondeau.report.figures.drawing import BLUE, GREY, INK, ORANGE, STYLE, guide, legend, logarithmic, new_figure
+from rondeau.report.figures.drawing import BLUE, GREY, INK, ORANGE, STYLE, guide, legend, logarithmic, new_figure, short
+from rondeau.report.figures.thin import peaks
 
 MOST = 24  # parameters in one picture
 
 
 @rc_context(STYLE)
 def gradient_norm(samples: list[Sample]) -> Figure | None:
-    """The norm of all gradients together over the updates, the limit, and which were clipped."""
+    """The norm of all gradients together over the updates, the limit, and which were clipped; of many, the highest."""
     points = [s for s in samples if s.gradient is not None and math.isfinite(s.gradient) and s.gradient > 0]
     if not points:
         return None
+    points = peaks(points, lambda sample: sample.gradient or 0.0)
     figure, axes = new_figure(2.4)
     axes.plot([s.step for s in points], [s.gradient for s in points], "-", color=GREY, linewidth=1)
     for chosen, style, colour, label in (
@@ -67,13 +69,9 @@ def update_ratios(samples: list[Sample]) -> Figure | None:
     axes.hlines(rows, [min(found[n]) for n in names], [max(found[n]) for n in names], color=GREY, linewidth=2)
     axes.plot([found[n][0] for n in names], rows, "|", color=INK, markersize=8, label="first")
     axes.plot([found[n][-1] for n in names], rows, "o", color=BLUE, markersize=5, label="last")
-    axes.set_yticks(rows, [_short(name) for name in names])
+    axes.set_yticks(rows, [short(name, 26) for name in names])
     axes.set(xscale="log", xlabel="update ÷ weight (dashed: one in a thousand)")
     axes.grid(False, axis="y")
     axes.margins(y=0.06)
     legend(figure, [axes])
     return figure
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 26 else "…" + name[-25:]

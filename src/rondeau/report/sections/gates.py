@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from rondeau.insight.records import Values
-from rondeau.report.blocks import Block, Heading, Section, drawn, slug
+from rondeau.report.blocks import Block, Heading, Section, Text, drawn, slug
 from rondeau.report.figures import gates as figures
 from rondeau.report.figures.flow import of_scan, scan_names
 from rondeau.tasks.record import RunRecord
+
+MOST = 6  # scans drawn one by one
 
 
 def gates(record: RunRecord) -> Section | None:
     """How gate values spread, their saturation, and forget gates' time constants."""
     blocks: list[Block] = []
-    for name in scan_names(record.samples):
+    for name in scan_names(record.samples)[:MOST]:
         last = of_scan(record.samples, name)[-1][1]
         made = drawn(
             f"histograms-{slug(name)}",
@@ -37,13 +39,13 @@ def gates(record: RunRecord) -> Section | None:
         "come near the length of the dependencies in your data; the start can be set by bias_initializer='chrono'.",
         "Time constants of forget gates, quantiles over units, over the training.",
     )
-    return Section("gates", "Gates", blocks) if blocks else None
+    return Section("gates", "Gates", blocks + _others(record)) if blocks else None
 
 
 def state(record: RunRecord) -> Section | None:
     """Saturated, dead and stuck parts of the state."""
     blocks: list[Block] = []
-    for name in scan_names(record.samples):
+    for name in scan_names(record.samples)[:MOST]:
         last = of_scan(record.samples, name)[-1][1]
         made = drawn(
             f"state-{slug(name)}",
@@ -54,7 +56,13 @@ def state(record: RunRecord) -> Section | None:
             + " ".join(f"{p}: {100 * v.dead:.0f} % dead, {100 * v.stuck:.0f} % stuck." for p, v in last.states.items()),
         )
         blocks += [Heading(f"{name} ({last.cell})"), *made] if made else []
-    return Section("state", "State", blocks) if blocks else None
+    return Section("state", "State", blocks + _others(record)) if blocks else None
+
+
+def _others(record: RunRecord) -> list[Block]:
+    """Which scans were left out."""
+    names = scan_names(record.samples)[MOST:]
+    return [Text(f"Not drawn, for brevity: {', '.join(names)}; their values are in insight.jsonl.")] if names else []
 
 
 def _spread(parts: dict[str, Values]) -> str:

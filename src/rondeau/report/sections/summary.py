@@ -85,6 +85,8 @@ def _facts(record: RunRecord) -> list[tuple[str, Any]]:
                 facts.append((f"last {word(metric)}", f"{values[-1]:.4g}"))
     if record.samples:
         scans: list[ScanSample] = record.samples[-1].scans
+        if len(scans) > 3:
+            scans = [min(scans, key=lambda scan: scan.horizon), max(scans, key=lambda scan: scan.horizon)]
         facts += [(f"gradient's reach, {scan.name}", in_words(scan)) for scan in scans]
         known = [s.clipped for s in record.samples if s.clipped is not None]
         if known:
