@@ -20,7 +20,7 @@ demo: export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all test-reference bench gallery examples lint format docs install clean interpreter
+.PHONY: help demo test test-all test-reference bench advice-rates gallery examples lint format docs install clean interpreter
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +44,9 @@ bench: $(VENV)/.bench  ## the benchmark, all of it (hours); less: python -m benc
 
 gallery: $(VENV)/.core  ## train the gallery's networks, draw them, renew its page (half an hour)
 	$(BIN)/python -m benchmarks.gallery
+
+advice-rates: $(VENV)/.test  ## how often each rule of the advice is right, on networks drawn at random (half an hour)
+	$(BIN)/python -m benchmarks.advice --verbose
 
 examples: $(VENV)/.test  ## run every program in examples/
 	@set -e; for program in $(sort $(wildcard examples/*.py)); do echo "== $$program"; $(BIN)/python -W error $$program; done

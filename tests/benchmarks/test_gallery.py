@@ -126,6 +126,18 @@ def test_the_gradient_of_a_linear_cell_does_not_change_on_its_way_back() -> None
     assert page.memory(norms) is None
 
 
+def test_the_gradient_of_an_lstm_fades_on_its_way_back() -> None:
+    torch.manual_seed(0)
+    problem = PROBLEMS["adding"]
+    network = Network("LSTM", problem, 16, 40)
+    batch = problem.batch(4, 40, 0)
+    network(batch.x)
+    norms = gradient(network, problem, batch)
+    assert norms[0] > 100 * norms[30] > 0
+    assert page.memory(norms) is not None
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
 def test_memory_ends_where_a_hundredth_is_left_for_good() -> None:
     assert page.memory([1, 0.5, 0.001, 0.5, 0.001, 0.0]) == 4
     assert page.memory([1.0, 0.02]) is None

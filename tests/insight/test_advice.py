@@ -123,7 +123,8 @@ def test_a_rule_is_silent_where_its_facts_are_missing(rule: str) -> None:
 
 
 def test_worst_comes_first() -> None:
-    facts = Facts(samples(clip=0.1, clipped=True, ratio=0.5), FLAT, checks=CHECKED)
+    cut_and_dead = scan(0.95, steps=20, cut=20, states={"h": values(dead=0.6)})
+    facts = Facts(samples(scans=[cut_and_dead]), WELL, checks=CHECKED)
     severities = [ORDER.index(one.severity) for one in advise(facts)]
     assert severities == sorted(severities)
     assert set(severities) == {0, 1, 2}
@@ -143,6 +144,9 @@ def test_vanishing_gives_its_measured_numbers() -> None:
 
 def test_vanishing_is_no_fault_of_what_has_learnt_or_is_short() -> None:
     assert said(replace(vanished(), history=WELL), "vanishing") is None
+    mean_alone = replace(CHECKED, loss=1.0, exchanged=[1.3, 1.4])
+    assert said(replace(vanished(), history=WELL, checks=mean_alone), "vanishing") is not None
+    assert said(replace(vanished(), history=WELL, checks=CHECKED), "vanishing") is None
     assert said(Facts(samples(scans=[scan(0.3, steps=8)]), FLAT), "vanishing") is None
 
 
@@ -162,11 +166,17 @@ def test_a_last_short_window_says_nothing_of_the_cut() -> None:
     assert said(Facts(cut, WELL), "window") is None
 
 
+def test_a_row_that_ends_before_the_cut_says_nothing_of_it() -> None:
+    assert said(Facts(samples(scans=[scan(0.9, steps=12, cut=20)]), WELL), "window") is None
+
+
 def test_gates_that_remember_are_not_saturated() -> None:
     chrono = {"forget_gate": values(at_high=0.95, mean=0.98), "input_gate": values(at_low=0.95, mean=0.02)}
     assert said(with_gates(**chrono), "saturated") is None
     forever = scan(cell="LSTMCell", gates=chrono, time_constants=[1e4] * 7)
     assert said(Facts(samples(scans=[forever]), WELL), "saturated") is not None
+    alone = replace(forever, gates={"forget_gate": chrono["forget_gate"]})
+    assert said(Facts(samples(scans=[alone]), WELL), "saturated") is not None
     closed = {"forget_gate": values(at_low=0.95, mean=0.02)}
     assert said(with_gates(**closed), "saturated") is not None
 
@@ -175,6 +185,9 @@ def test_a_leap_is_one_among_its_neighbours() -> None:
     assert said(leaping(3.0), "clips_never") is None
     falling = Facts([sample(10 * place, gradient=0.5**place) for place in range(20)], FLAT)
     assert said(falling, "clips_never") is None
+    late = [replace(one, gradient=1.0) for one in falling.samples[:16]]
+    small = [sample(10 * place, gradient=0.2 if place == 18 else 0.01) for place in range(16, 22)]
+    assert said(Facts([*late, *small], FLAT), "clips_never") is None
     rough = Facts([sample(10 * place, gradient=1.0 + 4 * (place % 2)) for place in range(20)], FLAT)
     assert said(rough, "clips_never") is not None
     assert said(replace(rough, history=WELL), "clips_never") is None

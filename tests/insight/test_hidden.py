@@ -154,6 +154,16 @@ def test_units_that_do_alike_are_neighbours() -> None:
     assert int((groups.diff() != 0).sum()) == 3  # four stretches, one for each group
 
 
+@pytest.mark.parametrize("arc", [0.6, 1.0, 1.5, 1.8])
+@pytest.mark.parametrize("first", range(4))
+def test_a_wave_that_runs_through_the_units_is_put_in_order(arc: float, first: int) -> None:
+    phase = arc * torch.pi * torch.arange(12) / 11  # not the whole circle: it has a beginning and an end
+    mixed = torch.randperm(12, generator=torch.Generator().manual_seed(first))
+    time = 2 * torch.pi * torch.arange(60 + 7 * first) / 50
+    order = mixed[torch.tensor(by_likeness(torch.sin(time[:, None] + phase[mixed])))].tolist()
+    assert order in (list(range(12)), list(range(11, -1, -1)))
+
+
 @pytest.mark.parametrize("shape", [(1, 5), (7, 1), (7, 2), (2, 5)])
 def test_few_steps_or_units_have_an_order_too(shape: tuple[int, int]) -> None:
     values = torch.arange(shape[0] * shape[1], dtype=torch.float32).view(shape).sin()

@@ -116,6 +116,18 @@ def test_names_of_torchs_layers_and_directions() -> None:
     ]
 
 
+def test_names_where_the_module_is_the_model() -> None:
+    model = nn.GRU(3, 4, 2, batch_first=True)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    watched = watch(model, optimizer, every=1)
+    for _ in range(2):
+        model(torch.randn(2, 5, 3))[0].sum().backward()
+        optimizer.step()
+    assert [[scan.name for scan in sample.scans] for sample in watched.samples] == [["l0", "l1"]] * 2
+    watched.stop()
+    assert type(model) is nn.GRU
+
+
 def test_names_and_directions_of_layers() -> None:
     model = rondeau.Sequential(
         [

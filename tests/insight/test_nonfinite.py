@@ -219,6 +219,26 @@ def test_a_layer_that_is_not_recurrent() -> None:
     assert (result.where, result.layer, result.value, result.row, result.step) == ("forward", "1", "-inf", ROW, STEP)
 
 
+def test_a_loop_of_one_s_own_over_a_cell_of_torch_s() -> None:
+    class Loop(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell, self.log = torch.nn.GRUCell(3, 3), Log()
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = torch.zeros(len(x), 3)
+            for t in range(x.shape[1]):
+                h = self.cell(self.log(x[:, t]), h)
+            return h
+
+    class Log(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.log(x)
+
+    result = found(Loop(), inputs(0.0))
+    assert (result.where, result.layer, result.row) == ("forward", f"log (call {STEP + 1})", ROW)
+
+
 def test_between_modules() -> None:
     class Between(torch.nn.Module):
         def __init__(self) -> None:

@@ -197,11 +197,13 @@ def test_ids_are_explained_where_they_enter(make: Callable[[], Any], method: str
             assert one.baseline_value == pytest.approx(whole.item(), abs=tolerance)
 
 
+@pytest.mark.parametrize("make", [Plain, sequential])
 @pytest.mark.parametrize("time", [1, 2, 3])
-def test_a_batch_turned_round_is_seen_for_what_it_is(time: int) -> None:
+def test_a_batch_turned_round_is_seen_for_what_it_is(time: int, make: Callable[[], Any]) -> None:
     torch.manual_seed(0)
-    model = Plain()
+    model = make()
     ids = torch.tensor([[2, 2, 5][:time]])
+    model(ids)
     one = found(model, ids, "occlusion", baseline=1, target=0)
     for t in range(time):
         other = ids.clone()

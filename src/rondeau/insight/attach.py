@@ -11,6 +11,7 @@ import torch
 from rondeau.errors import ArgumentError
 from rondeau.insight.files import SampleFile
 from rondeau.insight.monitor import Monitor
+from rondeau.nn.accelerate import Accelerated, accelerate
 from rondeau.training.callbacks.learning_rate import get_rates
 
 
@@ -30,6 +31,8 @@ class Watch:
             optimizer.register_step_pre_hook(lambda *_: self._update_comes()),
             optimizer.register_step_post_hook(lambda *_: self._updated()),
         ]
+        self._early = Accelerated()
+        self._before_call()
 
     @property
     def samples(self) -> list[Any]:
@@ -38,8 +41,14 @@ class Watch:
     def stop(self) -> None:
         """Leave the model and the optimiser as they were; the samples stay."""
         self.monitor.cancel()
+        self._early.undo()
         while self._hooks:
             self._hooks.pop().remove()
+
+    def _before_call(self) -> None:
+        """A recurrent module that is the whole model has to be on scans before it is called."""
+        if isinstance(self.monitor.model, torch.nn.RNNBase) and self.monitor.due:
+            self._early = accelerate(self.monitor.model, quiet=True)
 
     def _forward_begins(self) -> None:
         if self.monitor.model.training and torch.is_grad_enabled():
@@ -49,7 +58,9 @@ class Watch:
         self.monitor.before_update(self.optimizer, rate=get_rates(self.optimizer)[0])
 
     def _updated(self) -> None:
+        self._early.undo()
         sample = self.monitor.after_update()
+        self._before_call()
         if sample is not None and self._file is not None:
             self._file.append(sample)
 

@@ -170,9 +170,8 @@ def _smoothed(losses: list[float]) -> tuple[list[float], float]:
         return [], 0.0
     values = np.asarray(losses, np.float64)
     early = values[: max(len(values) // 2, 3)]
-    values = np.minimum(
-        values, early.max() + 2 * (early.max() - values.min())
-    )  # an explosion is no neighbour's business
+    # what explodes later on is not to raise the means before it
+    values = np.minimum(values, early.max() + 2 * (early.max() - values.min()))
     places = np.arange(len(values))
     weights = np.exp(-0.5 * ((places[:, None] - places) / _WIDTH) ** 2)
     weights /= weights.sum(1, keepdims=True)

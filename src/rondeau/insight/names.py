@@ -46,9 +46,12 @@ class Names:
         self._under_way.clear()
         with ExitStack() as stack:
             for name, module in self._modules:
-                begin = module.register_forward_pre_hook(lambda m, _, name=name: self._begin(name, m))
+                if not name:  # the model itself, whose call begins next, or has begun: too late for a hook
+                    self._begin(name, module)
+                else:
+                    begin = module.register_forward_pre_hook(lambda m, _, name=name: self._begin(name, m))
+                    stack.callback(begin.remove)
                 end = module.register_forward_hook(lambda *_: self._end(), always_call=True)
-                stack.callback(begin.remove)
                 stack.callback(end.remove)
             yield
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -41,11 +42,15 @@ class Event:
 
 
 class Passes:
-    """Attributes: `events`, in the order in which they are over: what is inside a module before it."""
+    """Attributes: `events`, in the order in which they are over: what is inside a module before it.
+
+    A module's second call is `name (call 2)`: in a loop over a cell of torch's, its step.
+    """
 
     def __init__(self, model: torch.nn.Module) -> None:
         self.model = model
         self.events: list[Event] = []
+        self._calls: Counter[str] = Counter()
         self._names = Names(model)
         self._known = {id(p): short(name) for name, p in model.named_parameters()}
 
@@ -57,6 +62,7 @@ class Passes:
     def watched(self) -> Iterator[None]:
         """Within this, what the model's modules do is written down."""
         self.events.clear()
+        self._calls.clear()
         with ExitStack() as stack:
             stack.callback(accelerate(self.model, quiet=True).undo)
             for name, module in self._watchable():
@@ -77,7 +83,9 @@ class Passes:
         return [(name, module) for name, module in self.model.named_modules() if id(module) not in inside]
 
     def _note(self, name: str, module: torch.nn.Module, given: Any, made: Any) -> None:
-        self.events.append(Event(name, module, list(leaves(given)), list(leaves(made))))
+        self._calls[name] += 1
+        called = name if self._calls[name] == 1 else f"{name} (call {self._calls[name]})"
+        self.events.append(Event(called, module, list(leaves(given)), list(leaves(made))))
 
     def _scanned(self, call: Call) -> None:
         given = [call.inputs, *state_tensors(call.state), *(t for _, t in call.context.values())]

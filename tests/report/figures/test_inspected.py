@@ -56,7 +56,9 @@ TOKENS, SCORES = ["<", "a", "\n", " ", '"'], [2.0, -1.0, 0.5, 0.0, -0.01]
 
 
 def test_a_text_is_marked_by_its_scores_and_all_numbers_stand_beneath() -> None:
-    made = Spans(marked_text(TOKENS, SCORES, "bits", first=7))
+    page = marked_text(TOKENS, SCORES, "bits", first=7)
+    assert page.count("&lt;") == 2
+    made = Spans(page)
     assert made.text == '<a↵\n "'
     inside = {text: attrs for text, attrs in made.spans if "title" in attrs}
     assert {text: attrs["title"] for text, attrs in inside.items()} == {

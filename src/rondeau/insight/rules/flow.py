@@ -9,6 +9,7 @@ from rondeau.insight.facts import Facts
 from rondeau.insight.flow import LEFT
 from rondeau.insight.records import ScanSample
 from rondeau.insight.rules.base import Advice, Severity, percent, steps
+from rondeau.insight.rules.used import knows_little
 
 SHORT = 0.5  # of the sequence: less than half of it takes part in learning
 FEW = 10  # steps: in shorter sequences nothing has room to vanish
@@ -36,7 +37,7 @@ def vanishing(facts: Facts) -> list[Advice]:
             continue
         memory = median(memories)
         learnt = facts.learnt
-        if learnt is not None and learnt >= LEARNT:
+        if learnt is not None and learnt >= LEARNT and not knows_little(facts):
             continue
         cell = scans[-1].cell
         halves = [scan.decay.half_life for scan in scans if scan.decay.half_life is not None]

@@ -6,13 +6,12 @@ from statistics import fmean, median
 
 from rondeau.insight.facts import Facts
 from rondeau.insight.rules.base import Advice, Severity, percent
-from rondeau.insight.rules.used import exchanged
+from rondeau.insight.rules.used import knows_little
 
 EPOCHS = 4  # before, a curve is two dots
 GAP = 0.2  # of the first loss, between held-out and training loss
 ROSE = 0.05  # of the first loss, from the best held-out loss to the last
 LEFT = 0.6  # of the first loss: so much is left where a network has hardly learnt
-TOLD = 0.6  # of its loss, by which inputs of other rows make it worse: networks that have learnt lose several times it
 BEATEN = 0.8  # of its loss, by a network without memory: what that can do it has not learnt
 FALLING = 0.03  # of the first loss within the last quarter: it is not done
 
@@ -44,14 +43,10 @@ def overfitting(facts: Facts) -> list[Advice]:
     return [Advice("overfitting", severity, "It learns by heart", text, fix, "curves", numbers)]
 
 
-def _knows_little(facts: Facts, left: float) -> bool:
-    """Inputs of other rows are not much worse; or a network that sees a step is better, and much is left."""
-    checks = facts.checks
-    if checks is None:
-        return False
-    other = checks.comparison
-    beaten = other is not None and other.feed_forward < BEATEN * other.model and left > LEFT / 2
-    return beaten or (bool(checks.exchanged) and exchanged(checks)[0] < TOLD)
+def _beaten(facts: Facts, left: float) -> bool:
+    """Whether much is left, and a network that sees a step or a few is better."""
+    other = None if facts.checks is None else facts.checks.comparison
+    return other is not None and other.feed_forward < BEATEN * other.model and left > LEFT / 2
 
 
 def underfitting(facts: Facts) -> list[Advice]:
@@ -62,14 +57,17 @@ def underfitting(facts: Facts) -> list[Advice]:
     if held_out and (held_out[-1] - curve[-1]) / start > GAP:
         return []
     left = median(curve[-3:]) / start
-    if left < LEFT and not _knows_little(facts, left):
+    if left < LEFT and not knows_little(facts) and not _beaten(facts, left):
         return []
     quarter = max(len(curve) // 4, 1)
     fall = (fmean(curve[-2 * quarter : -quarter]) - fmean(curve[-quarter:])) / start
+    mean = (
+        " Inputs of other rows are hardly worse: perhaps it knows no more than the mean." if knows_little(facts) else ""
+    )
     end = "it is still falling" if fall > FALLING else "it has come to rest"
     text = (
         f"The training loss began at {start:.4g} and is {curve[-1]:.4g} after {len(curve)} epochs ({percent(left)} "
-        f"is left); {end}. Either the network is too small or held back, or the data hold no more."
+        f"is left); {end}.{mean} Either the network is too small or held back, or the data hold no more."
     )
     if fall > FALLING:
         fix = facts.fix("more epochs, or a larger learning_rate", "rondeau train with more --epochs")

@@ -9,6 +9,7 @@ from rondeau.insight.facts import Facts
 from rondeau.insight.rules.base import Advice, steps
 
 SAME = 0.02  # of the loss: within it two losses are one, as far as a few hundred rows can tell
+LITTLE = 0.6  # of its loss, by which inputs of other rows make it worse: who has learnt loses several times as much
 WORTH = 0.10  # of the loss: so much worse without the past, and memory has earned its place
 
 
@@ -28,6 +29,12 @@ def _ignores(checks: Checks) -> bool:
     if not checks.exchanged:
         return False
     return exchanged(checks)[0] <= SAME or checks.loss >= min(checks.exchanged)
+
+
+def knows_little(facts: Facts) -> bool:
+    """Whether inputs of other rows are known to be hardly worse, as where it has learnt the targets' mean alone."""
+    checks = facts.checks
+    return checks is not None and bool(checks.exchanged) and exchanged(checks)[0] < LITTLE
 
 
 def ignores_input(facts: Facts) -> list[Advice]:

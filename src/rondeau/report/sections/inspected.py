@@ -86,7 +86,7 @@ def trajectories(record: RunRecord) -> Section | None:
         blocks += drawn(f"{name}-units", heat_maps(states, labels), _units(states, labels), _units_alt(layer, states))
         caption, alt = _ways(layer, states)
         blocks += drawn(f"{name}-way", ways(states, labels), caption, alt)
-    return Section("hidden", "What the state holds, letter by letter", blocks)
+    return Section("hidden", "What the state holds, token by token", blocks)
 
 
 def _units(states: Sequence[dict[str, Any]], labels: Sequence[str]) -> str:
