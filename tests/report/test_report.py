@@ -13,7 +13,9 @@ from rondeau.errors import CheckpointError
 from rondeau.insight.records import to_json
 from rondeau.report import write_report
 from rondeau.report.figures.curves import learning_curves
+from rondeau.report.figures.drawing import to_svg
 from rondeau.report.figures.thin import peaks, thin
+from rondeau.report.figures.updates import gradient_norm
 from rondeau.report.html import page as made_page
 from rondeau.tasks.record import read_record
 from tests.report.conftest import ADVICE
@@ -180,6 +182,9 @@ def test_the_report_stays_small_however_long_the_training(text_report: Path, tmp
     run = fit_run(tmp_path / "run")
     write_lines(run / "insight.jsonl", [to_json(sample) for sample in samples(1000, ("lstm",))])
     assert write_report(run).stat().st_size < 500_000
+    figure = gradient_norm(samples(1000, ("lstm",)))
+    assert figure is not None
+    assert len(to_svg(figure)) < 60_000
 
 
 def test_of_many_points_the_ends_and_the_spikes_stay() -> None:

@@ -57,10 +57,9 @@ def _grid(names: list[str], height: float = 2.2) -> tuple[Figure, list[Any]]:
     return figure, axes
 
 
-def _drawable(xs: list[Any], ys: list[float]) -> tuple[list[Any], list[float]]:
-    """The points a logarithmic axis can show: what is not positive lies below the floor, what is not finite nowhere."""
-    pairs = [(x, max(y, FLOOR / 100)) for x, y in zip(xs, ys, strict=True) if math.isfinite(y)]
-    return [x for x, _ in pairs], [y for _, y in pairs]
+def _drawable(ys: list[float]) -> list[float]:
+    """What a logarithmic axis can show: what is not positive lies below the floor; what is not finite leaves a gap."""
+    return [max(y, FLOOR / 100) for y in ys]
 
 
 @rc_context(STYLE)
@@ -73,10 +72,9 @@ def gradient_flow(samples: list[Sample]) -> Figure | None:
     for one, name in zip(axes, names, strict=False):
         for i, (stage, scan) in enumerate(stages(samples, name)):
             for j, (part, flow) in enumerate(scan.flow.items()):
-                xs, ys = _drawable(flow.lags, relative(flow))
                 one.plot(
-                    xs,
-                    ys,
+                    flow.lags,
+                    _drawable(relative(flow)),
                     (":", "-")[i if len(stages(samples, name)) > 1 else 1],
                     color=SERIES[j % len(SERIES)],
                     linewidth=1.4,
@@ -99,8 +97,7 @@ def whole_loss(samples: list[Sample]) -> Figure | None:
     for one, name in zip(axes, names, strict=False):
         _, scan = stages(samples, name)[-1]
         for j, (part, flow) in enumerate(scan.flow.items()):
-            xs, ys = _drawable(flow.lags, flow.loss)
-            one.plot(xs, ys, color=SERIES[j % len(SERIES)], linewidth=1.4, label=part)
+            one.plot(flow.lags, _drawable(flow.loss), color=SERIES[j % len(SERIES)], linewidth=1.4, label=part)
         _cut(one, scan)
     _label(axes, names, "‖∂L/∂s‖")
     legend(figure, axes[: len(names)])
