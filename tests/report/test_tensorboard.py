@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +100,20 @@ def test_what_was_written_is_not_written_again_after_a_resume(tmp_path: Path) ->
     assert callback.state() == {"step": 50}
     callback.close()
     assert [step for step, _ in values(read(tmp_path / "log"), "insight/lstm/decay")] == [50]
+
+
+def test_half_a_line_waits_for_its_other_half_and_a_file_begun_anew_is_read_anew(tmp_path: Path) -> None:
+    file, lines = tmp_path / "insight.jsonl", [json.dumps(to_json(s)) + "\n" for s in samples(3, ("lstm",))]
+    callback = TensorBoardInsight(tmp_path, tmp_path / "log")
+    callback.on_train_begin({})
+    file.write_text(lines[0] + lines[1][:100])
+    callback.on_train_batch_end(0, {})
+    assert (callback.state(), len(callback.samples)) == ({"step": 0}, 1)
+    file.write_text(lines[0] + lines[1] + lines[2])
+    callback.on_train_batch_end(1, {})
+    assert (callback.state(), len(callback.samples)) == ({"step": 100}, 3)
+    file.write_text(lines[0])
+    callback.on_train_batch_end(2, {})
+    assert len(callback.samples) == 1
+    callback.close()
+    assert [step for step, _ in values(read(tmp_path / "log"), "insight/lstm/decay")] == [0, 50, 100]

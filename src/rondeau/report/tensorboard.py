@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 
 from rondeau.errors import MissingExtraError
 from rondeau.insight.files import FILE, read_lines, read_samples
-from rondeau.insight.records import Sample
+from rondeau.insight.records import Sample, sample_from_json
 from rondeau.report.figures import curves, dynamics, flow, gates, updates
 from rondeau.report.figures.drawing import PAPER
 from rondeau.training.callbacks import Callback
@@ -65,19 +66,20 @@ class TensorBoardInsight(Callback):
     def __init__(self, run: str | os.PathLike[str], log_dir: str | os.PathLike[str] = "logs/insight") -> None:
         self.file, self.log_dir = Path(run) / FILE, Path(log_dir)
         self.writer: SummaryWriter | None = None
+        self.samples: list[Sample] = []
         self.size, self.step = 0, -1
 
     def on_train_begin(self, logs: Logs) -> None:
-        self.size, self.step = 0, -1
+        self.size, self.step, self.samples = 0, -1, []
         self.writer = _writer(self.log_dir)
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         self._take()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        samples = self._take(always=True)
-        if self.writer is not None and samples:
-            _figures(self.writer, samples[-1].step, _drawings(samples))
+        self._take()
+        if self.writer is not None and self.samples:
+            _figures(self.writer, self.samples[-1].step, _drawings(self.samples))
             self.writer.flush()
 
     def close(self) -> None:
@@ -85,20 +87,23 @@ class TensorBoardInsight(Callback):
             self.writer.close()
             self.writer = None
 
-    def _take(self, always: bool = False) -> list[Sample]:
-        """Write the scalars of samples that are new; nothing is read while the file has not changed."""
-        try:
-            size = os.stat(self.file).st_size
-        except FileNotFoundError:
-            return []
-        if size == self.size and not always:
-            return []
-        self.size, samples = size, read_samples(self.file.parent)
-        for i, sample in enumerate(samples):
-            if sample.step > self.step and self.writer is not None:
-                _scalars(self.writer, samples[: i + 1])
-        self.step = max([self.step, *(sample.step for sample in samples[-1:])])
-        return samples
+    def _take(self) -> None:
+        """Read what was written since the last time, whole lines only, and write the scalars of what is new."""
+        size = self.file.stat().st_size if self.file.exists() else 0
+        if size < self.size:  # begun anew
+            self.size, self.samples = 0, []
+        if size == self.size:
+            return
+        with self.file.open("rb") as file:
+            file.seek(self.size)
+            lines = file.read()
+        lines = lines[: lines.rfind(b"\n") + 1]
+        self.size += len(lines)
+        for line in lines.splitlines():
+            self.samples.append(sample_from_json(json.loads(line)))
+            if self.samples[-1].step > self.step and self.writer is not None:
+                self.step = self.samples[-1].step
+                _scalars(self.writer, self.samples)
 
     def state(self) -> dict[str, Any]:
         return {"step": self.step}
