@@ -212,7 +212,7 @@ def fit(run: RunFolder, settings: Settings, corpus: Corpus, view: View) -> bool:
     callbacks = [
         BitsPerCharacter(per_token[0], per_token[1]),
         Keeper(run),
-        *([Insight(run.path)] if settings.insight else []),
+        *([Insight(run.path, history=False)] if settings.insight else []),
         speed,
         *view(settings.batch_size * settings.window, speed),
         StopOnInterrupt(),
