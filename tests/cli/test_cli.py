@@ -62,6 +62,31 @@ def test_training_leaves_everything_in_the_run_folder(trained: Path) -> None:
     assert json.loads((trained / "config.json").read_text())["settings"]["units"] == 12
 
 
+def test_training_with_insight_ends_with_advice(work: Path) -> None:
+    small = [
+        "--units",
+        "8",
+        "--layers",
+        "1",
+        "--epochs",
+        "1",
+        "--window",
+        "16",
+        "--batch-size",
+        "8",
+        "--embedding",
+        "6",
+    ]
+    done = rondeau("train", "text.txt", *small, "--insight", "--out", "insight", cwd=work)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.partition("\nadvice")[2]
+    assert re.search(r"^(problem|hint|good) +[A-Z]", said, re.M), done.stdout
+    assert (work / "insight" / "checks.json").is_file()
+    title = re.search(r"^(?:problem|hint|good) +(.+?) *$", said, re.M)
+    assert title is not None
+    assert title[1] in (work / "insight" / "report.html").read_text()
+
+
 def test_the_report_needs_nothing_else(trained: Path) -> None:
     page = (trained / "report.html").read_text()
     for section in ("learning", "baselines", "gradient", "gates", "state", "updates", "dynamics", "saliency", "worst"):
