@@ -94,7 +94,7 @@ def test_the_report_needs_nothing_else(trained: Path) -> None:
     assert page.count("<svg") > 15
     # names of XML vocabularies are no addresses
     links = re.findall(r"""(?:src|href)=["'](?!#)([^"']+)""", re.sub(r'xmlns(:\w+)?="[^"]*"', "", page))
-    assert links == []
+    assert [link for link in links if not link.startswith("data:")] == []
     assert "5-gram, interpolated Kneser-Ney" in page
     assert "tokens a second on 1 thread" in page
 
