@@ -14,6 +14,7 @@ from rondeau import layers
 from rondeau.callbacks import BackupAndRestore, Callback, Insight
 from rondeau.errors import CheckpointError, NumericsError
 from rondeau.insight import read_samples
+from rondeau.insight.files import read_lines
 
 X, Y = torch.randn(24, 10, 3), torch.randn(24, 10, 1)
 
@@ -37,6 +38,15 @@ def test_a_line_a_sample(tmp_path: Path) -> None:
     assert read_samples(tmp_path / "run") == insight.samples
     assert all(s.loss is not None and s.rate == pytest.approx(1e-3) for s in insight.samples)
     assert [scan.name for scan in insight.samples[0].scans] == ["gru"]
+
+
+def test_a_line_an_epoch(tmp_path: Path) -> None:
+    fit(build(), Insight(tmp_path), validation_data=(X, Y))
+    lines = read_lines(tmp_path / "history.jsonl")
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert set(lines[0]) == {"epoch", "loss", "val_loss"}
+    fit(build(), Insight(tmp_path / "other", history=False))
+    assert not (tmp_path / "other" / "history.jsonl").exists()
 
 
 @pytest.mark.parametrize(("limit", "clipped"), [(1e-6, True), (1e6, False)])
@@ -113,6 +123,7 @@ def test_a_run_taken_up_again_has_the_samples_of_one_that_was_not(tmp_path: Path
         return [(s.step, s.epoch, s.loss, s.scans) for s in samples]
 
     assert timeless(again.samples) == timeless(whole.samples)
+    assert place is None or [line["epoch"] for line in read_lines(place / "history.jsonl")] == [1, 2]
     assert place is None or timeless(read_samples(place)) == timeless(whole.samples)
 
 

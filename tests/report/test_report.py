@@ -161,7 +161,7 @@ def test_numbers_that_are_none_are_drawn_around(tmp_path: Path) -> None:
         for scan in line["scans"]:
             scan["decay"] = {"factor": None, "memory": None, "reach": 63}
             scan["flow"]["h"]["last"] = ["nan"] * len(scan["flow"]["h"]["lags"])
-            scan["flow"]["c"]["last"] = [0.0] * len(scan["flow"]["c"]["lags"])
+            scan["flow"]["c"]["last"] = [1.0, "inf", "-inf", *[0.0] * (len(scan["flow"]["c"]["lags"]) - 3)]
             scan["gates"]["f"]["histogram"] = ["nan"] * 20
             scan["time_constants"] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, "inf"]
         for weight in line["weights"]:

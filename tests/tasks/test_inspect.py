@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from rondeau.errors import ArgumentError, CheckpointError, DataError
 from rondeau.tasks import language_model as job
-from rondeau.tasks.inspect import Look, Reader, inspect
+from rondeau.tasks.inspect import Look, Reader, inspect, try_rates
 from rondeau.tasks.run_folder import RunFolder
 
 TEXT = "".join(f"{n} green bottles hanging on the wall.\n" for n in range(400))
@@ -125,3 +126,14 @@ def test_errors(run: RunFolder, tmp_path: Path) -> None:
         (bare / name).write_bytes((run.path / name).read_bytes())
     with pytest.raises(CheckpointError, match="no model yet"):
         inspect(RunFolder.open(bare), Look())
+
+
+def test_rising_learning_rates_are_tried_where_it_is_asked_for(run: RunFolder) -> None:
+    before = run.load_model().state_dict()
+    found = try_rates(run)
+    assert len(found["rates"]) == len(found["losses"]) == len(found["smoothed"]) >= 20
+    assert found["losses"][0] == pytest.approx(np.log(run.tokenizer().size), rel=0.2)  # it begins without knowledge
+    assert min(found["losses"]) < 0.9 * found["losses"][0]
+    assert found["suggestion"] in found["rates"]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in run.load_model().state_dict().items())
+    json.dumps(found, allow_nan=False)

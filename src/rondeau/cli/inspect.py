@@ -16,10 +16,10 @@ from rondeau.tasks.run_folder import RunFolder
 _LARGEST = 6  # scores that are also given as numbers
 
 
-def inspect(folder: Path, file: str | None, position: int | None, method: str) -> None:
+def inspect(folder: Path, look: task.Look) -> None:
     """Look into a run's model, write `inspect.json` and the report, and print the essentials."""
     run = RunFolder.open(folder)
-    found = task.inspect(run, task.Look(file, position, method))
+    found = task.inspect(run, look)
     run.write_json(run.inspected, found)
     report = write_report(folder)
     console = Console()
@@ -28,6 +28,8 @@ def inspect(folder: Path, file: str | None, position: int | None, method: str) -
         _say_why(console, one)
     console.print(_states(found["hidden"]))
     console.print(_worst(found["worst"]))
+    if "learning_rate" in found:
+        console.print(f"learning rate: {found['learning_rate']['reason']}", highlight=False)
     console.print(f"{run.inspected}; report: {report}", highlight=False, soft_wrap=True)
 
 

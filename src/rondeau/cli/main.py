@@ -14,6 +14,7 @@ from rich.logging import RichHandler
 from rondeau.cli import inspect as inspected
 from rondeau.cli import jobs
 from rondeau.errors import ArgumentError, RondeauError
+from rondeau.tasks.inspect import Look
 from rondeau.tasks.language_model import Settings
 
 app = typer.Typer(help="Recurrent neural networks from the command line.", no_args_is_help=True, add_completion=False)
@@ -154,9 +155,12 @@ def inspect(
     method: Annotated[
         str, typer.Option(help="integrated_gradients, gradient_x_input or occlusion.")
     ] = "integrated_gradients",
+    learning_rate: Annotated[
+        bool, typer.Option("--learning-rate", help="Try rising learning rates too, from the run's beginning.")
+    ] = False,
 ) -> None:
     """Look into a run's model: what surprises it, which characters an answer rests on, what its state holds."""
-    inspected.inspect(run, file, position, method)
+    inspected.inspect(run, Look(file, position, method, learning_rate))
 
 
 @app.command()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rondeau.errors import NumericsError
-from rondeau.insight.files import SampleFile, read_samples
+from rondeau.insight.files import HISTORY, SampleFile, read_samples, write_lines
 from rondeau.insight.monitor import Monitor
 from rondeau.insight.nonfinite import NonFinite, trace_batch
 from rondeau.insight.records import Sample, sample_from_json, to_json
@@ -21,6 +21,8 @@ class Insight(Callback):
 
     Args:
         folder: where `insight.jsonl` is written, a line a sample; with `None`, samples stay in memory only.
+        history: write `history.jsonl` there too, a line an epoch (default true), for `rondeau report`, `watch` and
+            `compare`.
         every, rows, steps, dynamics: see `Monitor`.
 
     Attributes:
@@ -45,8 +47,11 @@ class Insight(Callback):
         rows: int = 8,
         steps: int = 1000,
         dynamics: float = 0.05,
+        history: bool = True,
     ) -> None:
         self.folder = None if folder is None else Path(folder)
+        self.history = history
+        self.records: list[Logs] = []
         self.options: dict[str, Any] = {"every": every, "rows": rows, "steps": steps, "dynamics": dynamics}
         self.monitor: Monitor | None = None
         self.samples: list[Sample] = []
@@ -59,6 +64,7 @@ class Insight(Callback):
     def on_train_begin(self, logs: Logs) -> None:
         self.monitor = Monitor(self.model, **self.options)
         self.monitor.samples = self.samples = []
+        self.records = []
         self._file = None if self.folder is None else SampleFile(self.folder)
 
     def on_train_batch_begin(self, batch: int, logs: Logs) -> None:
@@ -75,6 +81,12 @@ class Insight(Callback):
         if sample is not None and self._file is not None:
             self._file.append(sample)
 
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        if self.history and self._file is not None:
+            numbers = {name: value for name, value in logs.items() if isinstance(value, (int, float))}
+            self.records.append({"epoch": epoch + 1, **numbers})
+            write_lines(self._file.path.parent / HISTORY, self.records)
+
     def on_numerics_error(self, error: NumericsError, logs: Logs) -> bool:
         self._started().cancel()
         batch = self.loop.given
@@ -89,11 +101,12 @@ class Insight(Callback):
 
     def state(self) -> dict[str, Any]:
         kept = [to_json(sample) for sample in self.samples] if self._file is None else None  # else the file has them
-        return {"step": self._started().step, "samples": kept}
+        return {"step": self._started().step, "samples": kept, "records": self.records}
 
     def restore(self, state: dict[str, Any]) -> None:
         monitor = self._started()
         monitor.step = state["step"]
+        self.records = list(state["records"])
         if self._file is None:
             samples = [sample_from_json(sample) for sample in state["samples"]]
         else:

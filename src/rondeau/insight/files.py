@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from rondeau.errors import CheckpointError
-from rondeau.insight.records import Sample, sample_from_json, to_json
+from rondeau.insight.records import Sample, plain, sample_from_json, to_json
 from rondeau.training.files import write_atomically
 
-FILE = "insight.jsonl"
+FILE, HISTORY = "insight.jsonl", "history.jsonl"
 
 
 class SampleFile:
@@ -25,12 +25,12 @@ class SampleFile:
 
     def append(self, sample: Sample) -> None:
         with self.path.open("a" if self._begun else "w", encoding="utf-8") as file:
-            file.write(_line(sample))
+            file.write(_line(to_json(sample)))
         self._begun = True
 
     def begin_with(self, samples: Iterable[Sample]) -> None:
         """Go on after these."""
-        write_atomically(self.path, "".join(_line(sample) for sample in samples).encode())
+        write_lines(self.path, map(to_json, samples))
         self._begun = True
 
 
@@ -71,5 +71,10 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
     return records
 
 
-def _line(sample: Sample) -> str:
-    return json.dumps(to_json(sample), allow_nan=False) + "\n"
+def write_lines(file: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """One JSON object a line, atomically; a number that is not finite becomes the word for it."""
+    write_atomically(file, "".join(map(_line, records)).encode())
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    return json.dumps(plain(record), allow_nan=False) + "\n"

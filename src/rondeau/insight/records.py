@@ -171,14 +171,15 @@ class Sample:
 
 def to_json(record: Any) -> dict[str, Any]:
     """A record as JSON's types; a number that is not finite becomes the word for it: "nan", "inf", "-inf"."""
-    return {name: _plain(value) for name, value in asdict(record).items()}
+    return {name: plain(value) for name, value in asdict(record).items()}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """JSON's types as JSON can hold them: what is not finite as a word."""
     if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
+        return {name: plain(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     return value

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from rondeau.data.text import read_text
 from rondeau.errors import ArgumentError, DataError
-from rondeau.insight import hidden_states, saliency
+from rondeau.insight import find_learning_rate, hidden_states, saliency
 from rondeau.insight.records import to_json
 from rondeau.insight.undisturbed import begin_anew, device_of, undisturbed
-from rondeau.tasks.language_model import Ids, Tokenizer, join, read_again
+from rondeau.tasks.language_model import Ids, Tokenizer, join, read_again, untrained
 from rondeau.tasks.measure import measure
 from rondeau.tasks.run_folder import RunFolder
 
@@ -36,11 +36,13 @@ class Look:
         position: the token whose prediction is explained, counted from 0; None: the last of the excerpt, and the two
             worst errors.
         method: of `saliency`.
+        learning_rate: whether rising learning rates are tried too, from the run's beginning.
     """
 
     file: str | None = None
     position: int | None = None
     method: str = "integrated_gradients"
+    learning_rate: bool = False
 
 
 def inspect(run: RunFolder, look: Look) -> dict[str, Any]:
@@ -48,7 +50,7 @@ def inspect(run: RunFolder, look: Look) -> dict[str, Any]:
 
     Keys: "text" (name, tokens, characters), "surprise" (start, tokens, bits), "saliency" (a list of predictions),
     "hidden" (tokens, states: see `HiddenStates`), "worst" (rows of a table), "measured" (a `Sample` of the model as it
-    is, on parts of the text; None for a very short one).
+    is, on parts of the text; None for a very short one), "learning_rate" (if asked for: `LearningRates`).
 
     Raises `DataError` for a file that is missing, too short, or has characters the run has never seen,
     `CheckpointError` for a run without a model, `ArgumentError` for a position that is not there.
@@ -76,7 +78,17 @@ def inspect(run: RunFolder, look: Look) -> dict[str, Any]:
         "hidden": {"start": first, "tokens": reader.tokens(first, end), "states": reader.states(first, end)},
         "worst": [reader.error(at, float(bits[at]), guesses[at]) for at in worst],
         "measured": None if measured is None else to_json(measured),
+        **({"learning_rate": try_rates(run)} if look.learning_rate else {}),
     }
+
+
+def try_rates(run: RunFolder) -> dict[str, Any]:
+    """What `find_learning_rate` gives where the run began, its losses as far as they are finite."""
+    settings, corpus = read_again(run)
+    model, train = untrained(settings, corpus)
+    found = asdict(find_learning_rate(model, train, window=settings.window))
+    count = sum(map(math.isfinite, found["losses"]))  # the last one alone may not be
+    return found | {name: found[name][:count] for name in ("rates", "losses", "smoothed")}
 
 
 def _text(run: RunFolder, tokenizer: Tokenizer, file: str | None) -> tuple[str, str]:

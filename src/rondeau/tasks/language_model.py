@@ -190,23 +190,29 @@ def build(settings: Settings, tokens: int) -> Sequential:
     return language_model(tokens, s.cell, s.units, s.layers, s.embedding, s.dropout)
 
 
-def fit(run: RunFolder, settings: Settings, corpus: Corpus, view: View) -> bool:
-    """Train, or go on training, until the last epoch; false if interrupted. The best model by validation is kept."""
+def untrained(settings: Settings, corpus: Corpus) -> tuple[Sequential, TextWindows]:
+    """The model as the run's seed begins it, compiled, and the text it is to learn from."""
     torch.manual_seed(settings.seed)
     model = build(settings, corpus.tokenizer.size)
     train = TextWindows(corpus.ids[0], settings.batch_size, name="the training text")
-    validation = TextWindows(corpus.ids[1], VALIDATION_ROWS, name="the validation text")
     updates = len(train.in_windows(settings.window)) * settings.epochs
     rate = schedules.CosineDecay(settings.learning_rate, updates, alpha=0.02)
     loss = SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizers.Adam(rate, global_clipnorm=settings.clipnorm), loss, device=settings.device)
+    return model, train
+
+
+def fit(run: RunFolder, settings: Settings, corpus: Corpus, view: View) -> bool:
+    """Train, or go on training, until the last epoch; false if interrupted. The best model by validation is kept."""
+    model, train = untrained(settings, corpus)
+    validation = TextWindows(corpus.ids[1], VALIDATION_ROWS, name="the validation text")
     per_token = [characters_per_token(text, ids) for text, ids in zip(corpus.text, corpus.ids, strict=True)]
     backup = BackupAndRestore(run.checkpoint, seconds=settings.checkpoint_seconds, delete_checkpoint=False)
     speed = Speed(lambda batches: int(train.lengths.clamp(max=batches * settings.window).sum()), run)
     callbacks = [
         BitsPerCharacter(per_token[0], per_token[1]),
         Keeper(run),
-        *([Insight(run.path)] if settings.insight else []),
+        *([Insight(run.path, history=False)] if settings.insight else []),
         speed,
         *view(settings.batch_size * settings.window, speed),
         StopOnInterrupt(),

@@ -8,11 +8,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from rondeau.insight import Monitor, Sample
+from rondeau.insight import Monitor, Sample, dynamics_of
 from rondeau.insight.undisturbed import begin_anew, device_of, undisturbed
 from rondeau.tasks.language_model import Ids
 
 ROWS, STEPS = 8, 256  # of the text that are read side by side, and how long each: beyond the windows of training
+
+DYNAMICS = 60  # steps along which dynamics are measured
 
 
 def measure(model: Any, ids: Ids) -> Sample | None:
@@ -27,7 +29,7 @@ def measure(model: Any, ids: Ids) -> Sample | None:
     starts = [round(place * (len(ids) - 1 - steps) / max(rows - 1, 1)) for place in range(rows)]
     parts = torch.stack([torch.as_tensor(ids[start : start + steps + 1]).long() for start in starts])
     parts = parts.to(device_of(model))
-    monitor = Monitor(model, dynamics=float("inf"))
+    monitor = Monitor(model, dynamics=0)
     with undisturbed(model), torch.enable_grad():
         begin_anew(model)
         monitor.begin()
@@ -36,4 +38,6 @@ def measure(model: Any, ids: Ids) -> Sample | None:
         monitor.before_update(loss=float(loss.detach()))
         sample = monitor.after_update()
         model.zero_grad(set_to_none=True)
-    return None if sample is None else replace(sample, weights=[])
+        begin_anew(model)
+        found = dynamics_of(model, parts[:1, :-1], steps=DYNAMICS)
+    return None if sample is None else replace(sample, weights=[], dynamics=found)

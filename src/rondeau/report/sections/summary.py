@@ -86,7 +86,8 @@ def _facts(record: RunRecord) -> list[tuple[str, Any]]:
     if record.samples:
         scans: list[ScanSample] = record.samples[-1].scans
         if len(scans) > 3:
-            scans = [min(scans, key=lambda scan: scan.horizon), max(scans, key=lambda scan: scan.horizon)]
+            ordered = sorted(scans, key=lambda scan: scan.horizon)
+            scans = [ordered[0], ordered[-1]]
         facts += [(f"gradient's reach, {scan.name}", in_words(scan)) for scan in scans]
         known = [s.clipped for s in record.samples if s.clipped is not None]
         if known:
