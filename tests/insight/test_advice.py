@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -120,6 +121,24 @@ def test_nothing_is_said_without_facts() -> None:
 def test_a_rule_is_silent_where_its_facts_are_missing(rule: str) -> None:
     bare = replace(sample(), gradient=None, clipped=None, scans=[], weights=[], loss=None)
     assert advise(Facts([bare, replace(bare, step=50)])) == []
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+@pytest.mark.parametrize("rule", FAULTS)
+def test_numbers_that_are_none_are_not_given_as_numbers(rule: str, wrong: float) -> None:
+    facts = FAULTS[rule]
+    broken = [{**record, "loss": wrong, "val_loss": wrong} for record in facts.history]
+    last = [replace(one, loss=wrong, gradient=wrong) for one in facts.samples]
+    for one in advise(replace(facts, history=broken, samples=last)):
+        assert "nan" not in one.text
+        assert "inf" not in one.text
+
+
+def test_a_gradient_beyond_all_bounds() -> None:
+    flow = {"h": Flow(list(range(20)), [1.0] * 20, [1.0] * 10 + [math.inf] * 10)}
+    found = said(Facts(samples(scans=[scan(flow=flow)]), FLAT), "exploding")
+    assert found is not None
+    assert "beyond all bounds" in found.text
 
 
 def test_worst_comes_first() -> None:

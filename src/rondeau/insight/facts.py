@@ -90,10 +90,14 @@ class Facts:
 
     @property
     def learnt(self) -> float | None:
-        """The share of the first loss that the training took off, at its end; negative where the loss rose."""
+        """The share of the first loss that the training took off, at its end; negative where the loss rose.
+
+        None where that is not known, or no number.
+        """
         if not self.start or not self.curve or not self.start > 0:
             return None
-        return 1 - median(self.curve[-3:]) / self.start
+        learnt = 1 - median(self.curve[-3:]) / self.start
+        return learnt if math.isfinite(learnt) else None
 
     @cached_property
     def gradients(self) -> list[float]:

@@ -78,8 +78,9 @@ def exploding(facts: Facts) -> list[Advice]:
         growth, reach = median(growths), max(scan.decay.reach for scan in facts.scans(name, late=False))
         factors = [scan.decay.factor for scan in facts.scans(name, late=False) if scan.decay.factor is not None]
         factor = f", by a factor of {median(factors):.3g} a step" if factors else ""
+        times = f"to {growth:,.0f} times what it is at the last step" if math.isfinite(growth) else "beyond all bounds"
         text = (
-            f"Over {steps(reach)} {name}'s gradient grows to {growth:,.0f} times what it is at the last step{factor}: "
+            f"Over {steps(reach)} {name}'s gradient grows {times}{factor}: "
             "a small change of the weights throws the state about."
         )
         fix = facts.fix(

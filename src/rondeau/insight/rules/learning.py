@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from statistics import fmean, median
 
 from rondeau.insight.facts import Facts
@@ -23,6 +24,8 @@ def overfitting(facts: Facts) -> list[Advice]:
         return []
     best = min(range(len(held_out)), key=held_out.__getitem__)
     rise, gap = (fmean(held_out[-2:]) - held_out[best]) / start, (held_out[-1] - curve[-1]) / start
+    if not math.isfinite(gap):
+        return []
     fell = curve[-1] < curve[best]
     if not (fell and rise > ROSE and gap > ROSE) and gap < GAP:
         return []
