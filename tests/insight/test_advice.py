@@ -330,3 +330,10 @@ def test_facts_from_what_fit_returns() -> None:
     for given in (history, type("History", (), {"history": history})(), expected):
         assert Facts.of(insight, given).history == expected
     assert Facts.of(insight).history == []
+
+
+def test_layers_with_the_same_trouble_are_named_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = (Advice("vanishing", "problem", "It vanishes", f"In {name}.", "Use LSTM", "flow") for name in "ab")
+    other = replace(two, fix="Use GRU")
+    monkeypatch.setattr("rondeau.insight.advice.RULES", (lambda facts: [one, two, other],))
+    assert advise(Facts()) == [replace(one, text="In a. In b."), other]

@@ -45,8 +45,14 @@ def test_a_line_an_epoch(tmp_path: Path) -> None:
     lines = read_lines(tmp_path / "history.jsonl")
     assert [line["epoch"] for line in lines] == [1, 2]
     assert set(lines[0]) == {"epoch", "loss", "val_loss"}
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert (config["format"], config["task"]) == ("rondeau-run", "fit")
+    assert config["settings"]["learning_rate"] == pytest.approx(1e-3)
+    assert config["settings"]["epochs"] == 2
+    assert config["reproduce"]["seed"] == 6
+    assert config["reproduce"]["versions"]["torch"] == torch.__version__
     fit(build(), Insight(tmp_path / "other", history=False))
-    assert not (tmp_path / "other" / "history.jsonl").exists()
+    assert [file.name for file in (tmp_path / "other").iterdir()] == ["insight.jsonl"]
 
 
 @pytest.mark.parametrize(("limit", "clipped"), [(1e-6, True), (1e6, False)])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from rondeau.insight.facts import Facts, facts_of
 from rondeau.insight.rules import RULES
 from rondeau.insight.rules.base import ORDER, Advice, Severity
@@ -15,5 +18,15 @@ def advise(facts: Facts) -> list[Advice]:
     >>> advise(Facts())
     []
     """
-    found = [advice for rule in RULES for advice in rule(facts)]
+    found = _together([advice for rule in RULES for advice in rule(facts)])
     return sorted(found, key=lambda advice: ORDER.index(advice.severity))
+
+
+def _together(found: Sequence[Advice]) -> list[Advice]:
+    """What a rule says of several layers as one, where the same is to be done about it; the numbers are the first's."""
+    kept: dict[tuple[str, str, str | None], Advice] = {}
+    for advice in found:
+        key = (advice.rule, advice.severity, advice.fix)
+        first = kept.get(key)
+        kept[key] = advice if first is None else replace(first, text=f"{first.text} {advice.text}")
+    return list(kept.values())

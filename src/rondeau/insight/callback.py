@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from rondeau.errors import NumericsError
 from rondeau.insight.files import HISTORY, SampleFile, read_samples, write_lines
@@ -13,6 +16,8 @@ from rondeau.insight.nonfinite import NonFinite, trace_batch
 from rondeau.insight.records import Sample, sample_from_json, to_json
 from rondeau.training.callbacks.base import Callback, Logs
 from rondeau.training.callbacks.learning_rate import get_rates
+from rondeau.training.files import write_atomically
+from rondeau.training.provenance import FORMAT, VERSION, program, versions
 from rondeau.training.windows import WindowSource
 
 
@@ -21,8 +26,8 @@ class Insight(Callback):
 
     Args:
         folder: where `insight.jsonl` is written, a line a sample; with `None`, samples stay in memory only.
-        history: write `history.jsonl` there too, a line an epoch (default true), for `rondeau report`, `watch` and
-            `compare`.
+        history: write there too, for `rondeau report`, `watch` and `compare`, `config.json`: how the model trains, by
+            which program, seed and versions; and `history.jsonl`, a line an epoch (default true).
         every, rows, steps, dynamics: see `Monitor`.
 
     Attributes:
@@ -66,6 +71,30 @@ class Insight(Callback):
         self.monitor.samples = self.samples = []
         self.records = []
         self._file = None if self.folder is None else SampleFile(self.folder)
+        if self.history and self._file is not None:
+            text = json.dumps(self._description(), indent=2)
+            write_atomically(self._file.path.parent / "config.json", (text + "\n").encode())
+
+    def _description(self) -> dict[str, Any]:
+        trainer, source = self.loop.trainer, self.loop.source
+        window = source.steps_of_window().steps if isinstance(source, WindowSource) else None
+        settings = {
+            "model": self.model.name,
+            "weights": sum(weight.numel() for weight in self.model.parameters()),
+            "epochs": self.params["epochs"],
+            "window": window,
+            "optimizer": type(trainer.optimizer).__name__,
+            "learning_rate": get_rates(trainer.optimizer)[0],
+        }
+        said = {"command": program(), "seed": torch.initial_seed(), "versions": versions()}
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "task": "fit",
+            "settings": settings,
+            "data": {},
+            "reproduce": said,
+        }
 
     def on_train_batch_begin(self, batch: int, logs: Logs) -> None:
         self._started().begin()

@@ -23,7 +23,7 @@ from rondeau.models.language_model import generate, language_model
 from rondeau.tasks.baselines import count_bits, feed_forward_bits
 from rondeau.tasks.ngram import InterpolatedNgram, Unigram
 from rondeau.tasks.reproduce import reproduce
-from rondeau.tasks.run_folder import FORMAT, VERSION, RunFolder
+from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.speed import Speed
 from rondeau.training import optimizers
 from rondeau.training.callbacks import Callback
@@ -32,6 +32,7 @@ from rondeau.training.checkpoint import BackupAndRestore
 from rondeau.training.interrupt import StopOnInterrupt
 from rondeau.training.losses import SparseCategoricalCrossentropy
 from rondeau.training.optimizers import schedules
+from rondeau.training.provenance import FORMAT, VERSION
 from rondeau.training.trainer import resolve_device
 
 Ids = np.ndarray[Any, Any]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import platform
 import shlex
 from dataclasses import fields
-from importlib.metadata import version
 from typing import Any
 
-import numpy
-import torch
+from rondeau.training.provenance import versions
 
 
 def reproduce(settings: Any) -> dict[str, Any]:
@@ -36,14 +33,3 @@ def command(settings: Any) -> str:
         else:
             words += [option, str(value)]
     return shlex.join(words)
-
-
-def versions() -> dict[str, str]:
-    """Of Rondeau, of what computes, and of the machine's kind."""
-    return {
-        "rondeau": version("rondeau"),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-    }

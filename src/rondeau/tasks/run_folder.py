@@ -12,8 +12,7 @@ from rondeau.insight import checks
 from rondeau.insight import files as insight
 from rondeau.models.saving import load
 from rondeau.training.files import write_atomically
-
-FORMAT, VERSION = "rondeau-run", 1
+from rondeau.training.provenance import FORMAT, VERSION
 
 
 class RunFolder:

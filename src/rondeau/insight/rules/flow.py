@@ -46,7 +46,7 @@ def vanishing(facts: Facts) -> list[Advice]:
         forgets = f" Half of its units forget within {steps(median(constants))}." if constants else ""
         text = (
             f"{name}'s gradient {speed}is below 1 % after {steps(memory)}, while your sequences have "
-            f"{steps(reach)}: what lies further back teaches it nothing.{forgets}"
+            f"{steps(reach)}: what lies further back teaches it hardly anything.{forgets}"
         )
         numbers = {"memory": float(memory), "steps": float(reach)}
         if halves:
