@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,12 @@ class Watch:
         self.monitor, self.optimizer, self._file = monitor, optimizer, file
         model = monitor.model
         self._hooks = [
-            model.register_forward_pre_hook(lambda *_: self._forward_begins()),
-            model.register_forward_hook(lambda *_: monitor.forward_over(), always_call=True),
-            optimizer.register_step_pre_hook(lambda *_: self._update_comes()),
+            model.register_forward_pre_hook(_Hook(self, "_forward_begins")),
+            model.register_forward_hook(_Hook(self, "_forward_ends"), always_call=True),
+            optimizer.register_step_pre_hook(self._update_comes),
             optimizer.register_step_post_hook(lambda *_: self._updated()),
         ]
+        self._again = False
         self._early = Accelerated()
         self._before_call()
 
@@ -51,10 +53,39 @@ class Watch:
             self._early = accelerate(self.monitor.model, quiet=True)
 
     def _forward_begins(self) -> None:
-        if self.monitor.model.training and torch.is_grad_enabled():
+        if self.monitor.model.training and torch.is_grad_enabled() and not self._again:
             self.monitor.begin()
 
-    def _update_comes(self) -> None:
+    def _forward_ends(self) -> None:
+        self.monitor.forward_over()
+
+    def _update_comes(self, _: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        closure = args[1] if len(args) > 1 else options.get("closure")  # args[0]: the optimiser itself
+        if closure is None:
+            self._measure()
+            return None
+        closure = self._measuring(closure)
+        return ((args[0], closure, *args[2:]), options) if len(args) > 1 else (args, {**options, "closure": closure})
+
+    def _measuring(self, closure: Callable[[], Any]) -> Callable[[], Any]:
+        """The closure, measured the first time: of what an optimiser like LBFGS tries afterwards nothing is taken."""
+        calls = 0
+
+        def measured() -> Any:
+            nonlocal calls
+            calls += 1
+            self._again = calls > 1
+            try:
+                loss = closure()
+            finally:
+                self._again = False
+            if calls == 1:
+                self._measure()
+            return loss
+
+        return measured
+
+    def _measure(self) -> None:
         self.monitor.before_update(self.optimizer, rate=get_rates(self.optimizer)[0])
 
     def _updated(self) -> None:
@@ -63,6 +94,20 @@ class Watch:
         self._before_call()
         if sample is not None and self._file is not None:
             self._file.append(sample)
+
+
+class _Hook:
+    """A hook of the one model it was made for; in a copy of that model, or one that was saved, it does nothing."""
+
+    def __init__(self, owner: Watch | None = None, name: str = "") -> None:
+        self.owner, self.name = owner, name
+
+    def __call__(self, *_: Any) -> None:
+        if self.owner is not None:
+            getattr(self.owner, self.name)()
+
+    def __reduce__(self) -> tuple[type[_Hook], tuple[()]]:
+        return _Hook, ()
 
 
 def watch(

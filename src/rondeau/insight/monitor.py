@@ -80,7 +80,7 @@ class Monitor:
             self._accelerated = accelerate(self.model, quiet=True)
             stack.callback(self._accelerated.undo)
             stack.enter_context(self._names.following())
-            stack.enter_context(watching(self._note))
+            stack.enter_context(watching(self._note, beside=True))
             self._open = stack.pop_all()
 
     def _note(self, call: Call) -> None:

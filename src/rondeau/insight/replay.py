@@ -17,28 +17,56 @@ from rondeau.sequence import Ragged
 
 
 class Watched:
-    """A call of `scan`, and the loss's gradients by what came of it, once a backward pass went through."""
+    """A call of `scan`, and the loss's gradients by what came of it, once a backward pass went through.
+
+    Those of several backward passes add up, as they do in weights.
+    """
 
     def __init__(self, call: Call) -> None:
         self.call = call
-        self.outputs: Tensor | None = None
-        self.final: list[Tensor | None] = [None for _ in state_leaves(call.final)]
-        if call.outputs.requires_grad:
-            call.outputs.register_hook(self._take_outputs)  # type: ignore[no-untyped-call]
-        for place, (_, leaf) in enumerate(state_leaves(call.final)):
-            if leaf.requires_grad:
-                leaf.register_hook(lambda gradient, place=place: self._take_final(place, gradient))
+        leaves = [leaf for _, leaf in state_leaves(call.final)]
+        outputs, final = _Sum(), [_Sum() for _ in leaves]
+        # a hook that knew the call would keep the graph, which keeps the hook: memory that is never given back
+        for part, tensor in ((outputs, call.outputs), *zip(final, leaves, strict=True)):
+            if tensor.requires_grad:
+                tensor.register_hook(part.add)
+        self._outputs, self._final = outputs, final
 
-    def _take_outputs(self, gradient: Tensor | None) -> None:
-        self.outputs = None if gradient is None else gradient.detach()
+    @property
+    def outputs(self) -> Tensor | None:
+        """By the outputs; None where none came."""
+        return self._outputs.gradient
 
-    def _take_final(self, place: int, gradient: Tensor | None) -> None:
-        self.final[place] = None if gradient is None else gradient.detach()
+    @property
+    def final(self) -> list[Tensor | None]:
+        """By the parts of the final state."""
+        return [part.gradient for part in self._final]
 
     @property
     def reached(self) -> bool:
         """Whether a backward pass went through the scan."""
         return self.outputs is not None or any(gradient is not None for gradient in self.final)
+
+
+class _Sum:
+    """The gradients that came by a tensor, added up."""
+
+    def __init__(self) -> None:
+        self._sum: Tensor | None = None
+        self._differentiable: Tensor | None = None
+
+    @property
+    def gradient(self) -> Tensor | None:
+        return self._differentiable if self._sum is None else self._sum
+
+    def add(self, gradient: Tensor | None) -> None:
+        if gradient is None:
+            return
+        own = gradient.detach()
+        if torch.is_grad_enabled():  # create_graph=True: for a penalty on gradients, no part of the loss's own
+            self._differentiable = own
+        else:
+            self._sum = own if self._sum is None else self._sum + own
 
 
 @dataclass

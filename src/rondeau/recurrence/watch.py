@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -41,22 +42,41 @@ class Call:
 
 
 Note = Callable[[Call], None]
-_current: ContextVar[Note | None] = ContextVar("rondeau_watching", default=None)
+_current: ContextVar[tuple[Note, ...]] = ContextVar("rondeau_watching", default=())
 
 
 @contextmanager
-def watching(note: Note | None) -> Iterator[None]:
+def watching(note: Note | None, beside: bool = False) -> Iterator[None]:
     """Within this, `note` is called after each scan, with what it was called with and what came of it.
 
     Scans under `torch.compile` are not told of. None: nobody watches, whoever did outside.
+
+    Args:
+        beside: whoever watches already is told as well, else only `note` is. Such may end in any order.
     """
-    before = _current.set(note)
+    own = () if note is None else (note,)
+    before = _current.get()
+    _current.set((*before, *own) if beside else own)
     try:
         yield
     finally:
-        _current.reset(before)
+        _current.set(_without(_current.get(), own) if beside else before)
+
+
+def _without(notes: tuple[Note, ...], own: tuple[Note, ...]) -> tuple[Note, ...]:
+    """The notes less the last of them that is one's own."""
+    for place in reversed(range(len(notes))):
+        if (notes[place],) == own:
+            return notes[:place] + notes[place + 1 :]
+    return notes
 
 
 def watcher() -> Note | None:
     """Who is to be told of scans; None: nobody."""
-    return _current.get()
+    notes = _current.get()
+    return partial(_tell, notes) if notes else None
+
+
+def _tell(notes: tuple[Note, ...], call: Call) -> None:
+    for note in notes:
+        note(call)
