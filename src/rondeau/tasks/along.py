@@ -1,0 +1,55 @@
+"""What goes along with the training of a language model: its loss in bits, and what is kept of it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from rondeau.tasks.run_folder import RunFolder
+from rondeau.training.callbacks import Callback
+from rondeau.training.callbacks.base import Logs
+
+Ids = np.ndarray[Any, Any]
+
+
+def characters_per_token(text: str, ids: Ids) -> float:
+    """How much of the text a token stands for, on average."""
+    return len(text) / len(ids)
+
+
+class BitsPerCharacter(Callback):
+    """Adds `bits_per_character` and `val_bits_per_character` to the logs: the losses in another unit."""
+
+    def __init__(self, train: float, validation: float) -> None:
+        self.train, self.validation = train, validation
+
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        logs["bits_per_character"] = logs["loss"] / math.log(2) / self.train
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        self.on_train_batch_end(0, logs)
+        logs["val_bits_per_character"] = logs["val_loss"] / math.log(2) / self.validation
+
+
+class Keeper(Callback):
+    """Writes the history after each epoch, and the model when it predicts the validation text better than before."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
+        self.records: list[dict[str, Any]] = []
+        self.best: float | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        self.records.append({"epoch": epoch + 1, **logs})
+        self.run.write_lines(self.run.history, self.records)
+        if self.best is None or logs["val_loss"] < self.best:
+            self.best = logs["val_loss"]
+            self.model.save(self.run.model, include_optimizer=False)  # the checkpoint has it
+
+    def state(self) -> dict[str, Any]:
+        return {"records": self.records, "best": self.best}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.records, self.best = list(state["records"]), state["best"]
