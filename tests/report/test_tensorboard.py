@@ -15,6 +15,7 @@ from rondeau.insight.files import SampleFile
 from rondeau.insight.records import to_json
 from rondeau.report import TensorBoardInsight, write_tensorboard
 from rondeau.report.tensorboard import scalars
+from tests.report.figures.test_inspected import found
 from tests.report.made import fit_run, samples, write_lines
 
 pytest.importorskip("tensorboard")
@@ -51,6 +52,14 @@ def test_a_runs_files_become_event_files(tmp_path: Path) -> None:
     image = events.Images("insight/gradient_flow")[0]
     assert (image.step, image.width) == (100, round(5.2 * 120))
     assert image.encoded_image_string.startswith(b"\x89PNG")
+
+
+def test_what_was_inspected_is_drawn_too(tmp_path: Path) -> None:
+    run = fit_run(tmp_path / "run", sampled=1)
+    (run / "inspect.json").write_text(json.dumps(found()))
+    write_tensorboard(run, tmp_path / "log")
+    drawn = {f"insight/{layer}/{kind}" for layer in ("l1", "l2") for kind in ("units", "trajectories")}
+    assert {*drawn, "insight/learning_rate"} <= set(read(tmp_path / "log").Tags()["images"])
 
 
 def test_shares_and_gates_are_of_all_samples_so_far() -> None:

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,16 @@ from rondeau.insight.files import FILE, read_lines, read_samples
 from rondeau.insight.records import Sample, sample_from_json
 from rondeau.report.figures import curves, dynamics, flow, gates, updates
 from rondeau.report.figures.drawing import PAPER
+from rondeau.report.figures.hidden import heat_maps, trajectories
+from rondeau.report.figures.learning_rate import learning_rate_curve
 from rondeau.training.callbacks import Callback
 from rondeau.training.callbacks.base import Logs
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
+
+
+Drawings = dict[str, Callable[[], Figure | None]]
 
 
 def write_tensorboard(run: Path, log_dir: Path) -> None:
@@ -43,7 +49,8 @@ def write_tensorboard(run: Path, log_dir: Path) -> None:
         for i in range(len(samples)):
             _scalars(writer, samples[: i + 1])
         last = samples[-1].step if samples else len(history)
-        _figures(writer, last, {"curves": partial(curves.learning_curves, history), **_drawings(samples)})
+        drawings: Drawings = {"curves": partial(curves.learning_curves, history)}
+        _figures(writer, last, drawings | _drawings(samples) | _inspected(run))
     finally:
         writer.close()
 
@@ -147,10 +154,10 @@ def _scalars(writer: SummaryWriter, samples: list[Sample]) -> None:
         writer.add_scalar(name, value, samples[-1].step)
 
 
-def _drawings(samples: list[Sample]) -> dict[str, Callable[[], Figure | None]]:
+def _drawings(samples: list[Sample]) -> Drawings:
     if not samples:
         return {}
-    found: dict[str, Callable[[], Figure | None]] = {
+    found: Drawings = {
         "gradient_flow": partial(flow.gradient_flow, samples),
         "memory": partial(flow.memory, samples),
         "time_constants": partial(gates.time_constants, samples),
@@ -166,7 +173,22 @@ def _drawings(samples: list[Sample]) -> dict[str, Callable[[], Figure | None]]:
     return found
 
 
-def _figures(writer: SummaryWriter, step: int, drawings: dict[str, Callable[[], Figure | None]]) -> None:
+def _inspected(run: Path) -> Drawings:
+    """What `rondeau inspect` has found, as far as it is drawn and not marked in a text."""
+    file = run / "inspect.json"
+    inspected = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    hidden = inspected.get("hidden") or {"states": [], "tokens": []}
+    found: Drawings = {}
+    for layer, group in groupby(hidden["states"], key=lambda one: str(one["name"])):
+        states = list(group)
+        found[f"{layer}/units"] = partial(heat_maps, states, hidden["tokens"])
+        found[f"{layer}/trajectories"] = partial(trajectories, states, hidden["tokens"])
+    if inspected.get("learning_rate"):
+        found["learning_rate"] = partial(learning_rate_curve, inspected["learning_rate"])
+    return found
+
+
+def _figures(writer: SummaryWriter, step: int, drawings: Drawings) -> None:
     import numpy
 
     for name, draw in drawings.items():
