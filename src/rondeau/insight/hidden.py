@@ -90,11 +90,11 @@ def _states(name: str, call: Call) -> list[HiddenStates]:
     keep = Keep(states=True)
     context = {n: call.inputs.with_values(t) if per_step else t for n, (per_step, t) in call.context.items()}
     with giving(call.weights):
-        scan(call.cell, call.inputs, call.state, reverse=call.reverse, context=context, keep=keep)
+        scan(call.cell, call.inputs, call.state, reverse=call.reverse, context=context, keep=keep, engine=call.engine)
     found = []
     for part, kept in named_leaves(keep.states):
         if kept.values.is_floating_point() and len(kept.values):
-            values = kept.values.flatten(1).double().cpu()
+            values = kept.values.reshape(len(kept.values), -1).double().cpu()
             components, explained = principal(values)
             found.append(
                 HiddenStates(

@@ -144,7 +144,7 @@ class Monitor:
 
     def _dynamics(self, calls: list[tuple[str, Call]]) -> list[Dynamics]:
         """Of each layer, along the longest row of the batch: where there is time for it."""
-        calls = [(name, call) for name, call in calls if int(call.inputs.lengths.sum())]
+        calls = [(name, call) for name, call in calls if int(call.inputs.lengths.sum()) and has_floats(call)]
         now = time.perf_counter()
         self._began = now if self._began is None else self._began
         due = self._spent + (self._last or sum(_guess(call) for _, call in calls))
@@ -178,8 +178,8 @@ class Monitor:
 
 
 def measure(name: str, watched: Watched, rows: int, steps: int, window: int | None = None) -> ScanSample | None:
-    """All there is to say of one scan; None where no gradient reached it, or it made no step."""
-    found = replay(watched, rows, steps) if watched.reached else None
+    """All there is to say of one scan; None without a gradient, a step, or floats in its state."""
+    found = replay(watched, rows, steps) if has_floats(watched.call) and watched.reached else None
     if found is None:
         return None
     call = watched.call
@@ -199,6 +199,11 @@ def measure(name: str, watched: Watched, rows: int, steps: int, window: int | No
         states={part: measure_values(values, gate=False) for part, values in states.items()},
         time_constants=time_constants(gates),
     )
+
+
+def has_floats(call: Call) -> bool:
+    """Whether there is anything in a scan's state that could be differentiated by."""
+    return any(leaf.is_floating_point() and leaf.numel() for _, leaf in state_leaves(call.state))
 
 
 def _guess(call: Call) -> float:
