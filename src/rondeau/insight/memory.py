@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rondeau import layers
 from rondeau.errors import ArgumentError, DataError, NotCompiledError
-from rondeau.insight.dynamics import states_kept
+from rondeau.insight.undisturbed import states_kept
 from rondeau.models import Model, Sequential
 from rondeau.training import optimizers
 from rondeau.training.callbacks import EarlyStopping
