@@ -31,6 +31,12 @@ class Watched:
             if tensor.requires_grad:
                 tensor.register_hook(part.add)
         self._outputs, self._final = outputs, final
+        self._versions = _versions(call)
+
+    @property
+    def changed(self) -> bool:
+        """Whether something that the scan read was changed in place since then: made again, it would be another one."""
+        return _versions(self.call) != self._versions
 
     @property
     def outputs(self) -> Tensor | None:
@@ -46,6 +52,13 @@ class Watched:
     def reached(self) -> bool:
         """Whether a backward pass went through the scan."""
         return self.outputs is not None or any(gradient is not None for gradient in self.final)
+
+
+def _versions(call: Call) -> list[int]:
+    """How often each tensor that a scan reads has been changed in place."""
+    read = [call.inputs.values, *call.weights.values(), *call.cell.parameters()]
+    read += [leaf for _, leaf in state_leaves(call.state)] + [values for _, values in call.context.values()]
+    return [tensor._version for tensor in read if not tensor.is_inference()]
 
 
 class _Sum:
