@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from rondeau import layers
 from rondeau.insight import Monitor, watch
@@ -154,3 +155,59 @@ def test_an_exception_on_the_way_leaves_nothing_behind() -> None:
     assert watcher() is None
     assert not model.core._forward_hooks
     assert not model.core._forward_pre_hooks
+
+
+def test_several_optimisers() -> None:
+    def run(second: bool) -> Any:
+        torch.manual_seed(0)
+        model = net("torch")
+        both = [torch.optim.SGD(part.parameters(), 0.1) for part in (model.core, model.head)]
+        watched = watch(model, both[second])
+        model(torch.randn(2, 5, 3)).sum().backward()
+        for optimizer in both:
+            optimizer.step()
+        return watched.samples[0]
+
+    first, late = run(False), run(True)
+    assert [scan.name for scan in first.scans] == ["core"]
+    assert [weight.name for weight in first.weights if weight.update is None] == ["head.weight", "head.bias"]
+    assert late.scans == []
+    assert list(late.left) == ["core"]
+    assert "another optimiser" in late.left["core"]
+    assert {weight.name for weight in late.weights if weight.update} == {"head.weight", "head.bias"}
+
+
+def test_inputs_that_were_overwritten_are_not_measured() -> None:
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    watched = watch(model, optimizer)
+    x = torch.randn(2, 5, 3)
+    model(x).sum().backward()
+    x.normal_()
+    optimizer.step()
+    assert watched.samples[0].scans == []
+    assert list(watched.samples[0].left) == ["core"]
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.parametrize("steps", [5, 200])
+def test_a_forward_pass_that_is_made_again_in_the_backward_pass(reentrant: bool, steps: int) -> None:
+    class Checkpointed(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            made = checkpoint(lambda x: self.core(x)[0], x, use_reentrant=reentrant)
+            return self.head(made[:, -1])
+
+    def gradients(watching: bool) -> tuple[Any, list[Tensor]]:
+        torch.manual_seed(0)
+        model = Checkpointed(nn.LSTM(3, 4, batch_first=True))
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        watched = watch(model, optimizer) if watching else None
+        model(torch.randn(2, steps, 3, requires_grad=True)).sum().backward()
+        optimizer.step()
+        assert type(model.core) is nn.LSTM
+        assert watcher() is None
+        return watched, [p.grad for p in model.parameters() if p.grad is not None]
+
+    (watched, found), (_, expected) = gradients(True), gradients(False)
+    torch.testing.assert_close(found, expected)
+    assert [scan.name for scan in watched.samples[0].scans] == ([] if reentrant else ["core"])

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 import rondeau
-from rondeau import layers
+from rondeau import Sequential, layers
 from rondeau.errors import ArgumentError, DataError, NotCompiledError
 from rondeau.insight.checks import Checks, check_inputs, checks_from_json, checks_to_json
 from rondeau.insight.memory import Comparison, memory_helps
+from rondeau.losses import SparseCategoricalCrossentropy
 from rondeau.sequence import Ragged
 
 STEPS = 20
@@ -180,3 +181,14 @@ def test_memory_helps_refuses() -> None:
         memory_helps(compiled(Sums(1)), list(x), y)
     with pytest.raises(DataError, match="no rows"):
         memory_helps(compiled(Sums(1)), x[:1], y[:1])
+
+
+def test_ids_that_only_held_out_rows_have_and_whole_numbers_that_are_no_ids() -> None:
+    loss = SparseCategoricalCrossentropy(from_logits=True)
+    ids, y = torch.randint(0, 4, (20, 6)), torch.randint(0, 3, (20,))
+    model = Sequential([layers.Input((None,), dtype="int64"), layers.Embedding(9, 3), layers.LSTM(4), layers.Dense(3)])
+    model.compile("sgd", loss)
+    assert memory_helps(model, ids, y, (torch.full((4, 6), 8), y[:4]), epochs=1).feed_forward > 0
+    model = Sequential([layers.Input((None, 2)), layers.LSTM(4), layers.Dense(3)])
+    model.compile("sgd", loss)
+    assert memory_helps(model, torch.randint(0, 9, (20, 6, 2)), y, epochs=1).feed_forward > 0

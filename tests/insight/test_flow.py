@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -10,7 +11,10 @@ from torch import Tensor
 
 from rondeau import Cell, HiddenState, Truncated
 from rondeau.cells import GRUCell, LSTMCell
+from rondeau.insight import Monitor, hidden_states
+from rondeau.insight.dynamics import dynamics_of_call
 from rondeau.insight.flow import MOST, chosen_lags, fit_decay, measure_flow
+from rondeau.insight.monitor import measure
 from rondeau.insight.records import Decay, Flow
 from rondeau.insight.replay import Watched, replay
 from rondeau.recurrence import Keep, scan
@@ -211,3 +215,84 @@ def test_a_scan_is_told_of_only_inside() -> None:
             scan(Decaying(0.5), torch.zeros(1, 2, 3))
     scan(Decaying(0.5), torch.zeros(1, 2, 3))
     assert len(seen) == 1
+
+
+class Counted(NamedTuple):
+    """A state of floats, of one number each, and of whole numbers."""
+
+    h: object
+    level: object
+    count: object
+
+
+class Counting(Cell):
+    """h as in `Decaying`, a mean of it, and the number of steps made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state_size, self.output_size = Counted(3, (), ()), 3
+
+    def initial_state(self, batch: int, **kind: Any) -> Counted:
+        zeros = super().initial_state(batch, **kind)
+        return zeros._replace(count=zeros.count.long())
+
+    def step(self, x: Tensor, state: Counted) -> tuple[Tensor, Counted]:
+        h = 0.5 * state.h + x
+        return h + state.level[:, None], Counted(h, 0.5 * state.level + h.mean(1), state.count + 1)
+
+
+class Slowly(torch.nn.Module):
+    def __init__(self, cell: Cell) -> None:
+        super().__init__()
+        self.cell, self.weight = cell, torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return scan(self.cell, x, engine="reference")[0]
+
+
+def test_a_state_of_single_and_of_whole_numbers() -> None:
+    x = inputs(2, 9, 3)
+    seen = watched(lambda: scan(Counting(), x, engine="reference")[0][:, -1].sum())
+    sample = measure("counting", seen, 8, 1000)
+    assert sample is not None
+    assert list(sample.flow) == list(sample.states) == ["h", "level"]
+    assert sample.flow["level"].last == pytest.approx([0] + [3 * 0.5**lag for lag in range(8)], rel=1e-12)
+    layer = Slowly(Counting())
+    assert [len(dynamics_of_call(seen.call).largest), len(hidden_states(layer, x[:1].detach())[1].values)] == [9, 1]
+
+
+class Parity(Cell):
+    """A state of whole numbers alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state_size, self.output_size = HiddenState(h=()), 3
+
+    def initial_state(self, batch: int, **kind: Any) -> HiddenState:
+        return HiddenState(torch.zeros(batch, dtype=torch.int64))
+
+    def step(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
+        return x * (state.h % 2)[:, None], HiddenState(state.h + 1)
+
+
+def test_a_state_of_whole_numbers_alone_is_left_out() -> None:
+    x = inputs(2, 9, 3)
+    monitor = Monitor(torch.nn.Identity(), dynamics=math.inf)
+    monitor.begin()
+    scan(Parity(), x, engine="reference")[0].sum().backward()
+    monitor.before_update()
+    sample = monitor.after_update()
+    assert sample is not None
+    assert sample.scans == sample.dynamics == []
+
+
+@pytest.mark.parametrize("steps", [3, 5, 20, 24])
+@pytest.mark.parametrize("cut", [4, 7, 19])
+def test_cuts_stay_where_they_are_when_early_steps_are_left_out(steps: int, cut: int) -> None:
+    rows = [torch.randn(length, 2, dtype=torch.float64) for length in (23, 11, 4)]
+    cell = LSTMCell(3).double()
+    seen = watched(lambda: scan(cell, Ragged.from_rows(rows), gradient=Truncated(cut))[0].values.square().sum())
+    (whole, _), (part, decay) = flow_of(seen), flow_of(seen, steps=steps)
+    assert decay.reach == min(steps, 23) - 1
+    for name in ("h", "c"):
+        assert part[name].loss == pytest.approx(whole[name].loss[: decay.reach + 1], rel=1e-9)

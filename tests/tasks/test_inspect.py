@@ -137,3 +137,12 @@ def test_rising_learning_rates_are_tried_where_it_is_asked_for(run: RunFolder) -
     assert found["suggestion"] in found["rates"]
     assert all(torch.equal(tensor, before[name]) for name, tensor in run.load_model().state_dict().items())
     json.dumps(found, allow_nan=False)
+
+
+@pytest.mark.parametrize("tokens", [2, 3, 9])
+def test_the_first_token_is_no_error_in_a_short_text(run: RunFolder, tmp_path: Path, tokens: int) -> None:
+    file = tmp_path / "short.txt"
+    file.write_text(TEXT[:tokens])
+    found = inspect(run, Look(str(file)))
+    assert sorted(row["position"] for row in found["worst"]) == list(range(1, tokens))
+    assert found["saliency"][0]["position"] == tokens - 1

@@ -16,6 +16,7 @@ import rondeau
 from rondeau.cli import jobs
 from rondeau.cli.main import app
 from rondeau.errors import CheckpointError
+from rondeau.insight import facts_of
 from rondeau.insight.files import read_lines
 from rondeau.tasks.language_model import Settings
 from rondeau.tasks.record import read_record
@@ -97,3 +98,24 @@ def test_half_a_line_at_the_end_is_left_out(tmp_path: Path) -> None:
     file.write_text('{"epoch": 1}\n{"epoch": \n{"epoch": 3}\n')
     with pytest.raises(CheckpointError, match="line 2"):
         read_lines(file)
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("results.json", '{"rows": null}'),
+        ("results.json", '{"rows": [{}]}'),
+        ("results.json", "[]"),
+        ("checks.json", "{}"),
+        ("inspect.json", '{"measured": {"step": 1}}'),
+        ("speed.jsonl", "{}\n"),
+    ],
+)
+def test_damaged_files_are_named(file: str, text: str, tmp_path: Path) -> None:
+    folder = fit_run(tmp_path / "run")
+    (folder / file).write_text(text)
+    with pytest.raises(CheckpointError):
+        assert read_record(folder, model=False).measured is None
+    if file in ("results.json", "checks.json"):
+        with pytest.raises(CheckpointError):
+            facts_of(folder)

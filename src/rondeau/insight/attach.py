@@ -126,7 +126,8 @@ def watch(
 
     Args:
         model: what the loop calls.
-        optimizer: an optimiser of torch's over its parameters.
+        optimizer: an optimiser of torch's over its parameters; of several the one whose step comes first, since what
+            was changed before the step cannot be measured. Updates are known of its own parameters.
         folder: where `insight.jsonl` is written, a line a sample; with None they stay in memory only.
         every, rows, steps, dynamics: see `Monitor`.
 

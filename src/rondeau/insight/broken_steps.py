@@ -59,7 +59,15 @@ def _kept(call: Call) -> Iterator[tuple[str, Tensor]]:
 
     def run(keep: Keep) -> Ragged:
         with torch.no_grad(), giving(call.weights):
-            outputs, _ = scan(call.cell, _detached(call), call.state, reverse=call.reverse, context=context, keep=keep)
+            outputs, _ = scan(
+                call.cell,
+                _detached(call),
+                call.state,
+                reverse=call.reverse,
+                context=context,
+                keep=keep,
+                engine=call.engine,
+            )
         found: Ragged = outputs
         return found
 
@@ -81,7 +89,7 @@ def _detached(call: Call) -> Ragged:
 def _rows_wrong(values: Tensor) -> Tensor:
     if not values.is_floating_point():
         return torch.zeros(len(values), dtype=torch.bool)
-    return ~torch.isfinite(values.detach().cpu()).flatten(1).all(1)
+    return ~torch.isfinite(values.detach().cpu()).reshape(len(values), -1).all(1)
 
 
 def _steps_made(call: Call) -> Tensor:
@@ -142,7 +150,9 @@ def _suspects(call: Call, seeds: Tensor | None, final: Sequence[Tensor | None]) 
     inputs = _detached(call)
     values = inputs.values.requires_grad_(inputs.values.is_floating_point())
     with torch.enable_grad(), giving({name: w.detach() for name, w in call.weights.items()}):
-        made, after = scan(call.cell, inputs, state, reverse=call.reverse, context=context, keep=keep)
+        made, after = scan(
+            call.cell, inputs, state, reverse=call.reverse, context=context, keep=keep, engine=call.engine
+        )
         ends = [(made.values, seeds), *zip((leaf for _, leaf in state_leaves(after)), final, strict=True)]
         ends = [(t, g) for t, g in ends if g is not None and t.requires_grad]
         starts = [s for s in (values, *(leaf for _, leaf in state_leaves(state))) if s.requires_grad]

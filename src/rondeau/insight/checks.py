@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rondeau.errors import ArgumentError, DataError
-from rondeau.insight.dynamics import states_kept
+from rondeau.errors import ArgumentError, CheckpointError, DataError
 from rondeau.insight.memory import Comparison
+from rondeau.insight.undisturbed import states_kept
 from rondeau.models import Model
 from rondeau.sequence import Ragged
 
@@ -53,12 +53,16 @@ def checks_to_json(checks: Checks) -> dict[str, Any]:
 
 
 def checks_from_json(data: dict[str, Any]) -> Checks:
-    """What `checks_to_json` wrote."""
-    given = data.get("comparison")
-    recent = [(int(steps), float(loss)) for steps, loss in data["recent"]]
-    comparison = None if given is None else Comparison(**given)
-    exchanged = [float(loss) for loss in data["exchanged"]]
-    return Checks(float(data["loss"]), exchanged, recent, int(data["steps"]), comparison)
+    """What `checks_to_json` wrote. Raises `CheckpointError` for anything else."""
+    try:
+        given = data.get("comparison")
+        recent = [(int(steps), float(loss)) for steps, loss in data["recent"]]
+        comparison = None if given is None else Comparison(**given)
+        exchanged = [float(loss) for loss in data["exchanged"]]
+        return Checks(float(data["loss"]), exchanged, recent, int(data["steps"]), comparison)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        fix = "Delete the file; the rest of the run does not need it"
+        raise CheckpointError("the checks cannot be read", where=FILE, got=error, fix=fix) from error
 
 
 def check_inputs(model: Model, x: Any, y: Any, spans: Sequence[int] = SPANS, rows: int = ROWS) -> Checks:

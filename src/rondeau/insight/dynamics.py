@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from rondeau.errors import ArgumentError, DataError, ShapeError
 from rondeau.insight.names import Names
 from rondeau.insight.records import Dynamics
 from rondeau.insight.trajectory import Trajectory, row_of
-from rondeau.models import Model
+from rondeau.insight.undisturbed import states_kept
 from rondeau.module import positive
 from rondeau.nn import accelerate
 from rondeau.recurrence.context import gather_context
@@ -165,19 +165,6 @@ def watched_calls(model: torch.nn.Module, arguments: tuple[Any, ...]) -> list[tu
         stack.enter_context(torch.no_grad())
         model(*arguments)
     return calls
-
-
-@contextmanager
-def states_kept(model: Any) -> Iterator[None]:
-    """Afterwards a model's `stateful` layers carry what they carried before."""
-    if not isinstance(model, Model):
-        yield
-        return
-    states = model.states()
-    try:
-        yield
-    finally:
-        model.load_states(states)
 
 
 def radius(cell: Cell) -> float | None:

@@ -121,19 +121,30 @@ def facts_of(folder: str | os.PathLike[str]) -> Facts:
     return Facts(
         samples=read_samples(path),
         history=read_lines(path / "history.jsonl"),
-        results=[] if results is None else results["rows"],
+        results=[] if results is None else rows_of(results, path / "results.json"),
         checks=None if checked is None else checks.checks_from_json(checked),
         settings=None if config is None else config.get("settings"),
     )
 
 
-def _json(file: Path) -> Any:
+def rows_of(results: Record, file: Path) -> list[dict[str, Any]]:
+    """The rows of a run's `results.json`. Raises `CheckpointError` where there are none."""
+    rows = results.get("rows")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and "name" in row for row in rows):
+        raise CheckpointError("a file of the run is damaged", where=file, expected="rows, each with a name")
+    return rows
+
+
+def _json(file: Path) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise CheckpointError("a file of the run is damaged", where=file, got=error) from error
+    if not isinstance(data, dict):
+        raise CheckpointError("a file of the run is damaged", where=file, expected="a JSON object")
+    return data
 
 
 def _records(history: Any) -> list[Record]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rondeau.errors import CheckpointError
+from rondeau.errors import ArgumentError, CheckpointError
 from rondeau.insight.records import Sample, plain, sample_from_json, to_json
 from rondeau.training.files import write_atomically
 
@@ -19,7 +19,12 @@ class SampleFile:
     """Where samples are written, as they come; the first of a new run replaces what an older one left there."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        """Raises `ArgumentError` for a folder that cannot be made."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            fix = "Give another folder"
+            raise ArgumentError("samples cannot be written there", got=error, where=folder, fix=fix) from error
         self.path = folder / FILE
         self._begun = False
 
@@ -59,6 +64,8 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
         lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise CheckpointError("a file cannot be read", where=file, got=error) from error
     records = []
     for number, line in enumerate(lines[:-1], start=1):  # after the last newline there is nothing, or half a line
         try:

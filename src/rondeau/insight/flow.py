@@ -29,7 +29,8 @@ def measure_flow(replay: Replay, keep: Keep) -> tuple[dict[str, Flow], Decay]:
         last, loss = _by_states(replay, keep, None, [_last_only(replay), replay.outputs])
     else:
         (last,) = _by_states(replay, keep, None, [_last_only(replay)])
-        (loss,) = _by_states(replay, Keep(cotangents=True), Truncated(cut), [replay.outputs])
+        longer = replay.between_cuts(cut)
+        (loss,) = _by_states(longer, Keep(cotangents=True), Truncated(cut), [longer.outputs])
     lags = chosen_lags(int(replay.lengths.max()))
     flow = {name: Flow(lags, _at(loss[name], lags), _at(last[name], lags)) for name in last}
     return flow, fit_decay(torch.stack(list(last.values())).square().sum(0).sqrt().tolist())
@@ -44,7 +45,8 @@ def _by_states(replay: Replay, keep: Keep, policy: Policy | None, seeds: list[Te
     for seed in seeds:
         made, given = [outputs.values, *(leaf for leaf, _ in ends)], [seed, *(given for _, given in ends)]
         torch.autograd.grad(made, sources, given, retain_graph=seed is not seeds[-1], allow_unused=True)
-        found.append({name: _by_lag(cotangent) for name, cotangent in named_leaves(keep.cotangents)})
+        kept = zip(named_leaves(keep.cotangents), state_leaves(final), strict=True)
+        found.append({name: _by_lag(cotangent) for (name, cotangent), (_, s) in kept if s.is_floating_point()})
     return found
 
 
@@ -66,7 +68,7 @@ def _last_only(replay: Replay) -> Tensor:
 
 def _by_lag(cotangent: Ragged) -> Tensor:
     """The root of the mean square over rows of each step's norm, from the last step back: `(longest row,)`, float64."""
-    square = cotangent.values.double().flatten(1).square().sum(1)
+    square = cotangent.values.double().reshape(len(cotangent.values), -1).square().sum(1)
     lag = torch.repeat_interleave(cotangent.offsets + cotangent.lengths - 1, cotangent.lengths) - torch.arange(
         len(square)
     )

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rondeau.errors import ArgumentError, DataError
+from rondeau.errors import ArgumentError, DataError, NumericsError
 from rondeau.insight.flow import named_leaves
 from rondeau.insight.names import Names
 from rondeau.insight.sources import as_rows
@@ -56,7 +56,7 @@ def hidden_states(model: Callable[..., Any], x: Any) -> list[HiddenStates]:
         x: one row: floats `(1, time, *features)`, ids `(1, time)`, a `Ragged` or a list of one sequence.
 
     Returns the states in the order in which the layers run. Raises `ArgumentError` for a model without recurrent
-    layers, `DataError` for x of more rows than one.
+    layers, `DataError` for x of more rows than one, `NumericsError` where a state is NaN or infinite.
 
     >>> from rondeau import Sequential, layers
     >>> model = Sequential([layers.Input((None, 3)), layers.LSTM(4)])
@@ -90,11 +90,14 @@ def _states(name: str, call: Call) -> list[HiddenStates]:
     keep = Keep(states=True)
     context = {n: call.inputs.with_values(t) if per_step else t for n, (per_step, t) in call.context.items()}
     with giving(call.weights):
-        scan(call.cell, call.inputs, call.state, reverse=call.reverse, context=context, keep=keep)
+        scan(call.cell, call.inputs, call.state, reverse=call.reverse, context=context, keep=keep, engine=call.engine)
     found = []
     for part, kept in named_leaves(keep.states):
         if kept.values.is_floating_point() and len(kept.values):
-            values = kept.values.flatten(1).double().cpu()
+            values = kept.values.reshape(len(kept.values), -1).double().cpu()
+            if not bool(torch.isfinite(values).all()):
+                fix = "rondeau.insight.trace_nonfinite tells where it comes from"
+                raise NumericsError("hidden_states: a state is not finite", where=f"{name}, {part}", fix=fix)
             components, explained = principal(values)
             found.append(
                 HiddenStates(

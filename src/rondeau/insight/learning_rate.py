@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import Parameter, signature
 from typing import Any
 
 import numpy as np
@@ -122,6 +123,14 @@ def _check_module(model: Any, x: Any, y: Any, optimizer: Any, closure: Any, opti
         got = f"optimizer={type(optimizer).__name__}, closure={type(closure).__name__}"
         expected = "a torch optimiser, and a function"
         raise ArgumentError("find_learning_rate: optimizer and closure", expected=expected, got=got, fix=fix)
+    if isinstance(optimizer, torch.optim.Optimizer) and _needs_closure(optimizer):
+        what = "find_learning_rate: an optimiser that calls the model itself, several times a step"
+        raise ArgumentError(what, expected="one like SGD or Adam", got=type(optimizer).__name__)
+
+
+def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:
+    closure = signature(type(optimizer).step).parameters.get("closure")
+    return closure is not None and closure.default is Parameter.empty
 
 
 def judge(rates: list[float], losses: list[float], over: bool = False) -> LearningRates:

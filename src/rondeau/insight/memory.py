@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rondeau import layers
 from rondeau.errors import ArgumentError, DataError, NotCompiledError
-from rondeau.insight.dynamics import states_kept
+from rondeau.insight.undisturbed import states_kept
 from rondeau.models import Model, Sequential
 from rondeau.training import optimizers
 from rondeau.training.callbacks import EarlyStopping
@@ -81,11 +81,13 @@ def memory_helps(
     if not len(x):
         raise DataError("memory_helps: there are no rows to learn from", got=len(held_x))
     own, output = _own(model, held_x, held_y)
+    if x.ndim > 2 and not x.is_floating_point():  # numbers, such as counts, and no ids
+        x, held_x = x.to(torch.get_default_dtype()), held_x.to(torch.get_default_dtype())
     by_step = output.ndim > 2
     train, held_out = (_contexts(a, b, steps, by_step) for a, b in ((x, y), (held_x, held_y)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _network(model, train[0], output.shape[-1])
+        network = _network(model, train[0], output.shape[-1], int(max(x.max(), held_x.max())) + 1)
         loss = model.trainer.objective.given[0]
         network.compile(optimizers.Adam(RATE), loss, device=model.trainer.device)
         best = EarlyStopping(monitor="val_loss", patience=3, restore_best_weights=True)
@@ -123,13 +125,12 @@ def _contexts(x: Tensor, y: Tensor, steps: int, by_step: bool) -> tuple[Tensor, 
     return found[chosen], answers[chosen]
 
 
-def _network(model: Model, x: Tensor, outputs: int) -> Sequential:
+def _network(model: Model, x: Tensor, outputs: int, ids: int) -> Sequential:
     features = x.shape[1:].numel()
     units = round(sum(p.numel() for p in model.parameters()) / (features + 1 + outputs))
     activation = getattr(model.layers[-1], "activation", None) if model.layers else None
     first: list[Any] = [layers.Flatten()]
     if not x.is_floating_point():
-        ids = int(x.max()) + 1
         first = [layers.Input((x.shape[1],), dtype="int64"), layers.Embedding(ids, NARROW), *first]
     hidden = layers.Dense(min(max(units, NARROW), WIDE), activation="relu")
     return Sequential([*first, hidden, layers.Dense(outputs, activation=activation)])

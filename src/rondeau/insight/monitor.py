@@ -21,6 +21,7 @@ from rondeau.nn.accelerate import Accelerated, accelerate
 from rondeau.recurrence import Keep
 from rondeau.recurrence.watch import Call, watching
 
+_CHANGED = "whose inputs or weights were changed in place after they were read, as by another optimiser's step"
 DYNAMICS_STEPS, EXPONENTS = 20, 8  # along which dynamics are measured while a model trains, and how many of them
 
 
@@ -62,6 +63,7 @@ class Monitor:
         self._began: float | None = None
         self._spent = self._last = 0.0  # seconds: on dynamics so far, and the last time
         self._open: ExitStack | None = None
+        self._over = self._recomputed = False
         self._updates = Updates([], None, known=False)
         self._pending: dict[str, Any] | None = None
 
@@ -76,6 +78,7 @@ class Monitor:
         self.cancel()
         if not self.due:
             return
+        self._over = self._recomputed = False
         with ExitStack() as stack:
             self._accelerated = accelerate(self.model, quiet=True)
             stack.callback(self._accelerated.undo)
@@ -84,19 +87,28 @@ class Monitor:
             self._open = stack.pop_all()
 
     def _note(self, call: Call) -> None:
+        if self._over:
+            return
+        # the backward pass may make the forward pass once more, and must find everything as it was then
+        self._recomputed |= torch._C._autograd._top_saved_tensors_default_hooks(False) is not None
         name = self._names.of(call)  # also where there are no gradients, so that others keep their names
         if call.outputs.requires_grad:
             self._watched.append((name, Watched(call)))
 
     def forward_over(self) -> None:
         """The forward pass has ended: what scans come now belong to others."""
+        self._over = True
+        if not self._recomputed:
+            self._close()
+
+    def _close(self) -> None:
         if self._open is not None:
             self._open.close()
             self._open = None
 
     def cancel(self) -> None:
         """Forget the step that is under way."""
-        self.forward_over()
+        self._close()
         self._watched, self._pending = [], None
 
     def before_update(
@@ -114,10 +126,12 @@ class Monitor:
             loss, rate, epoch: of this step, where known.
             window: steps after which the gradient is cut because an update is made there.
         """
-        self.forward_over()
+        self._close()
         if not self.due:
             return
         began = time.perf_counter()
+        changed = [name for name, watched in self._watched if watched.changed]
+        self._watched = [(name, watched) for name, watched in self._watched if name not in changed]
         scans = []
         for name, watched in self._watched:
             sample = measure(name, watched, self.rows, self.steps, window)
@@ -138,13 +152,13 @@ class Monitor:
             "gradient": updates.gradient,
             "clip": updates.clip,
             "clipped": updates.clipped,
-            "left": {short(name): self._why(name) for name in self._names.silent},
+            "left": {short(name): self._why(name) for name in self._names.silent} | dict.fromkeys(changed, _CHANGED),
             "seconds": time.perf_counter() - began,
         }
 
     def _dynamics(self, calls: list[tuple[str, Call]]) -> list[Dynamics]:
         """Of each layer, along the longest row of the batch: where there is time for it."""
-        calls = [(name, call) for name, call in calls if int(call.inputs.lengths.sum())]
+        calls = [(name, call) for name, call in calls if int(call.inputs.lengths.sum()) and has_floats(call)]
         now = time.perf_counter()
         self._began = now if self._began is None else self._began
         due = self._spent + (self._last or sum(_guess(call) for _, call in calls))
@@ -178,8 +192,8 @@ class Monitor:
 
 
 def measure(name: str, watched: Watched, rows: int, steps: int, window: int | None = None) -> ScanSample | None:
-    """All there is to say of one scan; None where no gradient reached it, or it made no step."""
-    found = replay(watched, rows, steps) if watched.reached else None
+    """All there is to say of one scan; None without a gradient, a step, or floats in its state."""
+    found = replay(watched, rows, steps) if has_floats(watched.call) and watched.reached else None
     if found is None:
         return None
     call = watched.call
@@ -199,6 +213,11 @@ def measure(name: str, watched: Watched, rows: int, steps: int, window: int | No
         states={part: measure_values(values, gate=False) for part, values in states.items()},
         time_constants=time_constants(gates),
     )
+
+
+def has_floats(call: Call) -> bool:
+    """Whether there is anything in a scan's state that could be differentiated by."""
+    return any(leaf.is_floating_point() and leaf.numel() for _, leaf in state_leaves(call.state))
 
 
 def _guess(call: Call) -> float:

@@ -14,6 +14,7 @@ from rondeau.errors import ArgumentError
 from rondeau.insight.broken_steps import BrokenStep, broken_backward, broken_forward
 from rondeau.insight.passes import Event, Passes
 from rondeau.insight.places import Place, first, is_finite
+from rondeau.insight.undisturbed import states_kept
 from rondeau.models import Model
 from rondeau.module import BuildableModule
 from rondeau.training.batch import Batch
@@ -245,9 +246,9 @@ def _unchanged(model: torch.nn.Module) -> Iterator[None]:
     owned = [m._generators for m in model.modules() if isinstance(m, BuildableModule)]
     generators = [(g, g.get_state()) for own in owned for g in own.values()]
     made = [set(own) for own in owned]
-    states = model.states() if isinstance(model, Model) else None
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng())
+        stack.enter_context(states_kept(model))
         try:
             yield
         finally:
@@ -259,5 +260,3 @@ def _unchanged(model: torch.nn.Module) -> Iterator[None]:
                     del own[name]
             for generator, state in generators:
                 generator.set_state(state)
-            if states is not None:
-                model.load_states(states)  # type: ignore[operator]

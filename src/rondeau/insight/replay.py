@@ -31,6 +31,12 @@ class Watched:
             if tensor.requires_grad:
                 tensor.register_hook(part.add)
         self._outputs, self._final = outputs, final
+        self._versions = _versions(call)
+
+    @property
+    def changed(self) -> bool:
+        """Whether something that the scan read was changed in place since then: made again, it would be another one."""
+        return _versions(self.call) != self._versions
 
     @property
     def outputs(self) -> Tensor | None:
@@ -46,6 +52,13 @@ class Watched:
     def reached(self) -> bool:
         """Whether a backward pass went through the scan."""
         return self.outputs is not None or any(gradient is not None for gradient in self.final)
+
+
+def _versions(call: Call) -> list[int]:
+    """How often each tensor that a scan reads has been changed in place."""
+    read = [call.inputs.values, *call.weights.values(), *call.cell.parameters()]
+    read += [leaf for _, leaf in state_leaves(call.state)] + [values for _, values in call.context.values()]
+    return [tensor._version for tensor in read if not tensor.is_inference()]
 
 
 class _Sum:
@@ -77,6 +90,7 @@ class Replay:
         inputs, state, context: of these rows, detached; a scan in reverse is turned round.
         lengths: `(rows,)`.
         outputs: the loss's gradient by the outputs `(steps, units)`; final: by the parts of the final state.
+        whole: the same with all steps, where these are the last ones only.
     """
 
     watched: Watched
@@ -85,6 +99,7 @@ class Replay:
     context: dict[str, Any]
     outputs: Tensor
     final: list[Tensor]
+    whole: Replay | None = None
 
     @property
     def lengths(self) -> Tensor:
@@ -109,10 +124,18 @@ class Replay:
                 state,
                 context=self.context,
                 generator=_of_its_own(self.inputs),
+                engine=call.engine,
                 keep=keep,
                 gradient=policy,
             )
         return outputs, final, sources
+
+    def between_cuts(self, every: int) -> Replay:
+        """The same from further back, where needed: each row from a step where a cut after so many steps is made."""
+        if self.whole is None:
+            return self
+        before = self.whole.lengths - self.lengths
+        return _without(self.whole, before - before % every)
 
     def last_steps(self) -> Tensor:
         """Where each row's last step stands among the steps: `(rows,)`."""
@@ -179,10 +202,14 @@ def _spread(rows: Tensor, most: int) -> Tensor:
 
 def _shortened(whole: Replay, steps: int) -> Replay:
     """The last `steps` steps of each row, from the state before them."""
+    return _without(whole, (whole.lengths - steps).clamp(min=0))
+
+
+def _without(whole: Replay, before: Tensor) -> Replay:
+    """Each row without its first steps, `(rows,)`, from the state after them."""
     lengths = whole.lengths
-    if int(lengths.max()) <= steps:
+    if not int(before.max()):
         return whole
-    before = (lengths - steps).clamp(min=0)
     step = torch.arange(len(whole.inputs.values)) - torch.repeat_interleave(whole.inputs.offsets, lengths)
     late = step >= torch.repeat_interleave(before, lengths)
     call = whole.watched.call
@@ -196,7 +223,9 @@ def _shortened(whole: Replay, steps: int) -> Replay:
     early = part(whole.inputs.values, ~late, before)
     with torch.no_grad(), giving(call.weights):
         drawing = _of_its_own(early)
-        _, state = scan(call.cell, early, whole.state, context=parts(~late, before), generator=drawing)
+        _, state = scan(
+            call.cell, early, whole.state, context=parts(~late, before), generator=drawing, engine=call.engine
+        )
     return Replay(
         whole.watched,
         part(whole.inputs.values, late, lengths - before),
@@ -204,6 +233,7 @@ def _shortened(whole: Replay, steps: int) -> Replay:
         parts(late, lengths - before),
         part(whole.outputs, late, lengths - before).values,
         whole.final,
+        whole,
     )
 
 

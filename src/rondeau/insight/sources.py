@@ -196,7 +196,7 @@ def as_rows(model: Any, x: Any, owner: str = "saliency") -> list[Tensor | Ragged
     if isinstance(data, Tensor) and data.ndim < 2:
         fix = "Add a batch axis: x[None]"
         raise DataError(
-            "saliency: x", expected="(batch, time) or (batch, time, features)", got=tuple(data.shape), fix=fix
+            f"{owner}: x", expected="(batch, time) or (batch, time, features)", got=tuple(data.shape), fix=fix
         )
     floats = model_dtype(model) if isinstance(model, torch.nn.Module) else torch.get_default_dtype()
     data = place(data, device_of(model), floats) if isinstance(model, torch.nn.Module) else data

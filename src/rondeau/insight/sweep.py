@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from rondeau.errors import ArgumentError, NotCompiledError
-from rondeau.insight.undisturbed import device_of
+from rondeau.insight.undisturbed import device_of, states_kept
 from rondeau.training.callbacks.base import Callback, Logs
 from rondeau.training.callbacks.learning_rate import get_rates, set_rates
 from rondeau.training.checkpoint import load_random_state, random_state
@@ -145,16 +145,24 @@ def _keep(stack: ExitStack, module: torch.nn.Module, optimizer: Any) -> None:
     """Have weights, gradients and a torch optimiser put back when the stack unwinds."""
     weights = {name: value.clone() for name, value in module.state_dict().items() if isinstance(value, torch.Tensor)}
     stack.callback(module.load_state_dict, weights, strict=False)
+    for buffer in module.buffers():  # those too of which a state dict knows nothing
+        stack.callback(_copy, buffer, buffer.detach().clone())
     for weight in module.parameters():
         stack.callback(setattr, weight, "grad", None if weight.grad is None else weight.grad.clone())
     if optimizer is not None:
         stack.callback(optimizer.load_state_dict, deepcopy(optimizer.state_dict()))
 
 
+def _copy(buffer: torch.Tensor, values: torch.Tensor) -> None:
+    with torch.no_grad():
+        buffer.copy_(values)
+
+
 def sweep_closure(module: torch.nn.Module, optimizer: Any, closure: Any, sweep: Sweep) -> None:
     """Of a plain module, whose training step is `closure`; what was there before is put back, whatever happens."""
     with ExitStack() as stack:
         stack.callback(load_random_state, module, random_state(module, device_of(module)))
+        stack.enter_context(states_kept(module))
         for part in module.modules():
             stack.callback(setattr, part, "training", part.training)
         _keep(stack, module, optimizer)

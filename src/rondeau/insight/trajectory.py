@@ -100,7 +100,7 @@ class Trajectory:
             )
             before = [s for s in state_tensors(state) if s.requires_grad]
             after = self._step(t, state, rows)
-            flat = torch.cat([s.flatten(1) for s in state_tensors(after) if s.is_floating_point()], dim=1)
+            flat = torch.cat([s.reshape(rows, -1) for s in state_tensors(after) if s.is_floating_point()], dim=1)
             if not flat.requires_grad:
                 flat = flat + 0 * before[0].sum()
             return before, flat
@@ -147,4 +147,4 @@ def _repeated(tensor: Tensor, rows: int) -> Tensor:
 
 def _flat(gradients: tuple[Tensor | None, ...], like: list[Tensor]) -> Tensor:
     parts = [torch.zeros_like(s) if g is None else g for g, s in zip(gradients, like, strict=True)]
-    return torch.cat([part.flatten(1) for part in parts], dim=1)
+    return torch.cat([part.reshape(len(part), -1) for part in parts], dim=1)

@@ -23,15 +23,24 @@ def undisturbed(model: Any) -> Iterator[None]:
     """
     module = model if isinstance(model, torch.nn.Module) else torch.nn.Module()
     drawn = random_state(module, device_of(module))
-    kept = [(layer, layer.state) for layer in module.modules() if isinstance(layer, RNN)]
     try:
         # cuDNN gives no gradients for a recurrent module in `eval` mode
-        with in_mode(module, training=False), nothing_carried(), torch.backends.cudnn.flags(enabled=False):
+        cudnn = torch.backends.cudnn.flags(enabled=False)
+        with in_mode(module, training=False), states_kept(module), nothing_carried(), cudnn:
             yield
+    finally:
+        load_random_state(module, drawn)
+
+
+@contextmanager
+def states_kept(module: torch.nn.Module) -> Iterator[None]:
+    """Afterwards the `stateful` layers anywhere in a module carry what they carried before."""
+    kept = [(layer, layer.state) for layer in module.modules() if isinstance(layer, RNN)]
+    try:
+        yield
     finally:
         for layer, state in kept:
             layer.state = state
-        load_random_state(module, drawn)
 
 
 def begin_anew(model: Any) -> None:

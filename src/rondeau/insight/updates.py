@@ -41,7 +41,14 @@ class Updates:
     (5.0, True, 'weight', 0.1)
     """
 
-    def __init__(self, named: Sequence[tuple[str, Tensor]], limit: tuple[str, float] | None, known: bool) -> None:
+    def __init__(
+        self,
+        named: Sequence[tuple[str, Tensor]],
+        limit: tuple[str, float] | None,
+        known: bool,
+        own: set[int] | None = None,
+    ) -> None:
+        self._own = own  # of which the optimiser makes updates, by `id`; None: of all
         self._names = [short(name) for name, _ in named]
         self._weights = [weight for _, weight in named]
         gradients = [_values(weight.grad) for weight in self._weights if weight.grad is not None]
@@ -81,7 +88,9 @@ class Updates:
             got = " and ".join(name for name, _ in limits)
             raise ArgumentError("Updates.before: gradients are clipped in one way", expected="one limit", got=got)
         named = [(n, p) for n, p in model.named_parameters() if p.requires_grad and p.grad is not None]
-        return cls(named, limits[0] if limits else None, own)
+        groups = getattr(optimizer, "param_groups", None)
+        updated = None if own or groups is None else {id(p) for group in groups for p in group["params"]}
+        return cls(named, limits[0] if limits else None, own, updated)
 
     def _is_clipped(self, gradients: Sequence[Tensor], limit: tuple[str, float]) -> bool:
         kind, most = limit
@@ -94,7 +103,11 @@ class Updates:
         """The norms, in the model's order, once the step was made."""
         with torch.no_grad():
             changes = torch._foreach_sub(self._weights, self._snapshot) if self._weights else []
-        found = zip(self._names, self._norms, self._gradients, norms(changes), strict=True)
+        updates = [
+            norm if self._own is None or id(weight) in self._own else None
+            for weight, norm in zip(self._weights, norms(changes), strict=True)
+        ]
+        found = zip(self._names, self._norms, self._gradients, updates, strict=True)
         return [Weight(name, weight, gradient, update) for name, weight, gradient, update in found]
 
 

@@ -19,7 +19,7 @@ def measure_values(values: Tensor, gate: bool) -> Values:
 
     A range without bounds, as of an LSTM's c or of relu, is that of the values themselves, and has no saturated ends.
     """
-    values = values.detach().double().flatten(1)
+    values = values.detach().double().reshape(len(values), -1)
     least, most = (float(v) for v in torch.aminmax(values))
     low, high, bounded = _range(least, most, gate)
     share = (values - low) / (high - low)
@@ -55,6 +55,6 @@ def time_constants(gates: dict[str, Tensor]) -> list[float] | None:
     name = next((name for gate in FORGET for name in gates if name.rpartition(".")[2] == gate), None)
     if name is None:
         return None
-    mean = gates[name].detach().double().flatten(1).mean(0).clamp(1e-12, 1 - 1e-9)
+    mean = gates[name].detach().double().reshape(len(gates[name]), -1).mean(0).clamp(1e-12, 1 - 1e-9)
     steps = -1 / mean.log()
     return [float(v) for v in torch.quantile(steps, steps.new_tensor(QUANTILES))]

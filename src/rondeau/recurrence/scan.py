@@ -120,7 +120,7 @@ def scan(
         found = last_output(outputs, reverse) if last else outputs.values
     note = watcher()
     if note is not None:
-        note(Call(cell, rows, initial, tensors, all_given(), reverse, policy, found, state, last))
+        note(Call(cell, rows, initial, tensors, all_given(), reverse, policy, found, state, last, engine))
     if resets is not None:
         state = stretches.end(state)
         found = stretches.end(found) if last else found

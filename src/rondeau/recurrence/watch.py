@@ -27,6 +27,7 @@ class Call:
         weights: those that came with the call, by `giving`.
         outputs: `(steps, units)`, row after row; of each row's last step only, `(batch, units)`, if `last`.
         final: the state after each row's last step.
+        engine: the one that was asked for.
     """
 
     cell: Cell
@@ -39,6 +40,7 @@ class Call:
     outputs: Tensor
     final: Any
     last: bool
+    engine: str | None = None
 
 
 Note = Callable[[Call], None]

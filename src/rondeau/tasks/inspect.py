@@ -68,7 +68,7 @@ def inspect(run: RunFolder, look: Look) -> dict[str, Any]:
     bits, guesses = reader.read()
     end = min(EXCERPT, len(ids)) if look.position is None else look.position + 1
     start = max(0, end - EXCERPT)
-    worst = [int(at) for at in np.argsort(-bits, kind="stable")[:_WORST]]
+    worst = [int(at) for at in np.argsort(-bits[1:], kind="stable")[:_WORST] + 1]  # the first token is given
     chosen = [end - 1, *worst[:2]] if look.position is None else [look.position]
     first = max(0, end - CONTEXT)
     return {

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rondeau.errors import RondeauError
+from rondeau.errors import CheckpointError, RondeauError
 from rondeau.insight.advice import Advice, Facts, advise
 from rondeau.insight.checks import checks_from_json
+from rondeau.insight.facts import rows_of
 from rondeau.insight.files import read_lines, read_samples
 from rondeau.insight.records import Sample, sample_from_json
 from rondeau.models.summary import Row, summary_rows, summary_totals
@@ -61,7 +62,11 @@ class RunRecord:
     def measured(self) -> Sample | None:
         """What `rondeau inspect` measured of the best model; None without."""
         found = (self.inspected or {}).get("measured")
-        return sample_from_json(found) if found else None
+        try:
+            return sample_from_json(found) if found else None
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            fix = f"Write it anew: rondeau inspect {self.path}"
+            raise CheckpointError("what was measured cannot be read", where=self.path, got=error, fix=fix) from error
 
     @property
     def name(self) -> str:
@@ -85,7 +90,7 @@ def read_record(path: Path, model: bool = True) -> RunRecord:
         config=run.read_json(run.config) if run.config.exists() else {},
         history=read_lines(run.history),
         speed=total_speed(read_lines(run.speed)),
-        rows=run.read_json(run.results).get("rows", []) if run.results.exists() else [],
+        rows=rows_of(run.read_json(run.results), run.results) if run.results.exists() else [],
         written=run.samples.read_text(encoding="utf-8") if run.samples.exists() else None,
         samples=read_samples(path),
         inspected=run.read_json(run.inspected) if run.inspected.exists() else None,

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from rondeau.errors import CheckpointError
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.training.callbacks import Callback
 from rondeau.training.callbacks.base import Logs
@@ -74,6 +75,9 @@ def total_speed(records: list[Record]) -> Record | None:
     """All epochs as one record: `tokens`, `seconds`, `tokens_per_second`, `where`; None without any."""
     if not records:
         return None
+    missing = [name for name in ("tokens", "seconds", "device", "threads") if any(name not in r for r in records)]
+    if missing:
+        raise CheckpointError("a record of a run's speed is damaged", expected=", ".join(missing))
     tokens, seconds = sum(r["tokens"] for r in records), sum(r["seconds"] for r in records)
     places = list(dict.fromkeys(_place(record) for record in records))
     where = ", then ".join(places)  # the resumed part may have run elsewhere
