@@ -157,6 +157,24 @@ def test_an_exception_on_the_way_leaves_nothing_behind() -> None:
     assert not model.core._forward_pre_hooks
 
 
+@pytest.mark.parametrize(("limit", "clipped"), [(None, False), (1e-3, True), (1e6, False)])
+def test_clipping_by_the_loop_itself_is_seen(limit: float | None, clipped: bool) -> None:
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    watched = watch(model, optimizer, every=1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        model(torch.randn(2, 5, 3)).sum().backward()
+        before = float(torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None]).norm())
+        if limit is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), limit)
+        optimizer.step()
+        assert watched.samples[-1].gradient == pytest.approx(before, rel=1e-5)
+    assert [sample.clipped for sample in watched.samples] == [clipped] * 2
+    watched.stop()
+    assert not any(p._post_accumulate_grad_hooks for p in model.parameters())
+
+
 def test_several_optimisers() -> None:
     def run(second: bool) -> Any:
         torch.manual_seed(0)

@@ -273,7 +273,7 @@ def test_updates_are_measured() -> None:
     assert {weight.name: weight.weight for weight in sample.weights} == pytest.approx(before)
     assert all(weight.update and weight.gradient for weight in sample.weights if "head" in weight.name)
     assert sample.gradient == pytest.approx(sum(weight.gradient**2 for weight in sample.weights) ** 0.5)
-    assert sample.clipped is None  # of torch's optimisers nobody knows
+    assert sample.clipped is False
 
 
 def test_watch_wants_torchs_module_and_optimiser() -> None:

@@ -12,6 +12,7 @@ import torch
 from rondeau.errors import ArgumentError
 from rondeau.insight.files import SampleFile
 from rondeau.insight.monitor import Monitor
+from rondeau.insight.updates import dense, norms
 from rondeau.nn.accelerate import Accelerated, accelerate
 from rondeau.training.callbacks.learning_rate import get_rates
 
@@ -33,6 +34,8 @@ class Watch:
             optimizer.register_step_post_hook(lambda *_: self._updated()),
         ]
         self._again = False
+        self._unclipped: dict[int, float] = {}  # norms of gradients as backward passes leave them, by parameters' `id`
+        self._counting: list[Any] = []
         self._early = Accelerated()
         self._before_call()
 
@@ -43,6 +46,7 @@ class Watch:
     def stop(self) -> None:
         """Leave the model and the optimiser as they were; the samples stay."""
         self.monitor.cancel()
+        self._stop_counting()
         self._early.undo()
         while self._hooks:
             self._hooks.pop().remove()
@@ -55,6 +59,21 @@ class Watch:
     def _forward_begins(self) -> None:
         if self.monitor.model.training and torch.is_grad_enabled() and not self._again:
             self.monitor.begin()
+            self._count_gradients()
+
+    def _count_gradients(self) -> None:
+        """Of a step that is sampled, note each gradient's norm before anyone can clip it."""
+        self._stop_counting()
+        self._unclipped.clear()
+        if self.monitor.due:
+            for weight in self.monitor.model.parameters():
+                if weight.requires_grad and weight.is_leaf:
+                    hook = weight.register_post_accumulate_grad_hook(_Accumulated(self))  # type: ignore[no-untyped-call]
+                    self._counting.append(hook)
+
+    def _stop_counting(self) -> None:
+        while self._counting:
+            self._counting.pop().remove()
 
     def _forward_ends(self) -> None:
         self.monitor.forward_over()
@@ -86,7 +105,8 @@ class Watch:
         return measured
 
     def _measure(self) -> None:
-        self.monitor.before_update(self.optimizer, rate=get_rates(self.optimizer)[0])
+        self._stop_counting()
+        self.monitor.before_update(self.optimizer, rate=get_rates(self.optimizer)[0], unclipped=self._unclipped)
 
     def _updated(self) -> None:
         self._early.undo()
@@ -110,6 +130,20 @@ class _Hook:
         return _Hook, ()
 
 
+class _Accumulated:
+    """A hook on gradients that takes their norm; in a copy of its parameter, or one that was saved, it does nothing."""
+
+    def __init__(self, owner: Watch | None = None) -> None:
+        self.owner = owner
+
+    def __call__(self, weight: torch.Tensor) -> None:
+        if self.owner is not None and weight.grad is not None:
+            self.owner._unclipped[id(weight)] = norms([dense(weight.grad)])[0]
+
+    def __reduce__(self) -> tuple[type[_Accumulated], tuple[()]]:
+        return _Accumulated, ()
+
+
 def watch(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -130,6 +164,9 @@ def watch(
             was changed before the step cannot be measured. Updates are known of its own parameters.
         folder: where `insight.jsonl` is written, a line a sample; with None they stay in memory only.
         every, rows, steps, dynamics: see `Monitor`.
+
+    Norms of gradients are those the backward pass left. Where one is smaller when the optimiser's step begins, the
+    update counts as clipped; so does what a gradient scaler takes back.
 
     Returns a `Watch`: its `samples`, and `stop()`.
 

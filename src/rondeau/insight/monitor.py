@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -118,6 +119,7 @@ class Monitor:
         rate: float | None = None,
         epoch: int | None = None,
         window: int | None = None,
+        unclipped: Mapping[int, float] | None = None,
     ) -> None:
         """Gradients are there, the update comes next: measure.
 
@@ -125,6 +127,7 @@ class Monitor:
             optimizer: which will make the update: one of Rondeau's says how it clips.
             loss, rate, epoch: of this step, where known.
             window: steps after which the gradient is cut because an update is made there.
+            unclipped: norms of gradients before anyone clipped them, by the `id` of their parameter.
         """
         self._close()
         if not self.due:
@@ -139,7 +142,7 @@ class Monitor:
                 scans.append(sample)
         rows, lengths = _sizes(self._watched)
         calls, self._watched = [(name, watched.call) for name, watched in self._watched], []
-        self._updates = updates = Updates.before(self.model, optimizer)
+        self._updates = updates = Updates.before(self.model, optimizer, unclipped=unclipped)
         self._pending = {
             "step": self.step,
             "epoch": epoch,

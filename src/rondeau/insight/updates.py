@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from rondeau.insight.records import Weight
 from rondeau.training.optimizers import Optimizer
 
 _LIMITS = ("clipnorm", "clipvalue", "global_clipnorm")
+_SHRUNK = 1e-4  # of a gradient's norm: clipped; what is less is rounding
 _TINY, _HUGE = 1e-15, 1e15  # norms in float32 between these were not touched by its range
 
 
@@ -47,17 +48,25 @@ class Updates:
         limit: tuple[str, float] | None,
         known: bool,
         own: set[int] | None = None,
+        unclipped: Mapping[int, float] | None = None,
     ) -> None:
         self._own = own  # of which the optimiser makes updates, by `id`; None: of all
         self._names = [short(name) for name, _ in named]
         self._weights = [weight for _, weight in named]
-        gradients = [_values(weight.grad) for weight in self._weights if weight.grad is not None]
+        gradients = [dense(weight.grad) for weight in self._weights if weight.grad is not None]
         self._norms = norms(self._weights)
-        self._gradients = norms(gradients)
+        now = norms(gradients)
+        before = [(unclipped or {}).get(id(weight), norm) for weight, norm in zip(self._weights, now, strict=True)]
+        self._gradients = before
         self._snapshot = [weight.detach().clone() for weight in self._weights]
         self.gradient = math.hypot(*self._gradients) if named else None
         self.clip = limit[1] if limit else None
-        self.clipped = self._is_clipped(gradients, limit) if limit else (False if known else None)
+        if limit:
+            self.clipped: bool | None = self._is_clipped(gradients, limit)
+        elif unclipped:
+            self.clipped = any(norm < (1 - _SHRUNK) * first for norm, first in zip(now, before, strict=True))
+        else:
+            self.clipped = False if known else None
 
     @classmethod
     def before(
@@ -68,6 +77,7 @@ class Updates:
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        unclipped: Mapping[int, float] | None = None,
     ) -> Updates:
         """After the backward pass, before gradients are clipped and the optimiser makes its step.
 
@@ -76,6 +86,8 @@ class Updates:
             optimizer: one of Rondeau's says by itself how it clips; any other, or None, says nothing.
             clipnorm, clipvalue, global_clipnorm: how gradients will be clipped otherwise: the highest norm of each, the
                 highest absolute value of an entry, the highest norm of all together. At most one of them.
+            unclipped: norms of gradients that may be clipped already, as they were before, by the `id` of their
+                parameter; without a limit it counts as clipped if one of them is smaller now.
 
         Raises `ArgumentError` for several limits.
         """
@@ -90,7 +102,7 @@ class Updates:
         named = [(n, p) for n, p in model.named_parameters() if p.requires_grad and p.grad is not None]
         groups = getattr(optimizer, "param_groups", None)
         updated = None if own or groups is None else {id(p) for group in groups for p in group["params"]}
-        return cls(named, limits[0] if limits else None, own, updated)
+        return cls(named, limits[0] if limits else None, own, updated, unclipped)
 
     def _is_clipped(self, gradients: Sequence[Tensor], limit: tuple[str, float]) -> bool:
         kind, most = limit
@@ -135,7 +147,7 @@ def _at_once(tensors: list[Tensor], order: float) -> list[float]:
     return found
 
 
-def _values(gradient: Tensor) -> Tensor:
+def dense(gradient: Tensor) -> Tensor:
     """A gradient's entries; those that a sparse one does not have are zero."""
     if gradient.layout is torch.strided:
         return gradient
