@@ -161,6 +161,16 @@ def test_vanishing_gives_its_measured_numbers() -> None:
     assert found.figure == "flow"
 
 
+def test_vanishing_is_a_hint_where_another_layer_reaches() -> None:
+    both = [scan(0.9), scan(1.0, name="upper")]
+    found = said(Facts(samples(scans=both), FLAT), "vanishing")
+    assert found is not None
+    assert found.severity == "hint"
+    neither = said(Facts(samples(scans=[scan(0.9), scan(0.9, name="upper")]), FLAT), "vanishing")
+    assert neither is not None
+    assert neither.severity == "problem"
+
+
 def test_vanishing_is_no_fault_of_what_has_learnt_or_is_short() -> None:
     assert said(replace(vanished(), history=WELL), "vanishing") is None
     mean_alone = replace(CHECKED, loss=1.0, exchanged=[1.3, 1.4])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from statistics import median
 
 from rondeau.insight.facts import Facts
@@ -51,11 +52,20 @@ def vanishing(facts: Facts) -> list[Advice]:
         numbers = {"memory": float(memory), "steps": float(reach)}
         if halves:
             numbers["half_life"] = float(median(halves))
-        severity: Severity = "hint" if learnt is None else "problem"
+        # where another layer reaches back, what is far is learnt there
+        severity: Severity = "hint" if learnt is None or any(map(partial(_reaches, facts), facts.names)) else "problem"
         found.append(
             Advice("vanishing", severity, "The gradient vanishes", text, _remember(facts, cell, reach), "flow", numbers)
         )
     return found
+
+
+def _reaches(facts: Facts, name: str) -> bool:
+    """Whether the late gradient of a scan crosses more than half of its sequences."""
+    scans = facts.scans(name)
+    reach = max((scan.decay.reach for scan in scans), default=0) + 1
+    memories = [reach if scan.decay.memory is None else scan.decay.memory for scan in scans]
+    return bool(memories) and median(memories) > SHORT * reach
 
 
 def _remember(facts: Facts, cell: str, reach: int) -> str:
