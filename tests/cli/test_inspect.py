@@ -10,6 +10,8 @@ import pytest
 
 from rondeau.cli import main
 from rondeau.tasks import language_model as job
+from rondeau.tasks.advice import advice_of
+from rondeau.tasks.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,9 @@ def test_inspect_prints_the_essentials_and_rewrites_the_report(
     assert "".join(found["surprise"]["tokens"])[:40] in shown
     strongest = max(found["saliency"][0]["scores"], key=abs)
     assert f"{strongest:+.2f}" in shown
+    advice = advice_of(RunFolder.open(run))
+    assert advice
+    assert all(one.title in shown for one in advice)
     page = (run / "report.html").read_text("utf-8")
     for section in ("surprise", "saliency", "hidden", "worst"):
         assert f'<section id="{section}"' in page

@@ -9,8 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rondeau.cli.advice import show_advice
 from rondeau.report import write_report
 from rondeau.tasks import inspect as task
+from rondeau.tasks.advice import advice_of
 from rondeau.tasks.run_folder import RunFolder
 
 _LARGEST = 6  # scores that are also given as numbers
@@ -28,6 +30,7 @@ def inspect(folder: Path, look: task.Look) -> None:
         _say_why(console, one)
     console.print(_states(found["hidden"]))
     console.print(_worst(found["worst"]))
+    show_advice(console, advice_of(run))
     if "learning_rate" in found:
         console.print(f"learning rate: {found['learning_rate']['reason']}", highlight=False)
     console.print(f"{run.inspected}; report: {report}", highlight=False, soft_wrap=True)
