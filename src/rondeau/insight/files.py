@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rondeau.errors import ArgumentError, CheckpointError
+from rondeau.errors import ArgumentError, CheckpointError, DataError
 from rondeau.insight.records import Sample, plain, sample_from_json, to_json
 from rondeau.training.files import write_atomically
 
@@ -29,8 +29,13 @@ class SampleFile:
         self._begun = False
 
     def append(self, sample: Sample) -> None:
-        with self.path.open("a" if self._begun else "w", encoding="utf-8") as file:
-            file.write(_line(to_json(sample)))
+        """Raises `DataError` where the file cannot be written, as on a full disk."""
+        try:
+            with self.path.open("a" if self._begun else "w", encoding="utf-8") as file:
+                file.write(_line(to_json(sample)))
+        except OSError as error:
+            fix = "Give the folder its place back; what was trained so far is in the model"
+            raise DataError("a sample cannot be written", got=error, where=self.path, fix=fix) from error
         self._begun = True
 
     def begin_with(self, samples: Iterable[Sample]) -> None:
