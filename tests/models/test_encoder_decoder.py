@@ -27,6 +27,8 @@ KINDS = [
     {"attention": "additive", "layers": 2, "bidirectional": True},
     {"attention": None, "cell": "gru", "layers": 2},
     {"attention": "dot", "layers": 2, "embedding_dim": 3, "begin": 1, "end": 2},
+    {"attention": "additive", "cell": "gru", "embedding_dim": 6, "deep_output": True, "tied": True},
+    {"attention": None, "embedding_dim": 3, "tied": True},
 ]
 
 
