@@ -1,0 +1,69 @@
+"""How far a figure would move had other rows been held out: the bootstrap (Efron 1979)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rondeau.errors import ArgumentError
+
+Rows = NDArray[np.int64]
+
+
+def intervals(
+    statistic: Callable[[Rows], Mapping[str, float]],
+    rows: int,
+    groups: Sequence[Any] | None = None,
+    draws: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, tuple[float, float]]:
+    """The interval of each figure between the outer percentiles over rows drawn anew with replacement.
+
+    Args:
+        statistic: the figures of some rows, by name, given their numbers (each as often as it was drawn); a figure
+            that these rows do not give is left out or NaN, and not counted.
+        rows: how many rows there are.
+        groups: of each row what it belongs to; then whole groups are drawn, since rows of one are not independent.
+        draws: how often (default 1000); level: the share of draws within (default 0.95); seed: of the draws.
+
+    Raises `ArgumentError` for no rows or a level outside 0 to 1. The percentile method of "Bootstrap Methods: Another
+    Look at the Jackknife", Annals of Statistics 7(1). It knows of the test rows alone: another training seed, or other
+    training data, moves a figure too.
+
+    >>> import numpy as np
+    >>> right = np.array([1.0] * 90 + [0.0] * 10)
+    >>> low, high = intervals(lambda rows: {"accuracy": right[rows].mean()}, 100)["accuracy"]
+    >>> bool(0.80 < low < 0.90 < high < 0.98)
+    True
+    """
+    if rows < 1 or not 0 < level < 1:
+        raise ArgumentError("intervals", expected="rows, and a level between 0 and 1", got=f"{rows} rows, {level}")
+    generator = np.random.default_rng(seed)
+    members = _members(groups) if groups is not None else None
+    found: dict[str, list[float]] = {}
+    for _ in range(draws):
+        if members is None:
+            drawn = generator.integers(0, rows, rows)
+        else:
+            drawn = np.concatenate([members[i] for i in generator.integers(0, len(members), len(members))])
+        for name, value in statistic(drawn).items():
+            found.setdefault(name, []).append(float(value))
+    outside = 100 * (1 - level) / 2
+    ends: dict[str, tuple[float, float]] = {}
+    for name, values in found.items():
+        known = [value for value in values if value == value]
+        if known:
+            low, high = np.percentile(known, [outside, 100 - outside])
+            ends[name] = float(low), float(high)
+    return ends
+
+
+def _members(groups: Sequence[Any]) -> list[Rows]:
+    by_group: dict[Any, list[int]] = {}
+    for row, group in enumerate(groups):
+        by_group.setdefault(group, []).append(row)
+    return [np.asarray(rows, np.int64) for rows in by_group.values()]
