@@ -198,6 +198,9 @@ class TextClassification(Job[TextClassificationSettings]):
         counts: Counter[str] = Counter()
         for document in train:
             counts.update(segmenter.split(document.text))
+        if segmenter.pieces is not None:  # all of them, so that no text has an unknown one
+            counts.update(dict.fromkeys(segmenter.pieces.to_json()["tokens"], 0))
+            least = 0
         vocabulary = Vocabulary.from_counts(counts, least, settings.vocabulary + 2)
         labels = sort_labels({str(train.store.labels[row]) for row in train.rows.tolist()})
         columns = data.columns if isinstance(data, TextData) else None
