@@ -153,7 +153,7 @@ class TextClassification(Job[TextClassificationSettings]):
         return looks_labelled(path)
 
     def demo_settings(self) -> TextClassificationSettings:
-        return TextClassificationSettings(units=32, embedding=32, epochs=8, dropout=0.2)
+        return TextClassificationSettings(units=32, embedding=32, epochs=8, dropout=0.2, learning_rate=4e-3)
 
     def read(self, settings: TextClassificationSettings) -> TextData:
         faults = Faults(settings.on_error)
@@ -386,7 +386,7 @@ class TextClassification(Job[TextClassificationSettings]):
             yield {"where": document.where, "text": document.text, **record, **unknown}
 
     def name_of(self, settings: TextClassificationSettings) -> str:
-        return f"bidirectional {settings.cell}, {settings.layers} x {settings.units}, {settings.pooling} pooling"
+        return f"bidirectional {settings.cell}, {settings.layers} x {settings.units}"
 
 
 def collect(documents: Iterable[Document]) -> tuple[DocumentStore, str]:
