@@ -115,7 +115,7 @@ def split_in_time(order: Sequence[Any], validation: float = 0.1, test: float = 0
 def _same_before(ordered: NDArray[Any], place: int) -> int:
     """How many rows right before `place` are of its moment."""
     same = 0
-    while 0 < place - same and place < len(ordered) and ordered[place - same - 1] == ordered[place]:
+    while place - same > 0 and place < len(ordered) and ordered[place - same - 1] == ordered[place]:
         same += 1
     return same
 
