@@ -64,9 +64,7 @@ class Pieces(Sequence[Piece]):
         return rows if labels is None else rows[labels[rows] >= 0]
 
 
-def pieces(
-    events: Events, entities: NDArray[np.int64], begin: float, end: float, longest: int
-) -> NDArray[np.int64]:
+def pieces(events: Events, entities: NDArray[np.int64], begin: float, end: float, longest: int) -> NDArray[np.int64]:
     """A table of pieces: the events of some entities, those at or after `begin` and before `end` counting.
 
     Args:

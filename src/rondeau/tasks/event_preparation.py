@@ -62,7 +62,11 @@ class EventPreparation:
         for name, scale in self.scales.items():
             found += [name, f"{name} missing"][: scale.width]
         clock = ["time of day (sin)", "time of day (cos)", "weekday (sin)", "weekday (cos)"]
-        return [*found, *["time since the last", "time since the last missing"][: self.gap.width], *clock[: CLOCK * self.dated]]
+        return [
+            *found,
+            *["time since the last", "time since the last missing"][: self.gap.width],
+            *clock[: CLOCK * self.dated],
+        ]
 
     def ids(self, name: str, column: Coded) -> NDArray[np.int64]:
         """A category's ids, `(events,)`; words that the training part did not have are unknown."""
