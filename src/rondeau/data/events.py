@@ -1,10 +1,11 @@
-"""Events of many entities, such as card transactions: what happened when, to whom, with which categories and amounts."""
+"""Events of many entities, such as card transactions: what happened when and to whom, with categories and amounts."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,9 +35,10 @@ class Coded(NamedTuple):
 class Events:
     """Events sorted by entity, then by time; those of entity i are rows `offsets[i]` to `offsets[i + 1]`.
 
-    `times`: float64; seconds since 1970 where `dated`, else the data's own numbers. `categories`, `numbers`: features by
-    name, `(events,)`; a missing number is NaN. `labels`: int8, 1 positive, 0 negative, -1 not known; None where there
-    are none. `groups`: of each entity what it belongs to. `lines`: where each event stood. `notes`: what was done.
+    `times`: float64; seconds since 1970 where `dated`, else the data's own numbers. `categories`, `numbers`: features
+    by name, `(events,)`; a missing number is NaN. `labels`: int8, 1 positive, 0 negative, -1 not known; None where
+    there are none. `groups`: of each entity what it belongs to. `lines`: where each event stood. `notes`: what was
+    done.
     """
 
     entities: tuple[str, ...]
@@ -70,7 +72,7 @@ class Events:
         since = self.times - np.repeat(self.times[self.offsets[:-1]], np.diff(self.offsets))
         words = {name: np.asarray(column.words, dtype=object) for name, column in self.categories.items()}
         found = []
-        for begin, end in zip(self.offsets[:-1], self.offsets[1:], strict=True):
+        for begin, end in pairwise(self.offsets.tolist()):
             digest = hashlib.blake2b(since[begin:end].tobytes(), digest_size=16)
             for name, column in self.categories.items():
                 digest.update("\0".join(words[name][column.codes[begin:end]]).encode("utf-8", "surrogatepass"))

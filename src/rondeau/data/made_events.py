@@ -13,6 +13,7 @@ from rondeau.errors import ArgumentError
 SHOPS = ("grocery", "fuel", "restaurant", "clothes", "pharmacy", "travel", "online", "electronics")
 AMOUNTS = (35.0, 50.0, 28.0, 60.0, 18.0, 90.0, 30.0, 120.0)  # the middle one of each kind of shop
 COUNTRIES = ("AT", "BE", "CH", "DE", "ES", "FR", "GB", "IT", "NL", "PT")
+ORDERS: tuple[tuple[str, str, str], ...]
 ORDERS = (("test", "abroad", "large"), ("abroad", "test", "large"), ("test", "large", "abroad"))
 ORDERS += (("large", "test", "abroad"), ("abroad", "large", "test"), ("large", "abroad", "test"))
 FRAUD = ORDERS[0]
@@ -23,8 +24,8 @@ PER_CARD = 1.4  # how many such rows of three a card has on average
 def made_transactions(cards: int = 1500, seed: int = 0) -> Events:
     """Transactions of some cards: `shop`, `country`, `channel`, `amount`, and whether each is a fraud.
 
-    A thief tries a card with a small charge, uses it abroad, and then makes a large purchase: the last is the fraud. The
-    same three are there in any other order in honest customers' lives, as often and with the same amounts, among
+    A thief tries a card with a small charge, uses it abroad, and then makes a large purchase: the last is the fraud.
+    The same three are there in any other order in honest customers' lives, as often and with the same amounts, among
     ordinary purchases that stand between them. One fraud in seven is plain to see: a purchase far above all others.
     Raises `ArgumentError` for fewer than 10 cards.
     """
@@ -51,10 +52,10 @@ def _card(rng: Generator, name: str) -> list[dict[str, Any]]:
     wealth = float(rng.lognormal(0, 0.4))
     kinds: list[tuple[str, int]] = [("ordinary", 0)] * int(rng.integers(6, 16))
     for _ in range(rng.poisson(PER_CARD)):
-        fraud = rng.random() < SHARE
-        order = FRAUD if fraud else ORDERS[rng.integers(1, len(ORDERS))]
+        stolen = rng.random() < SHARE
+        order = FRAUD if stolen else ORDERS[rng.integers(1, len(ORDERS))]
         for place, kind in enumerate(order):
-            kinds += [(kind, int(fraud and place == 2))] + [("ordinary", 0)] * int(rng.integers(1, 4))
+            kinds += [(kind, int(stolen and place == 2))] + [("ordinary", 0)] * int(rng.integers(1, 4))
         kinds += [("ordinary", 0)] * int(rng.integers(3, 9))
     for kind in ("test", "abroad", "large"):  # each also comes alone, before all of these
         if rng.random() < 0.3:

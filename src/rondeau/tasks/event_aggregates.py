@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +18,8 @@ COUNTED = 24  # of a category's most frequent words, each has a count of its own
 class Aggregates(NamedTuple):
     """Features of each event from it and all before it.
 
-    `names` and `values` `(events, features)`, NaN where unknown; `categories`: ids of the category now and last, by name,
-    `(events,)`, which are no numbers.
+    `names` and `values` `(events, features)`, NaN where unknown; `categories`: ids of the category now and last, by
+    name, `(events,)`, which are no numbers.
     """
 
     names: list[str]
@@ -52,7 +53,8 @@ def aggregates(events: Events, preparation: EventPreparation) -> Aggregates:
 def _before(values: Floats, offsets: NDArray[np.int64]) -> Floats:
     """The sum of an entity's values before each event."""
     total = np.append(0.0, values.cumsum())
-    return total[:-1] - np.repeat(total[offsets[:-1]], np.diff(offsets))
+    before: Floats = total[:-1] - np.repeat(total[offsets[:-1]], np.diff(offsets))
+    return before
 
 
 def _of_number(name: str, given: Floats, offsets: NDArray[np.int64], past: NDArray[np.int64]) -> dict[str, Floats]:
@@ -64,7 +66,7 @@ def _of_number(name: str, given: Floats, offsets: NDArray[np.int64], past: NDArr
         square = np.where(count > 0, _before(filled**2, offsets) / count, np.nan)
         ratio = np.where(mean != 0, given / mean, np.nan)
     largest, smallest = np.full(len(given), np.nan), np.full(len(given), np.nan)
-    for begin, end in zip(offsets[:-1], offsets[1:], strict=True):
+    for begin, end in pairwise(offsets.tolist()):
         if end - begin > 1:
             largest[begin + 1 : end] = np.fmax.accumulate(given[begin : end - 1])
             smallest[begin + 1 : end] = np.fmin.accumulate(given[begin : end - 1])

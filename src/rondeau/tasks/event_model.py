@@ -33,7 +33,8 @@ def event_model(preparation: EventPreparation, cell: str, units: int, depth: int
     for _ in range(depth):
         x = layers.Dropout(dropout)(x)
         x = CELLS[cell](units, return_sequences=True)(x)
-    return Model(inputs, layers.Dense(1)(layers.Dropout(dropout)(x)), name="events")
+    model: Model = Model(inputs, layers.Dense(1)(layers.Dropout(dropout)(x)), name="events")
+    return model
 
 
 def event_scores(model: Any, preparation: EventPreparation, pieces: Pieces, size: int) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """How well scores put the positive before the negative: ROC and precision-recall, and what follows from them.
 
-A score's ties count as one threshold, so that no figure depends on the order of the rows. Definitions: T. Fawcett (2006),
-An introduction to ROC analysis; average precision as the sum of precision times the gain in recall, without
+A score's ties count as one threshold, so that no figure depends on the order of the rows. Definitions: T. Fawcett
+(2006), An introduction to ROC analysis; average precision as the sum of precision times the gain in recall, without
 interpolation.
 """
 
@@ -48,7 +48,9 @@ class Ranking:
 
     def counts(self, drawn: NDArray[np.int64] | None = None) -> tuple[Floats, Floats]:
         """Positives and negatives at or above each threshold, falling; of the rows drawn, each as often as it was."""
-        weight = np.ones(self.rows) if drawn is None else np.bincount(drawn, minlength=self.rows)[self._order]
+        weight = np.ones(self.rows)
+        if drawn is not None:
+            weight = np.bincount(drawn, minlength=self.rows)[self._order].astype(np.float64)
         hits = np.cumsum(weight * self._truth)
         return hits[self._ends], np.cumsum(weight)[self._ends] - hits[self._ends]
 
@@ -73,7 +75,7 @@ class Ranking:
         }
 
     def threshold_at(self, rate: float) -> float:
-        """The lowest threshold with alarms for at most `rate` of the negatives; above all scores where there is none."""
+        """The lowest threshold with alarms for at most `rate` of the negatives; infinite where there is none."""
         _, alarms = self.counts()
         allowed = np.flatnonzero(alarms <= rate * alarms[-1]) if len(alarms) else np.zeros(0, np.int64)
         return float(self.thresholds[allowed[-1]]) if len(allowed) else float(np.inf)

@@ -32,7 +32,7 @@ def summary(values: NDArray[Any]) -> Floats:
 
 
 def stretched(values: NDArray[Any], steps: int) -> Floats:
-    """`(steps, channels)` with straight lines between its values, also over missing ones, read at `steps` even places."""
+    """`(steps, channels)` joined by straight lines, also over missing values, and read at `steps` even places."""
     out = np.zeros((steps, values.shape[1]))
     places = np.linspace(0, max(len(values) - 1, 0), steps)
     for i, channel in enumerate(values.T.astype(np.float64)):

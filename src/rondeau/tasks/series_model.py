@@ -32,7 +32,7 @@ def series_model(
         cell, units, depth: of the recurrent layers; `bidirectional`: whether there is one for each direction.
         dropout: rate after each of these.
         filters, kernel, stride: of the convolution; 0 filters: there is none. A stride above 1 shortens long series.
-        each_step: an answer for each step, `(batch, time, outputs)`, instead of one for each series, `(batch, outputs)`.
+        each_step: an answer for each step, `(batch, time, outputs)`, not one for each series, `(batch, outputs)`.
         vocabulary: steps are ids, of which there are so many; they are embedded in `features` numbers.
     """
     inputs = layers.Input((None,), dtype="int64") if vocabulary else layers.Input((None, features))
@@ -47,4 +47,5 @@ def series_model(
         x = layers.Dropout(dropout)(x)
     if not each_step:
         x = layers.Concatenate()([layers.GlobalAveragePooling1D()(x), layers.GlobalMaxPooling1D()(x)])
-    return Model(inputs, layers.Dense(outputs)(x), name=name)
+    model: Model = Model(inputs, layers.Dense(outputs)(x), name=name)
+    return model
