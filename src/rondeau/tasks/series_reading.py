@@ -141,10 +141,10 @@ def digest_of(parts: Sequence[Sequence[Series]]) -> str:
 
 
 def from_standard_input(text: Any = None) -> Path:
-    """Standard input as a file, of a suffix that fits: `.ts` for lines that begin with @ or hold colons, else `.csv`."""
+    """Standard input as a file, of a suffix that fits: `.ts` where it begins with @ or a comment, else `.csv`."""
     content = (sys.stdin.buffer if text is None else text).read()
-    head = content[:2000].decode("utf-8", "replace").lstrip("\ufeff# \n")
-    suffix = ".ts" if head.startswith("@") else ".csv"
+    head = content[:100].decode("utf-8", "replace").lstrip("\ufeff \r\n")
+    suffix = ".ts" if head.startswith(("@", "#", "%")) else ".csv"
     with tempfile.NamedTemporaryFile(suffix=suffix, prefix="standard-input-", delete=False) as file:
         file.write(content)
     return Path(file.name)
