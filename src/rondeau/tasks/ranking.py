@@ -96,7 +96,7 @@ class Ranking:
         roc = np.stack([np.append(0, alarms / max(alarms[-1], 1.0)), np.append(0, recall)], 1)
         precision = np.stack([recall, hits / np.maximum(hits + alarms, 1)], 1)
         return {
-            "roc": _thin(roc, points),
+            "roc": _thin(roc, points, np.log10(np.maximum(roc[:, 0], 0.5 / max(alarms[-1], 1.0))) / 3),
             "precision_recall": _thin(precision[hits > 0], points),
             "positives": int(hits[-1]),
             "negatives": int(alarms[-1]),
@@ -108,10 +108,11 @@ def _area(hits: Floats, alarms: Floats) -> float:
     return float((np.diff(xs) * (ys[1:] + ys[:-1])).sum() / 2)
 
 
-def _thin(line: Floats, points: int) -> list[list[float]]:
-    """Some of the points, evenly along the drawn line, ends and corners among them."""
+def _thin(line: Floats, points: int, across: Floats | None = None) -> list[list[float]]:
+    """Some of the points, evenly along the drawn line; `across`: where they are drawn, if not at their first number."""
     if len(line) > points:
-        way = np.append(0, np.abs(np.diff(line, axis=0)).sum(1).cumsum())
+        drawn = line if across is None else np.stack([across, line[:, 1]], 1)
+        way = np.append(0, np.abs(np.diff(drawn, axis=0)).sum(1).cumsum())
         kept = np.searchsorted(way, np.linspace(0, way[-1], points))
         line = line[np.unique(np.clip(kept, 0, len(line) - 1))]
     return [[round(float(x), 6), round(float(y), 6)] for x, y in line]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rondeau.report.blocks import Section
+from rondeau.report.sections.curves import curves
 from rondeau.report.sections.dynamics import dynamics
 from rondeau.report.sections.gates import gates, state
 from rondeau.report.sections.gradient import gradient
@@ -21,6 +22,7 @@ SECTIONS: tuple[Callable[[RunRecord], Section | None], ...] = (
     summary,
     learning,
     baselines,
+    curves,
     learning_rate,
     gradient,
     gates,

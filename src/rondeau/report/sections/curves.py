@@ -16,9 +16,9 @@ def curves(record: RunRecord) -> Section | None:
     said = ""
     if at:
         said = (
-            f"At the threshold chosen on validation data {100 * at['recall']:.1f} % of the {positives:,} looked for are "
-            f"found, {100 * at['precision']:.1f} % of the alarms are right, and {100 * at['false_positive_rate']:.2f} % "
-            "of all others give a false alarm."
+            f"At the threshold chosen on validation data {100 * at['recall']:.1f} % of the {positives:,} looked for "
+            f"are found, {100 * at['precision']:.1f} % of the alarms are right, and "
+            f"{100 * at['false_positive_rate']:.2f} % of all others give a false alarm."
         )
     blocks: list[Block] = [Text(said)] if said else []
     blocks += drawn(
