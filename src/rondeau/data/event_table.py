@@ -34,8 +34,8 @@ def choose_columns(
     time: str | None = None,
     label: str | None = None,
     positive: str | None = None,
-    categories: Sequence[str] | None = None,
-    numbers: Sequence[str] | None = None,
+    categories: Sequence[str] = (),
+    numbers: Sequence[str] = (),
     leave_out: Sequence[str] = (),
     group: str | None = None,
 ) -> tuple[Columns, list[str]]:
@@ -44,18 +44,18 @@ def choose_columns(
     Raises `DataError` for columns that are missing, give the label away, or a label that has not two values;
     `ArgumentError` for the label among the features.
     """
-    for name in (*(categories or ()), *(numbers or ()), *leave_out, *([group] if group else [])):
+    for name in (*categories, *numbers, *leave_out, *([group] if group else [])):
         table[name]
     roles = find_roles(table, entity, time, label)
     if roles.time is None:
         fix = "Name the column that says when an event was: --time COLUMN"
         raise DataError("no column says when an event was", got=", ".join(table.columns), where=table.path, fix=fix)
-    check_features([*(categories or ()), *(numbers or ())], roles, table)
+    check_features([*categories, *numbers], roles, table)
     notes = [f"events of each {roles.entity!r}, in the order of {roles.time!r}; to be told: {roles.label!r}"]
     taken = {*roles, *leave_out, group}
     free = [column for name, column in table.columns.items() if name not in taken]
-    words, figures = list(categories or ()), list(numbers or ())
-    if categories is None and numbers is None:
+    words, figures = list(categories), list(numbers)
+    if not categories and not numbers:
         for column in free:
             why = _useless(column, len(table))
             if why is None:

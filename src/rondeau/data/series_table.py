@@ -32,7 +32,7 @@ def series_of(
     series: str | None = None,
     time: str | None = None,
     label: str | None = None,
-    channels: Sequence[str] | None = None,
+    channels: Sequence[str] = (),
     group: str | None = None,
     labelled: bool = True,
 ) -> SeriesTable:
@@ -80,7 +80,7 @@ def series_of(
     return made
 
 
-def _channels(table: Table, roles: Roles, asked: Sequence[str] | None, group: str | None) -> list[str]:
+def _channels(table: Table, roles: Roles, asked: Sequence[str], group: str | None) -> list[str]:
     taken = {*roles, group}
     names = list(asked) if asked else [n for n in table.of_kind("number") if n not in taken]
     check_features(names, roles, table)

@@ -28,7 +28,7 @@ from rondeau.training.losses import BinaryCrossentropy
 
 SHOWN = 20  # events in the report's table of mistakes
 FEW = 200_000  # events, up to which a thousand draws of the bootstrap take seconds
-RATE = "recall_at_false_positive_rate"
+RATE = "recall_at_rate"  # of false alarms, `false_positive_rate`
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class EventSettings(Settings):
     positive: str | None = option(
         None, "The label's value that is looked for. Default: 1, true, fraud, ..., or the rarer."
     )
-    categories: tuple[str, ...] | None = option(None, "Columns of categories. Default: recognised.")
-    numbers: tuple[str, ...] | None = option(None, "Columns of numbers. Default: recognised.")
+    categories: tuple[str, ...] = option((), "Columns of categories. Default: recognised, with those of numbers.")
+    numbers: tuple[str, ...] = option((), "Columns of numbers. Default: recognised, with those of categories.")
     leave_out: tuple[str, ...] = option((), "Columns that are not to be used.")
     split: str = option("entity", "What is held out: entities, the last events, or both.", ("entity", "time", "both"))
     false_positive_rate: float = option(0.01, "Share of false alarms at which the recall is told.")
@@ -115,8 +115,6 @@ class EventClassification(Job[EventSettings]):
         Metric("average_precision"),
         Metric("auroc"),
         Metric(RATE),
-        Metric("precision"),
-        Metric("recall"),
         Metric("f1"),
     )
 
@@ -132,7 +130,7 @@ class EventClassification(Job[EventSettings]):
             return None
         if one_label_each(table, roles.entity, roles.label):
             return None
-        return f"it has {roles.entity!r}, {roles.time!r} and a {roles.label!r} for each row"
+        return f"each row has a {roles.entity!r}, a {roles.time!r} and a {roles.label!r} of its own"
 
     def demo_settings(self) -> EventSettings:
         return replace(EventSettings(), test=0.2)
@@ -312,12 +310,11 @@ def figures(
     rate: float,
     drawn: NDArray[np.int64] | None = None,
 ) -> dict[str, float]:
-    """All metrics of the rows drawn; precision, recall and F1 are those of the threshold."""
+    """All metrics of the rows drawn; F1 is that of the threshold."""
     found = ranking.figures(rate, drawn)
     alarms, real = (scores >= threshold, truth) if drawn is None else (scores[drawn] >= threshold, truth[drawn])
     hits = float((alarms & real).sum())
-    told = {"precision": hits / max(float(alarms.sum()), 1.0), "recall": hits / max(float(real.sum()), 1.0)}
-    told["f1"] = 2 * hits / max(float(alarms.sum() + real.sum()), 1.0)
+    told = {"f1": 2 * hits / max(float(alarms.sum() + real.sum()), 1.0)}
     areas = {"average_precision": found["average_precision"], "auroc": found["auroc"], RATE: found["recall"]}
     return areas | told
 

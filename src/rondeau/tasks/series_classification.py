@@ -40,7 +40,7 @@ class SeriesSettings(Settings):
     series: str | None = option(None, "Column that names the series, in a table with a row a step.")
     time: str | None = option(None, "Column of the time, in such a table.")
     label: str | None = option(None, "Column of the class, in such a table.")
-    channels: tuple[str, ...] | None = option(None, "Columns of numbers, in such a table. Default: all others.")
+    channels: tuple[str, ...] = option((), "Columns of numbers, in such a table. Default: all others.")
     filters: int = option(32, "Filters of the convolution in front; 0: none.")
     kernel: int = option(9, "Steps that a filter sees.")
     stride: int = option(1, "Steps from one place of a filter to the next; above 1 it shortens long series.")
@@ -250,10 +250,10 @@ def by_class(classes: Sequence[str], truth: Numbers, said: Numbers) -> dict[str,
     return {"title": "By class", "heads": ["class", "series", "found"], "rows": rows}
 
 
-def _table_channels(prepared: SeriesPreparation) -> tuple[str, ...] | None:
-    """The columns the model was trained on; None where series had no names for their channels."""
+def _table_channels(prepared: SeriesPreparation) -> tuple[str, ...]:
+    """The columns the model was trained on; empty where series had no names for their channels."""
     numbered = tuple(f"channel {i}" for i in range(1, len(prepared.channels) + 1))
-    return None if prepared.channels == numbered else prepared.channels
+    return () if prepared.channels == numbered else prepared.channels
 
 
 def _looks_like_series(path: Path) -> str | None:

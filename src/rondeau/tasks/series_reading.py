@@ -36,12 +36,12 @@ class Found:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Columns of a table that were asked for; None: recognised."""
+    """Columns of a table that were asked for; None, or no channels: recognised."""
 
     series: str | None = None
     time: str | None = None
     label: str | None = None
-    channels: tuple[str, ...] | None = None
+    channels: tuple[str, ...] = ()
     group: str | None = None
 
 

@@ -13,7 +13,8 @@ from rondeau.report.figures.drawing import BLUE, GREY, INK, ORANGE, STYLE, legen
 
 @rc_context(STYLE)
 def ranking_curves(found: Mapping[str, Any]) -> Figure | None:
-    """Both curves, that of ROC over logarithmic false alarms, what chance would give, the chosen threshold's place, and the share of alarms that was asked about.
+    """Both curves, ROC over logarithmic false alarms; what chance gives; the chosen threshold; the share of false
+    alarms that was asked about.
 
     `found`: the entry `curves` of a run's findings.
     """
