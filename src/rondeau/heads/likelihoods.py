@@ -65,7 +65,8 @@ class Gaussian(Likelihood):
     def loss(self, outputs: Tensor, values: Tensor, scale: Tensor | float = 1.0) -> Tensor:
         mean, deviation = self.parameters(outputs)
         distance: Tensor = ((values - mean) / deviation).square() / 2
-        return distance + deviation.log() + math.log(2 * math.pi) / 2
+        nats: Tensor = distance + deviation.log() + math.log(2 * math.pi) / 2
+        return nats
 
     def mean(self, outputs: Tensor, scale: Tensor | float = 1.0) -> Tensor:
         return self.parameters(outputs)[0]
