@@ -369,3 +369,52 @@ def _before(held: NDArray[np.int64], at: int) -> int:
     while held[at] < 0:  # a series begins with a row
         at -= 1
     return int(held[at])
+
+
+def extended(data: SeriesSet, horizon: int) -> SeriesSet:
+    """The series with `horizon` steps after the last value of each, values missing, covariates as they were given.
+
+    Raises `DataError` where covariates are known in advance and a series does not give them so far ahead.
+    """
+    short = np.flatnonzero(data.future < horizon) if data.numbers or data.words else np.zeros(0, np.int64)
+    if len(short):
+        name = data.names[int(short[0])]
+        what = "the covariates of the steps to forecast are missing"
+        got = f"{int(data.future[short[0]])} in series {name!r}"
+        fix = "Give rows with their time stamps and covariates after the last value, and leave the target empty"
+        raise DataError(what, expected=f"{horizon} steps after the last value", got=got, fix=fix)
+    lengths = data.lengths
+    offsets = np.concatenate([[0], (lengths + horizon).cumsum()]).astype(np.int64)
+    series = np.repeat(np.arange(len(data)), lengths + horizon)
+    local = np.arange(int(offsets[-1])) - offsets[series]
+    old = data.offsets[series] + local
+    beyond = local >= lengths[series]
+    given = old < data.offsets[series + 1]
+    at = np.minimum(old, data.offsets[series + 1] - 1)
+    values = np.where(beyond, np.nan, data.values[at])
+    last = data.stamps[data.offsets[:-1] + lengths - 1][series]
+    ahead = np.maximum(local - lengths[series] + 1, 0)
+    if data.step.unit == "number":
+        stamps = np.where(given, data.stamps[at], last + ahead * int(data.step.size))
+    elif data.step.unit == "irregular":
+        stamps = np.where(given, data.stamps[at], data.step.stamp(last, ahead))
+    else:
+        stamps = data.step.stamp(data.stamps[data.offsets[:-1]][series], local)
+    numbers = {name: np.where(given, column[at], np.nan) for name, column in data.numbers.items()}
+    words = {
+        name: Column(name, "category", c.reason, np.where(given, c.values[at], -1), c.labels)
+        for name, c in data.words.items()
+    }
+    future = np.full(len(data), horizon, np.int64)
+    return SeriesSet(data.names, offsets, values, stamps, data.step, numbers, words, future, data.notes)
+
+
+def taken(data: SeriesSet, keep: NDArray[np.int64]) -> SeriesSet:
+    """Some of the series, by their numbers."""
+    sizes = np.diff(data.offsets)[keep]
+    offsets = np.concatenate([[0], sizes.cumsum()]).astype(np.int64)
+    at = np.arange(int(offsets[-1])) - np.repeat(offsets[:-1], sizes) + np.repeat(data.offsets[keep], sizes)
+    numbers = {name: column[at] for name, column in data.numbers.items()}
+    words = {n: Column(n, "category", c.reason, c.values[at], c.labels) for n, c in data.words.items()}
+    names, future = [data.names[i] for i in keep], data.future[keep] if len(data.future) else data.future
+    return SeriesSet(names, offsets, data.values[at], data.stamps[at], data.step, numbers, words, future, data.notes)

@@ -73,7 +73,8 @@ class Gaussian(Likelihood):
 
     def quantiles(self, outputs: Tensor, levels: Sequence[float], scale: Tensor | float = 1.0) -> Tensor:
         mean, deviation = self.parameters(outputs)
-        return mean[..., None] + deviation[..., None] * torch.special.ndtri(_levels(levels, outputs))
+        standard: Tensor = torch.special.ndtri(_levels(levels, outputs))
+        return mean[..., None] + deviation[..., None] * standard
 
     def sample(self, outputs: Tensor, generator: np.random.Generator, scale: Tensor | float = 1.0) -> Tensor:
         mean, deviation = self.parameters(outputs)
