@@ -20,14 +20,14 @@ DRAWS = 200
 _ROWS = 8192  # sample paths that are drawn at once
 
 
-def network(scheme: Scheme, features: int, cell: str, units: int, depth: int, dropout: float) -> Any:
+def network(scheme: Scheme, cell: str, units: int, depth: int, dropout: float) -> Any:
     """What `Windows.x` and ids say -> the likelihood's outputs at every step, `(batch, time, size)`.
 
     A recurrent network beside a linear one, whose answers are added: what goes on as it did needs no hidden state, and
     is learnt in few steps (the autoregressive part of Lai et al. 2018, arXiv 1703.07015).
     """
     kind = by_name(cell, CELLS, "cell")
-    x = layers.Input((None, features), name="past")
+    x = layers.Input((None, scheme.features), name="past")
     ids, parts = [], [x]
     for name, known in [*([("series", scheme.names)] if scheme.names else []), *scheme.words.items()]:
         given = layers.Input((None,), dtype="int64", name=f"{_word(name)}_id")
@@ -50,11 +50,6 @@ def network(scheme: Scheme, features: int, cell: str, units: int, depth: int, dr
 
 def _word(name: str) -> str:
     return "".join(c if c.isalnum() else "_" for c in name)
-
-
-def feature_count(scheme: Scheme, origins: Origins) -> int:
-    """How many numbers are read at a step."""
-    return int(cut(scheme, origins.data, origins.series[:1], origins.steps[:1]).x.shape[-1])
 
 
 def forecast(model: Any, scheme: Scheme, origins: Origins, seed: int = 0, draws: int = DRAWS) -> NDArray[np.float32]:

@@ -32,7 +32,7 @@ class Scheme:
         step: the series' beat; likelihood: of the answers.
         names: the series the model knows; new ones have id 0. words: the same of each category.
         numbers: mean and deviation of each known covariate; level: those of the logarithm of the windows' scales.
-        columns: which columns of a table mean what: target, time, entity, known, and whether it is wide.
+        features: numbers that are read at a step. columns: which columns of a table mean what: target, time, entity, known, and whether it is wide.
     """
 
     horizon: int
@@ -45,6 +45,7 @@ class Scheme:
     words: dict[str, tuple[str, ...]] = field(default_factory=dict)
     numbers: dict[str, tuple[float, float]] = field(default_factory=dict)
     level: tuple[float, float] = (0.0, 1.0)
+    features: int = 0
     columns: dict[str, Any] = field(default_factory=dict)
 
     @property
