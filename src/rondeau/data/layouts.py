@@ -192,11 +192,11 @@ def find_columns(head: Head, path: Path, text: str | None = None, label: str | N
 
 
 def _guess_text(head: Head, path: Path, label: str | None) -> tuple[str, str]:
-    words = {
-        name: sum(len(value.split()) for value in values) / len(values)
-        for name, values in _values(head, (label,)).items()
-        if all(isinstance(value, str) for value in values)
-    }
+    words = {}
+    for name, values in _values(head, (label,)).items():
+        texts = [value for value in values if isinstance(value, str)]
+        if 2 * len(texts) >= len(values):
+            words[name] = sum(len(text.split()) for text in texts) / len(texts)
     named = [name for wanted in TEXT_NAMES for name in words if name.lower() == wanted]
     if named:
         return named[0], "by its name"

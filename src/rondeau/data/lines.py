@@ -47,11 +47,12 @@ def stem_of(path: str | os.PathLike[str]) -> str:
 def checked_encoding(encoding: str) -> str:
     """The encoding by Python's name for it. Raises `ArgumentError` for an unknown one."""
     try:
-        return codecs.lookup(encoding).name
+        name = codecs.lookup(encoding).name
     except LookupError as error:
         raise ArgumentError(
             "encoding", expected="a name such as utf-8, latin-1, cp1252, utf-16", got=encoding
         ) from error
+    return "utf-8" if name == "utf-8-sig" else name  # the mark is taken off anyhow
 
 
 def open_bytes(path: str | os.PathLike[str]) -> IO[bytes]:
@@ -107,10 +108,10 @@ def _raw_lines(path: str | os.PathLike[str]) -> Iterator[bytes]:
 
 def _wide_lines(path: str | os.PathLike[str], encoding: str) -> Iterator[Line]:
     """Of an encoding in which a line feed is more than one byte: after a wrong byte nothing can be trusted."""
-    with open_bytes(path) as file:
+    with open_bytes(path) as file, io.TextIOWrapper(file, encoding, newline="\n") as lines:
         number = 0
         try:
-            for number, text in enumerate(io.TextIOWrapper(file, encoding, newline="\n"), 1):
+            for number, text in enumerate(lines, 1):
                 yield Line(number, text.removeprefix("\ufeff") if number == 1 else text)
         except UnicodeError as error:
             where = f"{path}, after line {number:,}"

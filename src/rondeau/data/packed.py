@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import tempfile
+import weakref
 from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any, overload
@@ -28,6 +29,7 @@ class Packed(Sequence[bytes]):
     def __init__(self, records: Iterable[bytes] = ()) -> None:
         self._ends = array("q", [0])
         self._file = tempfile.TemporaryFile(buffering=1 << 20)  # noqa: SIM115  (it lives as long as the object)
+        weakref.finalize(self, self._file.close)
         self._map: mmap.mmap | None = None
         self._finished = False
         for record in records:

@@ -24,16 +24,17 @@ _VERBS = ("is", "was", "seems", "felt")
 _NOT = ("not", "never", "hardly")
 _FILL = ("i saw it on a {} .", "we went there on a {} .", "the room was full on that {} .", "my friends came on {} .")
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_PLAIN, _TURNED = 1 / 3, 0.3  # reviews of one thing alone; words that are turned round
 _NOISE = 0.03  # reviews whose class is the wrong one: nobody reaches 100 %
 
 
 def made_reviews(rows: int = 4000, seed: int = 0) -> list[Document]:
     """Reviews of the classes `good` and `bad`, half each.
 
-    Each praises one thing and blames another, with as many good words as bad ones, and what counts is the side that
-    the review comes down on: the one after `but`, the one before `although` in the middle, the one after the comma
-    where `although` stands in front. A `not`, `never` or `hardly` turns the word after it round. A bag of words
-    hardly tells them apart. Three in a hundred have the wrong class.
+    Most praise one thing and blame another, and what counts is the side that the review comes down on: the one after
+    `but`, the one before `although` in the middle, the one after the comma where `although` stands in front. A `not`,
+    `never` or `hardly` turns the word after it round. A third speaks of one thing alone. So a bag of words and pairs of
+    words is right for the plain ones and guesses at the others. Three in a hundred have the wrong class.
 
     >>> made_reviews(2, seed=1)[0].label in ("good", "bad")
     True
@@ -53,9 +54,12 @@ def made_reviews(rows: int = 4000, seed: int = 0) -> list[Document]:
 
 def _review(good: bool, draw: random.Random) -> str:
     first, second = draw.sample(ASPECTS, 2)
+    plain = draw.random() < _PLAIN
     weighty, other = _clause(first, good, draw), _clause(second, not good, draw)
     form = draw.randrange(4)
-    if form == 0:
+    if plain:
+        text = f"{weighty} ."
+    elif form == 0:
         text = f"{other} , but {weighty} ."
     elif form == 1:
         text = f"{weighty} , although {other} ."
@@ -69,7 +73,7 @@ def _review(good: bool, draw: random.Random) -> str:
 
 
 def _clause(aspect: str, good: bool, draw: random.Random) -> str:
-    turned = draw.random() < 0.5
+    turned = draw.random() < _TURNED
     word = draw.choice(GOOD if good != turned else BAD)
     negation = f"{draw.choice(_NOT)} " if turned else ""
     return f"the {aspect} {draw.choice(_VERBS)} {negation}{draw.choice(_DEGREES)}{word}"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from rondeau.report.blocks import Section
 from rondeau.report.sections.answers import by_group, confusion, data, examples
 from rondeau.report.sections.attention import attention
+from rondeau.report.sections.curves import curves
 from rondeau.report.sections.dynamics import dynamics
 from rondeau.report.sections.gates import gates, state
 from rondeau.report.sections.gradient import gradient
@@ -26,6 +27,7 @@ SECTIONS: tuple[Callable[[RunRecord], Section | None], ...] = (
     confusion,
     by_group,
     examples,
+    curves,
     attention,
     learning_rate,
     gradient,

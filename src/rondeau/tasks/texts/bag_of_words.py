@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -51,11 +52,8 @@ def fit_bag_of_words(
 
     Words that come once are left out where there are more than a thousand texts.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-
     words = Segmenter("words", lower=True) if segmenter is None else segmenter
-    vectorizer = TfidfVectorizer(
+    vectorizer = importlib.import_module("sklearn.feature_extraction.text").TfidfVectorizer(
         tokenizer=words.split,
         token_pattern=None,
         lowercase=False,
@@ -66,10 +64,13 @@ def fit_bag_of_words(
     )
     x = vectorizer.fit_transform(texts)
     held_out = vectorizer.transform(validation)
+    linear = importlib.import_module("sklearn.linear_model")
+    weights = "balanced" if balanced else None
     best: tuple[float, float, Any] | None = None
     for strength in STRENGTHS:
-        weights = "balanced" if balanced else None
-        model = LogisticRegression(C=strength, max_iter=1000, class_weight=weights, random_state=seed).fit(x, labels)
+        model = linear.LogisticRegression(C=strength, max_iter=1000, class_weight=weights, random_state=seed).fit(
+            x, labels
+        )
         score = macro_f1(validation_labels, model.predict(held_out), classes) if len(validation_labels) else 0.0
         if best is None or score > best[0]:
             best = score, strength, model

@@ -73,6 +73,10 @@ class Documents(Sequence[Document]):
     def __iter__(self) -> Iterator[Document]:
         return (self.store[row] for row in self.rows.tolist())
 
+    def groups(self) -> list[str | None]:
+        """What each belongs to."""
+        return [self.store.groups[row] for row in self.rows.tolist()]
+
     def encoded(self, reading: Reading) -> Encoded:
         """Their ids as a model reads them."""
         if self._encoded is None or self._encoded[0] is not reading:
