@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import log_softmax
 
 from rondeau.data.buckets import Buckets
 from rondeau.data.documents import Document, read_labelled, read_texts
@@ -26,6 +27,7 @@ from rondeau.errors import ArgumentError, CheckpointError, DataError
 from rondeau.insight.results import Metric, Row
 from rondeau.tasks.class_scores import Chances, ClassScores, Ids, choose_threshold
 from rondeau.tasks.job import Data, Job, Judged
+from rondeau.tasks.look import LONGEST, Explained
 from rondeau.tasks.settings import Settings, option
 from rondeau.tasks.texts.bag_of_words import fit_bag_of_words
 from rondeau.tasks.texts.divide import divide
@@ -363,6 +365,18 @@ class TextClassification(Job[TextClassificationSettings]):
     def read_inputs(self, settings: TextClassificationSettings, prepared: Prepared, path: str) -> Iterator[Document]:
         column = None if prepared.columns is None else prepared.columns[0]
         return read_texts(path, settings.encoding, settings.text_column or column, Faults(settings.on_error))
+
+    def explain(
+        self, model: Any, settings: TextClassificationSettings, prepared: Prepared, example: Document
+    ) -> Explained | None:
+        tokens = prepared.reading.tokens(example.text)[:LONGEST]
+        if not tokens:
+            return None
+        x = torch.from_numpy(prepared.reading.vocabulary.encode(tokens))[None]
+        with torch.no_grad():
+            chosen = int(model(x.to(next(model.parameters()).device))[0].argmax())
+        steps = [f"{token} " for token in tokens] if settings.tokens == "words" else tokens
+        return Explained(x, steps, prepared.labels[chosen], None, lambda logits: log_softmax(logits, -1)[:, chosen])
 
     def answers(
         self,
