@@ -63,7 +63,9 @@ def test_learns_what_can_be_learnt_and_is_judged_beside_others(run: Any) -> None
     predictions = folder.read_lines(folder.predictions)
     assert len(predictions) == len(work.data.test)
     assert predictions[0]["p(good)"] + predictions[0]["p(bad)"] == pytest.approx(1, abs=2e-6)
-    assert any("documents repeat others" in line for line in JOB.describe(work))
+    told = "\n".join(JOB.describe(work))
+    assert "5 documents repeat others" in told
+    assert "the word 'bad' tells 'bad' from all others by itself: does the answer stand in the texts?" in told
 
 
 def test_a_fresh_reader_predicts_and_evaluates_the_same(run: Any, folder: Path, tmp_path: Path) -> None:
@@ -81,6 +83,9 @@ def test_a_fresh_reader_predicts_and_evaluates_the_same(run: Any, folder: Path, 
     judged = JOB.evaluate(again, str(folder), "cpu")
     assert judged.rows[0].scores["accuracy"] == 1
     assert any("tokens are not in the run's vocabulary" in note for note in judged.notes)
+    share = 100 * len(run[1].data.train) / 140
+    seen = next(note for note in judged.notes if "were learnt from" in note)
+    assert float(seen.split("%")[0]) == pytest.approx(share, abs=1)
 
 
 def test_classes_never_learnt(run: Any, tmp_path: Path) -> None:

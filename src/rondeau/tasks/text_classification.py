@@ -31,6 +31,7 @@ from rondeau.tasks.texts.bag_of_words import fit_bag_of_words
 from rondeau.tasks.texts.divide import divide
 from rondeau.tasks.texts.examples import Documents, DocumentStore, Reading
 from rondeau.tasks.texts.findings import findings_of
+from rondeau.tasks.texts.leaks import remember, seen_share, telling_words
 from rondeau.tasks.texts.network import POOLINGS, text_classifier
 from rondeau.training.losses import SparseCategoricalCrossentropy
 
@@ -95,7 +96,8 @@ class Prepared:
     """What is learnt from the training part: how texts are read, the classes, and later the threshold.
 
     Attributes: `weights`, of each class in the loss, None for equal ones; `vectors`, given ones, until the model is
-    built; `columns`, of the texts and classes in a table.
+    built; `columns`, of the texts and classes in a table; `learnt` and `seen`, how many documents the training part
+    has, and numbers of some of them, by which they are recognised.
     """
 
     reading: Reading
@@ -104,6 +106,8 @@ class Prepared:
     threshold: float = 0.5
     weights: list[float] | None = None
     columns: tuple[str, str] | None = None
+    learnt: int = 0
+    seen: list[int] = field(default_factory=list)
     vectors: Vectors | None = field(default=None, compare=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -115,6 +119,8 @@ class Prepared:
             "threshold": self.threshold,
             "weights": self.weights,
             "columns": None if self.columns is None else list(self.columns),
+            "learnt": self.learnt,
+            "seen": self.seen,
         }
 
     @classmethod
@@ -123,10 +129,11 @@ class Prepared:
         try:
             labels, positive, threshold = data["labels"], data["positive"], float(data["threshold"])
             weights, columns, reading = data["weights"], data["columns"], data["reading"]
+            learnt, seen = int(data["learnt"]), list(data["seen"])
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError("what was prepared for the texts is damaged", got=error) from error
         pair = None if columns is None else (str(columns[0]), str(columns[1]))
-        return cls(Reading.from_json(reading), list(labels), positive, threshold, weights, pair)
+        return cls(Reading.from_json(reading), list(labels), positive, threshold, weights, pair, learnt, seen)
 
     def classes(self, documents: Documents) -> tuple[Ids, list[str]]:
         """The number of each document's class, and all names: those never learnt come behind those that were."""
@@ -208,6 +215,8 @@ class TextClassification(Job[TextClassificationSettings]):
             Reading(segmenter, vocabulary, settings.longest),
             labels,
             columns=None if columns is None else (columns.text, columns.label),
+            learnt=len(train),
+            seen=remember((document.text for document in train), len(train)),
         )
         y, _ = prepared.classes(train)
         weights = None
@@ -218,6 +227,11 @@ class TextClassification(Job[TextClassificationSettings]):
             for part in ("train", "validation", "test")
         }
         data.notes += _note_reading(prepared.reading, train, counts)
+        telling = telling_words(train.encoded(prepared.reading), y, labels, vocabulary)
+        data.notes += [
+            f"the word {word!r} tells {label!r} from all others by itself: does the answer stand in the texts?"
+            for word, label in telling[:3]
+        ]
         vectors = self._vectors(settings, vocabulary, counts, data.notes)
         return replace(prepared, positive=_positive(settings, labels, y), weights=weights, vectors=vectors)
 
@@ -353,6 +367,9 @@ class TextClassification(Job[TextClassificationSettings]):
         if wrong:
             shown = ", ".join(map(repr, unseen[:5]))
             notes.append(f"{wrong:,} documents are of classes never learnt ({shown}): they count as errors")
+        seen = seen_share((document.text for document in documents), prepared.seen, prepared.learnt)
+        if seen > 0:
+            notes.append(f"{seen:.0%} of these documents were learnt from: of new ones the figures would be worse")
         encoded = documents.encoded(prepared.reading)
         share = encoded.unknown / max(int(encoded.lengths.sum()), 1)
         notes.append(f"{share:.1%} of the tokens are not in the run's vocabulary")

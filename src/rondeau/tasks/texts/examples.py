@@ -134,6 +134,10 @@ class Encoded:
             self._ids.add(ids.astype(_IDS).tobytes())
         self.lengths: NDArray[np.int64] = self._ids.sizes // _IDS.itemsize
 
+    def ids(self, number: int) -> NDArray[np.int64]:
+        """The ids of one text."""
+        return np.frombuffer(self._ids[number], _IDS).astype(np.int64)
+
     def rows(self, numbers: Tensor) -> Ragged:
         """Some texts as a batch, in the order asked for."""
         chosen = numbers.tolist()
