@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rondeau.report.blocks import Section
+from rondeau.report.sections.answers import by_group, confusion, data, examples
+from rondeau.report.sections.curves import curves
 from rondeau.report.sections.dynamics import dynamics
 from rondeau.report.sections.gates import gates, state
 from rondeau.report.sections.gradient import gradient
@@ -21,6 +23,10 @@ SECTIONS: tuple[Callable[[RunRecord], Section | None], ...] = (
     summary,
     learning,
     baselines,
+    confusion,
+    by_group,
+    examples,
+    curves,
     learning_rate,
     gradient,
     gates,
@@ -32,6 +38,7 @@ SECTIONS: tuple[Callable[[RunRecord], Section | None], ...] = (
     saliency,
     worst,
     written,
+    data,
     model,
     repeat,
 )

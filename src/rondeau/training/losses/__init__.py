@@ -16,6 +16,7 @@ from rondeau.errors import ArgumentError
 from rondeau.training.lookup import unknown
 from rondeau.training.losses.base import FunctionLoss, Loss, function_name
 from rondeau.training.losses.choice import Crossentropy
+from rondeau.training.losses.likelihood import NegativeLogLikelihood
 from rondeau.training.losses.probabilistic import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -84,7 +85,7 @@ NAMES: dict[str, type[Loss]] = {
 }
 """Every name that `get` knows, with its class."""
 
-_CLASSES: tuple[type[Loss], ...] = (*_CLASS_OF.values(), Crossentropy, FunctionLoss)
+_CLASSES: tuple[type[Loss], ...] = (*_CLASS_OF.values(), Crossentropy, FunctionLoss, NegativeLogLikelihood)
 OBJECTS: dict[str, Any] = {kind.__name__: kind for kind in _CLASSES}
 """What a saved loss may be made of, by name: for `rondeau.config.deserialize`."""
 
@@ -154,6 +155,7 @@ __all__ = [
     "MeanAbsolutePercentageError",
     "MeanSquaredError",
     "MeanSquaredLogarithmicError",
+    "NegativeLogLikelihood",
     "Poisson",
     "SparseCategoricalCrossentropy",
     "binary_crossentropy",
