@@ -14,7 +14,9 @@ import torch
 from rondeau.data.reviews import made_reviews
 from rondeau.errors import ArgumentError, DataError
 from rondeau.tasks.run_folder import RunFolder
-from rondeau.tasks.text_classification import TextClassification, TextClassificationSettings, sort_labels
+from rondeau.tasks.text_classification import TextClassification
+from rondeau.tasks.texts.prepared import sort_labels
+from rondeau.tasks.texts.settings import TextClassificationSettings
 
 pytest.importorskip("sklearn")
 JOB = TextClassification()
