@@ -6,13 +6,13 @@ import gc
 
 import pytest
 
-from rondeau.data.packed import Packed
+from rondeau.data.stored import Stored
 from rondeau.errors import StateError
 
 
 def test_records_by_number() -> None:
     given = [bytes([i % 256]) * (i % 7) for i in range(1000)]
-    records = Packed(given)
+    records = Stored(given)
     assert len(records) == 1000
     assert list(records) == given
     assert records[-1] == given[-1]
@@ -24,7 +24,7 @@ def test_records_by_number() -> None:
 
 
 def test_nothing_is_added_once_it_is_read() -> None:
-    records = Packed([b"a"])
+    records = Stored([b"a"])
     records.add(b"b")
     assert records[1] == b"b"
     with pytest.raises(StateError, match="Add all of them first"):
@@ -32,6 +32,6 @@ def test_nothing_is_added_once_it_is_read() -> None:
 
 
 def test_none_and_empty_ones() -> None:
-    assert list(Packed()) == []
-    assert list(Packed([b"", b""])) == [b"", b""]
+    assert list(Stored()) == []
+    assert list(Stored([b"", b""])) == [b"", b""]
     gc.collect()  # an open file would warn

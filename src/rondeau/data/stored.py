@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from rondeau.errors import StateError
 
 
-class Packed(Sequence[bytes]):
+class Stored(Sequence[bytes]):
     """Records of bytes by their number; of each only where it ends is in memory, eight bytes.
 
     The file lies in the folder for temporary files, has no name, and is gone with the object. Add all records first:
     with the first one that is read it is finished, and adding is a `StateError`.
 
-    >>> records = Packed([b"one", b"", b"three"])
+    >>> records = Stored([b"one", b"", b"three"])
     >>> len(records), records[2], records[-3]
     (3, b'three', b'one')
     """
