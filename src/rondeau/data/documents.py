@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from rondeau.data.faults import Faults
 from rondeau.data.layouts import Columns, Layout, Place, find_columns, find_layout
-from rondeau.data.lines import read_lines, read_whole, suffix_of
 from rondeau.data.rows import TABLES, read_head, read_rows
+from rondeau.data.text_lines import read_lines, read_whole, suffix_of
 from rondeau.errors import ArgumentError, DataError
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rondeau.data.lines import stem_of, suffix_of
 from rondeau.data.rows import TABLES, Head, read_head
+from rondeau.data.text_lines import stem_of, suffix_of
 from rondeau.errors import ArgumentError, DataError
 
 PARTS = {
