@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import mmap
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -18,14 +17,13 @@ from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
 from rondeau.data.cache import written_aside
+from rondeau.data.mapped import Pages, mapped
 from rondeau.errors import ArgumentError, CheckpointError, DataError, ShapeError
 from rondeau.sequence import Ragged
 
 FORMAT, VERSION = "rondeau-packed", 1
 _VALUES, _OFFSETS, _LENGTHS, _ABOUT = "values.bin", "offsets.bin", "lengths.bin", "packed.json"
 _BUFFER = 1 << 20  # bytes written at once
-_TOUCHED = 1 << 16  # bytes that a look at a mapped file may bring into memory with it
-_HELD = 1 << 27  # bytes of a mapped file that may be in memory before its pages are let go
 _LONG = 512  # steps: rows that are longer on average are copied one by one
 
 
@@ -163,7 +161,7 @@ class Packed:
         self.values = self._mapped(_VALUES, dtype, (told["steps"], *features))
         self.offsets = self._mapped(_OFFSETS, np.dtype(np.int64), (told["rows"] + 1,))
         self.lengths = self._mapped(_LENGTHS, np.dtype(np.int64), (told["rows"],))
-        self._touched = 0
+        self._pages = Pages(self.values, self.offsets, self.lengths)
 
     def _told(self) -> dict[str, Any]:
         file = self.folder / _ABOUT
@@ -184,7 +182,7 @@ class Packed:
         got = path.stat().st_size if path.is_file() else None
         if got != expected:
             raise CheckpointError("packed rows are damaged", expected=f"{expected} bytes", got=got, where=path)
-        return np.memmap(path, dtype, "r", shape=shape) if expected else np.zeros(shape, dtype)
+        return mapped(path, dtype, shape)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -201,7 +199,7 @@ class Packed:
         row = row % count
         begin, end = int(self.offsets[row]), int(self.offsets[row + 1])
         found = np.array(self.values[begin:end])
-        self._let_go(1, found.nbytes)
+        self._pages.looked(1, found.nbytes)
         return found
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
@@ -224,7 +222,7 @@ class Packed:
         if first is not None:
             lengths = np.minimum(lengths, first)
         values = self._gathered(starts, lengths)
-        self._let_go(2 * len(index), values.nbytes)
+        self._pages.looked(2 * len(index), values.nbytes)
         return Ragged(_as_tensor(values), torch.from_numpy(np.array(lengths)))
 
     def _gathered(self, starts: NDArray[Any], lengths: NDArray[Any]) -> NDArray[Any]:
@@ -240,15 +238,6 @@ class Packed:
             found[at : at + length] = plain[start : start + length]
             at += length
         return found
-
-    def _let_go(self, places: int, size: int) -> None:
-        """Keep the mapped pages few: the system counts them as this process's memory for as long as there is room."""
-        self._touched += places * _TOUCHED + size
-        if self._touched >= _HELD:
-            for array in (self.values, self.offsets, self.lengths):
-                if isinstance(array, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
-                    array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
-            self._touched = 0
 
     def __reduce__(self) -> tuple[type[Packed], tuple[Path]]:
         return Packed, (self.folder,)  # another process maps the files itself

@@ -71,7 +71,7 @@ class Meter:
             self._next = now + _REFRESH
             if self._bar is None:
                 self._bar = _open_bar(file, self.total)
-            self._bar.update(self._bar.task_ids[0], completed=self.done, words=self.line(now))
+            self._bar.update(self._bar.task_ids[0], completed=self.done, words=self.line(now), refresh=True)
         self.shown = True
 
     def line(self, now: float) -> str:
@@ -113,7 +113,7 @@ def _open_bar(file: TextIO, total: int | None) -> Any:
 
     one_line = Column(no_wrap=True, overflow="ellipsis")
     columns = (BarColumn(bar_width=24), TextColumn("{task.fields[words]}", markup=False, table_column=one_line))
-    bar = Progress(*columns, console=Console(file=file), refresh_per_second=5, transient=True)
+    bar = Progress(*columns, console=Console(file=file), auto_refresh=False, transient=True)
     bar.add_task("", total=total, words="")
     bar.start()
     return bar
