@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sized
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from rondeau.training.callbacks.base import Logs
 Ids = np.ndarray[Any, Any]
 
 
-def characters_per_token(text: str, ids: Ids) -> float:
+def characters_per_token(text: Sized, ids: Ids) -> float:
     """How much of the text a token stands for, on average."""
     return len(text) / len(ids)
 

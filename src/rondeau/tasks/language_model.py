@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from rondeau.data.corpus import default_corpus, default_corpus_name
+from rondeau.data.large_text import LARGE, LargeSplit, encode_large, read_large_text, size_of, train_on_large
 from rondeau.data.text import SEPARATOR, Document, Split, read_text, split_text
 from rondeau.data.tokenizer import BPETokenizer, CharacterTokenizer
 from rondeau.data.windows import TextWindows
@@ -79,30 +80,46 @@ class Row(NamedTuple):
 
 
 class Corpus(NamedTuple):
-    """The text of a run, its tokens, and its name."""
+    """The text of a run, its tokens, and its name; of a large text, what is for training stays on disk."""
 
     name: str
-    text: Split
+    text: Split | LargeSplit
     tokenizer: Tokenizer
     ids: tuple[Ids, Ids, Ids]
 
 
 def read_corpus(settings: Settings, tokenizer: Tokenizer | None = None) -> Corpus:
     """Read, divide and tokenize. Raises `DataError` for text that is missing, unreadable or too short."""
+    if settings.path is not None and size_of(settings.path) > LARGE:
+        return _read_large(settings, settings.path, tokenizer)
     documents = default_corpus() if settings.path is None else read_text(settings.path)
     name = default_corpus_name() if settings.path is None else settings.path
     text = split_text(documents, seed=settings.seed)
     if tokenizer is None:
         tokenizer = train_tokenizer(settings, text.train)
     train, validation, test = (tokenizer.encode(part) for part in text)
+    return _long_enough(settings, Corpus(name, text, tokenizer, (train, validation, test)))
+
+
+def _read_large(settings: Settings, path: str, tokenizer: Tokenizer | None) -> Corpus:
+    text = read_large_text(path, seed=settings.seed)
+    if tokenizer is None:
+        _check_tokens(settings)
+        tokenizer = train_on_large(text.train, settings.tokens, settings.vocabulary)
+    return _long_enough(settings, Corpus(path, text, tokenizer, encode_large(text, tokenizer)))
+
+
+def _long_enough(settings: Settings, corpus: Corpus) -> Corpus:
+    train, *held_out = corpus.ids
     window = max(settings.window, 1)
     _require("training", train, max(settings.batch_size, 1), window, ", or a smaller window or batch size")
-    for part, ids in (("validation", validation), ("test", test)):
+    for part, ids in zip(("validation", "test"), held_out, strict=True):
         _require(part, ids, VALIDATION_ROWS, 1, "")
-    return Corpus(name, text, tokenizer, (train, validation, test))
+    return corpus
 
 
 VALIDATION_ROWS = 16
+EXCERPT = 1 << 22  # tokens of a large text that baselines, which hold all of it in memory, learn from
 
 
 def _require(part: str, ids: Ids, rows: int, window: int, otherwise: str) -> None:
@@ -118,11 +135,15 @@ def _require(part: str, ids: Ids, rows: int, window: int, otherwise: str) -> Non
 
 def train_tokenizer(settings: Settings, text: str) -> Tokenizer:
     """Characters, or byte-pair pieces learnt from the training text."""
+    _check_tokens(settings)
     if settings.tokens == "characters":
         return CharacterTokenizer.train(text)
-    if settings.tokens == "bpe":
-        return BPETokenizer.train(text, settings.vocabulary)
-    raise ArgumentError("tokens", expected="'characters' or 'bpe'", got=repr(settings.tokens))
+    return BPETokenizer.train(text, settings.vocabulary)
+
+
+def _check_tokens(settings: Settings) -> None:
+    if settings.tokens not in ("characters", "bpe"):
+        raise ArgumentError("tokens", expected="'characters' or 'bpe'", got=repr(settings.tokens))
 
 
 def join(documents: list[Document]) -> str:
@@ -130,8 +151,10 @@ def join(documents: list[Document]) -> str:
     return SEPARATOR.join(document.text for document in documents)
 
 
-def digest(text: Split) -> str:
+def digest(text: Split | LargeSplit) -> str:
     """Tells one division of one text from another."""
+    if isinstance(text, LargeSplit):
+        return text.train.digest
     return hashlib.blake2b("\0".join(text).encode(), digest_size=16).hexdigest()
 
 
@@ -239,8 +262,13 @@ def evaluate_ids(model: Any, ids: Ids, device: str = "auto") -> float:
 
 
 def compare(run: RunFolder, settings: Settings, corpus: Corpus, view: View) -> list[Row]:
-    """The best model and the three baselines on the same held-out text; written to `results.json`."""
-    train, validation, test = corpus.ids
+    """The best model and the three baselines on the same held-out text; written to `results.json`.
+
+    Of a large text the baselines learn the last four million tokens, and their names say so.
+    """
+    whole, validation, test = corpus.ids
+    train = np.asarray(whole[-EXCERPT:]) if isinstance(corpus.text, LargeSplit) else whole
+    learnt = "" if len(train) == len(whole) else f" (of the last {len(train):,} training tokens)"
     characters = len(corpus.text.test) * (len(test) - 1) / len(test)  # the first token is given, not predicted
     model = run.load_model()
     weights = model.count_params()
@@ -250,9 +278,9 @@ def compare(run: RunFolder, settings: Settings, corpus: Corpus, view: View) -> l
     budget = (size, weights, epochs, settings.seed, settings.device)
     network, network_bits = feed_forward_bits(train, validation, test, *budget, view)
     rows = [
-        Row("unigram", unigram.parameters, count_bits(unigram, test) / characters),
-        Row("5-gram, interpolated Kneser-Ney", ngram.parameters, count_bits(ngram, test) / characters),
-        Row("feed-forward over the last 16 tokens", network, network_bits / characters),
+        Row(f"unigram{learnt}", unigram.parameters, count_bits(unigram, test) / characters),
+        Row(f"5-gram, interpolated Kneser-Ney{learnt}", ngram.parameters, count_bits(ngram, test) / characters),
+        Row(f"feed-forward over the last 16 tokens{learnt}", network, network_bits / characters),
         Row(f"{settings.cell}, {settings.layers} x {settings.units}", weights, evaluate_ids(model, test) / characters),
     ]
     run.write_json(run.results, {"text": "held-out test text", "rows": [row._asdict() for row in rows]})
