@@ -22,7 +22,7 @@ from rondeau.errors import ArgumentError, CheckpointError, DataError, ShapeError
 from rondeau.sequence import Ragged
 
 FORMAT, VERSION = "rondeau-packed", 1
-_VALUES, _OFFSETS, _LENGTHS, _ABOUT = "values.bin", "offsets.bin", "lengths.bin", "packed.json"
+VALUES, OFFSETS, LENGTHS, _ABOUT = "values.bin", "offsets.bin", "lengths.bin", "packed.json"
 _BUFFER = 1 << 20  # bytes written at once
 _LONG = 512  # steps: rows that are longer on average are copied one by one
 
@@ -72,9 +72,9 @@ class PackedWriter:
         self._aside.mkdir()
         self._files = {
             name: self._stack.enter_context((self._aside / name).open("wb", buffering=_BUFFER))
-            for name in (_VALUES, _OFFSETS, _LENGTHS)
+            for name in (VALUES, OFFSETS, LENGTHS)
         }
-        self._files[_OFFSETS].write(np.zeros(1, np.int64).tobytes())
+        self._files[OFFSETS].write(np.zeros(1, np.int64).tobytes())
 
     def append(self, row: Any) -> None:
         """One row, `(steps, *features)`."""
@@ -88,9 +88,9 @@ class PackedWriter:
             raise ShapeError("a row's steps", expected=("steps", *self.features), got=values.shape)
         if lengths.sum() != len(values) or (lengths < 0).any():
             raise DataError("lengths and values do not fit", expected=int(lengths.sum()), got=len(values))
-        self._files[_VALUES].write(self._as_stored(values).tobytes())
-        self._files[_OFFSETS].write((self.steps + lengths.cumsum()).tobytes())
-        self._files[_LENGTHS].write(lengths.tobytes())
+        self._files[VALUES].write(self._as_stored(values).tobytes())
+        self._files[OFFSETS].write((self.steps + lengths.cumsum()).tobytes())
+        self._files[LENGTHS].write(lengths.tobytes())
         self.rows += len(lengths)
         self.steps += len(values)
 
@@ -122,9 +122,7 @@ class PackedWriter:
             file.flush()
             os.fsync(file.fileno())
             file.close()
-        facts = {"rows": self.rows, "steps": self.steps, "dtype": self.dtype.str, "features": list(self.features)}
-        told = {"format": FORMAT, "version": VERSION, **facts, "about": self.about}
-        (self._aside / _ABOUT).write_text(json.dumps(told), encoding="utf-8")
+        describe(self._aside, self.rows, self.steps, self.dtype, self.features, self.about)
 
     def __enter__(self) -> PackedWriter:
         return self
@@ -136,6 +134,15 @@ class PackedWriter:
             self.close()
         else:
             self._stack.__exit__(kind, error, trace)
+
+
+def describe(
+    folder: Path, rows: int, steps: int, dtype: np.dtype[Any], features: tuple[int, ...], about: dict[str, Any]
+) -> None:
+    """Write what `Packed` must know beside the numbers."""
+    facts = {"rows": rows, "steps": steps, "dtype": dtype.str, "features": list(features)}
+    told = {"format": FORMAT, "version": VERSION, **facts, "about": about}
+    (folder / _ABOUT).write_text(json.dumps(told), encoding="utf-8")
 
 
 class Packed:
@@ -158,9 +165,9 @@ class Packed:
         told = self._told()
         self.about: dict[str, Any] = told["about"]
         dtype, features = np.dtype(told["dtype"]), tuple(told["features"])
-        self.values = self._mapped(_VALUES, dtype, (told["steps"], *features))
-        self.offsets = self._mapped(_OFFSETS, np.dtype(np.int64), (told["rows"] + 1,))
-        self.lengths = self._mapped(_LENGTHS, np.dtype(np.int64), (told["rows"],))
+        self.values = self._mapped(VALUES, dtype, (told["steps"], *features))
+        self.offsets = self._mapped(OFFSETS, np.dtype(np.int64), (told["rows"] + 1,))
+        self.lengths = self._mapped(LENGTHS, np.dtype(np.int64), (told["rows"],))
         self._pages = Pages(self.values, self.offsets, self.lengths)
 
     def _told(self) -> dict[str, Any]:
