@@ -13,6 +13,7 @@ import torch
 
 from rondeau.data.reviews import made_reviews
 from rondeau.errors import ArgumentError, DataError
+from rondeau.tasks.api import Run
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.text_classification import TextClassification
 from rondeau.tasks.texts.prepared import sort_labels
@@ -20,7 +21,6 @@ from rondeau.tasks.texts.settings import TextClassificationSettings
 
 pytest.importorskip("sklearn")
 JOB = TextClassification()
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 SMALL = TextClassificationSettings(units=8, embedding=8, epochs=1, insight=False, dropout=0.0)
 
 
@@ -82,6 +82,7 @@ def test_a_fresh_reader_predicts_and_evaluates_the_same(run: Any, folder: Path, 
     texts.write_text("".join(line["text"] + "\n" for line in lines))
     told = list(JOB.predict(again, str(texts), "cpu", {}))
     assert [record["p(bad)"] for record in told] == pytest.approx([line["p(bad)"] for line in lines], abs=2e-6)
+    assert [record["predicted"] for record in Run(run_folder.path).predict(["number 1 is a good thing"])] == ["good"]
     judged = JOB.evaluate(again, str(folder), "cpu")
     assert judged.rows[0].scores["accuracy"] == 1
     assert any("tokens are not in the run's vocabulary" in note for note in judged.notes)
@@ -233,8 +234,7 @@ def test_labels_in_order() -> None:
     assert sort_labels(["b", "10", "a"]) == ["10", "a", "b"]
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason=f"no {SHARED}")
-def test_movie_review_is_read() -> None:
-    data = JOB.read(replace(SMALL, path=str(SHARED / "movie_review")))
+def test_movie_review_is_read(shared: Any) -> None:
+    data = JOB.read(replace(SMALL, path=str(shared("movie_review"))))
     assert sum(data.sizes["documents"].values()) == 10_662
     assert any("a file for each class, a document on each line" in note for note in data.notes)
