@@ -38,8 +38,9 @@ class LanguageModel(Task[Settings]):
 
     def describe(self, work: Work[Settings]) -> list[str]:
         corpus: Corpus = work.data
-        sizes = ", ".join(f"{len(part):,} {name}" for name, part in zip(corpus.text._fields, corpus.text, strict=True))
-        return [f"{corpus.name}: {sizes} characters, {corpus.tokenizer.size} tokens in the vocabulary"]
+        sizes = ", ".join(f"{count:,} {name}" for name, count in corpus.characters.items())
+        line = f"{corpus.name}: {sizes} characters, {corpus.tokenizer.size} tokens in the vocabulary"
+        return [line, *([corpus.note] if corpus.note else [])]
 
     def fit(self, work: Work[Settings], view: View) -> bool:
         return model_of.fit(work.run, work.settings, work.data, view)
