@@ -81,7 +81,11 @@ def _conllu_words(
         if len(cells) != len(CONLLU):
             fix = "Columns are separated by tabs, empty ones hold _"
             faults.add(
-                "a line of CoNLL-U without 10 columns", where=where, expected=10, got=f"{len(cells)}: {line[:60]!r}", fix=fix
+                "a line of CoNLL-U without 10 columns",
+                where=where,
+                expected=10,
+                got=f"{len(cells)}: {line[:60]!r}",
+                fix=fix,
             )
             return None
         if "-" in cells[0] or "." in cells[0]:
@@ -133,7 +137,10 @@ def read_columns(
         if wrong is not None:
             got = f"{len(wrong[1])}: {' '.join(wrong[1])[:60]!r}"
             faults.add(
-                "a line with another number of columns than the first", where=f"{path}:{wrong[0]}", expected=width, got=got
+                "a line with another number of columns than the first",
+                where=f"{path}:{wrong[0]}",
+                expected=width,
+                got=got,
             )
             continue
         tags = () if column is None else tuple(cells[column] for _, cells in rows)

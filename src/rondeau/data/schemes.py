@@ -96,6 +96,9 @@ def bio_forbidden(labels: Sequence[str]) -> list[tuple[int | None, int | None]]:
     found: list[tuple[int | None, int | None]] = []
     for i, tag in enumerate(labels):
         if tag.startswith("I-"):
-            before = [(None, i), *((j, i) for j, one in enumerate(labels) if one[:2] not in ("B-", "I-") or one[2:] != tag[2:])]
+            before = [
+                (None, i),
+                *((j, i) for j, one in enumerate(labels) if one[:2] not in ("B-", "I-") or one[2:] != tag[2:]),
+            ]
             found += before
     return found

@@ -119,7 +119,8 @@ class TaggedText(Sequence[Sentence]):
         sizes = self.lengths[rows]
         starts = self._offsets[self.rows[rows]]
         ends = np.cumsum(sizes)
-        return np.arange(int(sizes.sum())) + np.repeat(starts - (ends - sizes), sizes)
+        found: Ids = np.arange(int(sizes.sum())) + np.repeat(starts - (ends - sizes), sizes)
+        return found
 
     def words_of(self, rows: Ids) -> Ids:
         """The numbers in `forms` of the words of these sentences, one after another."""

@@ -42,7 +42,7 @@ def distinct_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
     """The distinct rows of integers `(rows, numbers)`, and for each row which of them it is."""
     flat = rows.flatten(1).long()
     if not flat.numel():
-        return torch.unique(rows, dim=0, return_inverse=True)
+        return _sorted_out(rows)
     # a number a row, to be sorted instead of whole rows; torch's multiplication wraps around at 64 bits
     factor = torch.full((flat.shape[1],), 6364136223846793005, device=flat.device).cumprod(0)
     _, inverse = torch.unique(((flat + 1) * factor).sum(1), return_inverse=True)
@@ -50,7 +50,12 @@ def distinct_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
     first = inverse.new_empty(count).scatter_(0, inverse, torch.arange(len(rows), device=rows.device))
     found = rows.index_select(0, first)
     if not torch.equal(found.index_select(0, inverse), rows):  # two rows of one number: next to never
-        return torch.unique(rows, dim=0, return_inverse=True)
+        return _sorted_out(rows)
+    return found, inverse
+
+
+def _sorted_out(rows: Tensor) -> tuple[Tensor, Tensor]:
+    found, inverse = torch.unique(rows, dim=0, return_inverse=True)
     return found, inverse
 
 
@@ -68,7 +73,9 @@ class TokenDropout(Layer):
     [[4, 5, 0]]
     """
 
-    def __init__(self, rate: float, unknown: int = 1, padding: int = 0, seed: int | None = None, **options: Any) -> None:
+    def __init__(
+        self, rate: float, unknown: int = 1, padding: int = 0, seed: int | None = None, **options: Any
+    ) -> None:
         super().__init__(**options)
         self.rate, self.unknown, self.padding, self.seed = share("TokenDropout", "rate", rate), unknown, padding, seed
 

@@ -15,6 +15,7 @@ from rondeau.config import deserialize
 from rondeau.errors import ArgumentError
 from rondeau.training.lookup import unknown
 from rondeau.training.losses.base import FunctionLoss, Loss, function_name
+from rondeau.training.losses.chain import CRFLoss, crf
 from rondeau.training.losses.choice import Crossentropy
 from rondeau.training.losses.probabilistic import (
     BinaryCrossentropy,
@@ -51,6 +52,7 @@ _CLASS_OF: dict[Callable[..., Tensor], type[Loss]] = {
     binary_crossentropy: BinaryCrossentropy,
     categorical_crossentropy: CategoricalCrossentropy,
     cosine_similarity: CosineSimilarity,
+    crf: CRFLoss,
     hinge: Hinge,
     huber: Huber,
     kl_divergence: KLDivergence,
@@ -141,6 +143,7 @@ __all__ = [
     "NAMES",
     "OBJECTS",
     "BinaryCrossentropy",
+    "CRFLoss",
     "CategoricalCrossentropy",
     "CosineSimilarity",
     "Crossentropy",
@@ -159,6 +162,7 @@ __all__ = [
     "binary_crossentropy",
     "categorical_crossentropy",
     "cosine_similarity",
+    "crf",
     "get",
     "hinge",
     "huber",
