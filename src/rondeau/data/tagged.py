@@ -144,7 +144,7 @@ class WordCodes:
     Args:
         words: of lower-cased words.
         characters: of single characters.
-        width: characters of a word that are looked at; of a longer one the first and the last half.
+        width: characters of a word that are looked at; of a longer one the first and the last half. 0 for none.
     """
 
     def __init__(self, words: Vocabulary, characters: Vocabulary, width: int = 20) -> None:
@@ -174,8 +174,9 @@ class TaggedBatches(Source):
         batch_size: sentences in a batch.
         training: in another order each epoch, drawn; otherwise as they stand.
 
-    x is `{"words": Ragged (batch, time), "characters": Ragged (batch, time, width)}`, y a `Ragged` of tags. Raises
-    `DataError` for a tag that is not among `tags`.
+    x is `{"words": Ragged (batch, time), "characters": Ragged (batch, time, width)}` (without the latter where no
+    characters are looked at), y a `Ragged` of tags. A tag that
+    is not among `tags` weighs nothing. Raises `DataError` where there are no sentences.
     """
 
     _POOL = 40  # batches whose sentences are sorted by length among themselves
@@ -186,7 +187,8 @@ class TaggedBatches(Source):
         self.text, self.batch_size, self.training = text, batch_size, training
         words, characters = codes.of(text.forms)
         self._words, self._characters = words, characters.astype(np.int32)
-        self._tags = None if tags is None else _known(text, tags)
+        ids = {tag: i for i, tag in enumerate(tags or ())}
+        self._tags = None if tags is None else np.array([ids.get(tag, -1) for tag in text.labels], np.int64)
         if not len(text):
             raise DataError("there are no sentences", expected="at least one", got=0)
 
@@ -214,28 +216,11 @@ class TaggedBatches(Source):
         lengths = torch.from_numpy(self.text.lengths[rows])
         forms = self.text.words_of(rows)
         words = Ragged(torch.from_numpy(self._words[forms]), lengths)
-        x = {"words": words, "characters": words.with_values(torch.from_numpy(self._characters[forms]).long())}
+        x = {"words": words}
+        if self._characters.shape[1]:
+            x["characters"] = words.with_values(torch.from_numpy(self._characters[forms]).long())
         if self._tags is None:
             return Batch(x)
-        return Batch(x, words.with_values(torch.from_numpy(self._tags[self.text.tags_of(rows)])))
-
-
-def _known(text: TaggedText, tags: Sequence[str]) -> Ids:
-    """For each of the text's labels its place in `tags`; -1 where it has none, found out where it is used."""
-    ids = {tag: i for i, tag in enumerate(tags)}
-    found = np.array([ids.get(label, -1) for label in text.labels], np.int64)
-    missing = {i for i, id in enumerate(found.tolist()) if id < 0}
-    if missing:
-        used = np.isin(text.tags_of(np.arange(len(text))), list(missing))
-        if used.any():
-            row = int(np.repeat(np.arange(len(text)), text.lengths)[used.argmax()])
-            label = next(tag for tag in text[row].tags if tag not in ids)
-            fix = "Tags are learnt from the training part: train on data that has it, or change it here"
-            raise DataError(
-                "a tag that was never seen in training",
-                expected=", ".join(tags[:20]),
-                got=repr(label),
-                where=text[row].place or f"sentence {row + 1}",
-                fix=fix,
-            )
-    return found
+        tags = self._tags[self.text.tags_of(rows)]
+        weight = None if (tags >= 0).all() else words.with_values(torch.from_numpy((tags >= 0).astype(np.float32)))
+        return Batch(x, words.with_values(torch.from_numpy(np.maximum(tags, 0))), weight)
