@@ -2,5 +2,6 @@
 
 from rondeau.heads.beam import Hypothesis, beam_search, greedy
 from rondeau.heads.crf import CRF
+from rondeau.heads.sampled_softmax import SampledSoftmax
 
-__all__ = ["CRF", "Hypothesis", "beam_search", "greedy"]
+__all__ = ["CRF", "Hypothesis", "SampledSoftmax", "beam_search", "greedy"]

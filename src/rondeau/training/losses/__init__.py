@@ -47,6 +47,7 @@ from rondeau.training.losses.regression import (
     mean_squared_error,
     mean_squared_logarithmic_error,
 )
+from rondeau.training.losses.sampled import SampledSoftmaxLoss
 
 _CLASS_OF: dict[Callable[..., Tensor], type[Loss]] = {
     binary_crossentropy: BinaryCrossentropy,
@@ -76,6 +77,7 @@ _ALIASES: dict[str, type[Loss]] = {
     "huber_loss": Huber,
     "crossentropy": Crossentropy,
     "ce": Crossentropy,
+    "sampled_softmax": SampledSoftmaxLoss,
 }
 
 NAMES: dict[str, type[Loss]] = {
@@ -83,10 +85,11 @@ NAMES: dict[str, type[Loss]] = {
     **_ALIASES,
     **{name.upper(): _ALIASES[name] for name in ("bce", "kld", "mae", "mape", "mse", "msle")},
     **{kind.__name__: kind for kind in _CLASS_OF.values()},
+    "SampledSoftmaxLoss": SampledSoftmaxLoss,
 }
 """Every name that `get` knows, with its class."""
 
-_CLASSES: tuple[type[Loss], ...] = (*_CLASS_OF.values(), Crossentropy, FunctionLoss)
+_CLASSES: tuple[type[Loss], ...] = (*_CLASS_OF.values(), Crossentropy, FunctionLoss, SampledSoftmaxLoss)
 OBJECTS: dict[str, Any] = {kind.__name__: kind for kind in _CLASSES}
 """What a saved loss may be made of, by name: for `rondeau.config.deserialize`."""
 
@@ -158,6 +161,7 @@ __all__ = [
     "MeanSquaredError",
     "MeanSquaredLogarithmicError",
     "Poisson",
+    "SampledSoftmaxLoss",
     "SparseCategoricalCrossentropy",
     "binary_crossentropy",
     "categorical_crossentropy",
