@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 import rondeau
-from rondeau.cli.main import app
+from rondeau.cli.options import command_of
 from rondeau.errors import CheckpointError
 from rondeau.insight import Decay, Flow, Sample, ScanSample, Values, Weight
 from rondeau.insight.advice import Advice, Facts, advise, facts_of
 from rondeau.insight.checks import Checks, checks_to_json
 from rondeau.insight.files import FILE, SampleFile
 from rondeau.insight.memory import Comparison
+from rondeau.insight.results import Metric, Results, Row
 from rondeau.insight.rules.base import ORDER
+from rondeau.tasks import get_task
 
 STEPS = 120
+BITS = Metric("bits_per_character", higher=False)
 
 
 def values(at_low: float = 0.0, at_high: float = 0.0, dead: float = 0.0, mean: float = 0.5) -> Values:
@@ -86,9 +88,7 @@ FAULTS: dict[str, Facts] = {
     "ignores_past": Facts(checks=replace(CHECKED, recent=[(1, 0.101)])),
     "overfitting": Facts(samples(), epochs(0.9, 0.1, [0.9, 0.7, 0.5, 0.4, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7])),
     "underfitting": Facts(samples(), FLAT),
-    "baselines": Facts(
-        results=[{"name": "5-gram", "bits_per_character": 2.0}, {"name": "lstm", "bits_per_character": 2.1}]
-    ),
+    "baselines": Facts(results=Results([BITS], [Row("5-gram", 9, {BITS.name: 2.0}), Row("lstm", 9, {BITS.name: 2.1})])),
 }
 
 
@@ -283,8 +283,7 @@ def test_a_run_hears_of_commands_and_a_program_of_arguments() -> None:
 
 
 def test_every_option_and_argument_that_advice_names_exists() -> None:
-    command = typer.main.get_command(app)
-    options = {name for one in command.commands["train"].params for name in one.opts}  # type: ignore[attr-defined]
+    options = {name for one in command_of(get_task("language_model")).params for name in one.opts}
     settings = {"learning_rate": 1e-2, "window": 64, "units": 32, "dropout": 0.2, "clipnorm": 1.0}
     known: set[str] = set()
     for thing in (
@@ -318,7 +317,7 @@ def test_facts_of_a_folder(tmp_path: Path) -> None:
     for one in samples(3):
         file.append(one)
     (tmp_path / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in WELL))
-    (tmp_path / "results.json").write_text(json.dumps({"rows": FAULTS["baselines"].results}))
+    (tmp_path / "results.json").write_text(json.dumps(FAULTS["baselines"].results.to_json()))
     (tmp_path / "config.json").write_text(json.dumps({"settings": {"window": 64}}))
     (tmp_path / "checks.json").write_text(json.dumps(checks_to_json(CHECKED)))
     expected = Facts(samples(3), WELL, FAULTS["baselines"].results, CHECKED, {"window": 64})

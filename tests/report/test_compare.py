@@ -25,7 +25,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_it_says_which_is_best(page: str) -> None:
-    assert "wide is the best, with 2.125 bits per character." in page
+    assert "wide is the best, with bits per character 2.125." in page
     assert '<th scope="row">narrow</th><td class="number">5</td><td class="number">1.1</td>' in page
     assert "Compared: wide and narrow and fitted" in page
 
@@ -61,7 +61,7 @@ def test_runs_measured_on_other_texts_are_not_ranked_silently(tmp_path: Path) ->
     config = runs[1] / "config.json"
     config.write_text(config.read_text().replace("0123abcd", "ffff"))
     text = write_comparison(runs, tmp_path / "out.html").read_text()
-    assert "not measured on the same text" in text
+    assert "not measured on the same data" in text
     assert '<th scope="row">data fingerprint</th><td>0123abcd</td><td>ffff</td>' in text
 
 

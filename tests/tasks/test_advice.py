@@ -55,7 +55,7 @@ def test_a_run_is_checked_and_advised(run: RunFolder) -> None:
     assert checks_from_json(json.loads(run.checks.read_text())) == checks
     found = {one.rule: one for one in advice_of(run)}
     assert {"baselines", "ignores_input", "underfitting"} <= found.keys()
-    assert "gru needs 2.300 bits a character, unigram 2.000" in found["baselines"].text
+    assert "gru: bits per character 2.300; unigram: 2.000" in found["baselines"].text
     assert found["underfitting"].fix is not None
     assert "--units 8" in found["underfitting"].fix
     assert read_record(run.path).advice == advice_of(run)

@@ -124,9 +124,9 @@ def test_resuming_a_finished_run_changes_nothing(finished: RunFolder) -> None:
 
 def test_results_put_the_model_beside_three_baselines_on_the_same_text(finished: RunFolder) -> None:
     _, settings, corpus = task.reopen(finished.path)
-    rows = task.compare(finished, settings, corpus, _no_view)
+    rows = task.compare(finished, settings, corpus, _no_view).rows
     assert [row.name.split()[0].rstrip(",") for row in rows] == ["unigram", "5-gram", "feed-forward", "lstm"]
-    bits = [row.bits_per_character for row in rows]
+    bits = [row.scores["bits_per_character"] for row in rows]
     assert bits[0] > max(bits[1:])  # whoever sees the past beats the unigram
     assert abs(rows[2].parameters - rows[3].parameters) < 0.1 * rows[3].parameters
     assert json.loads(finished.results.read_text())["rows"][0]["name"] == "unigram"
@@ -158,8 +158,8 @@ def test_byte_pairs(text_file: Path, tmp_path: Path) -> None:
     pytest.importorskip("tokenizers")
     settings = replace(SMALL, path=str(text_file), tokens="bpe", vocabulary=300, batch_size=4, window=8)
     run = _train(settings, tmp_path / "bpe")
-    rows = task.compare(run, settings, task.reopen(run.path)[2], _no_view)
-    assert all(0 < row.bits_per_character < 8 for row in rows)
+    rows = task.compare(run, settings, task.reopen(run.path)[2], _no_view).rows
+    assert all(0 < row.scores["bits_per_character"] < 8 for row in rows)
 
 
 def test_a_run_folder_is_never_overwritten_unasked(text_file: Path, tmp_path: Path) -> None:

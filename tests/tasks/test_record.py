@@ -31,11 +31,17 @@ class Asked:
     fast: bool = False
     sure: bool = True
     limit: float | None = None
+    known: tuple[str, ...] = ()
 
 
 def test_the_command_says_every_setting() -> None:
-    assert command(Asked("a file.txt")) == "rondeau train 'a file.txt' --batch-size 4 --no-fast --sure"
-    assert command(Asked(limit=1e-5)) == "rondeau train --batch-size 4 --no-fast --sure --limit 1e-05"
+    assert (
+        command(Asked("a file.txt"), "tagging")
+        == "rondeau train 'a file.txt' --task tagging --batch-size 4 --no-fast --sure"
+    )
+    assert command(Asked(limit=1e-5, known=("a", "b")), "x") == (
+        "rondeau train --task x --batch-size 4 --no-fast --sure --limit 1e-05 --known a,b"
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,14 +49,14 @@ def test_the_command_says_every_setting() -> None:
 )
 def test_the_command_line_reads_it_back(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[Settings] = []
-    monkeypatch.setattr(jobs, "train", lambda settings, out, overwrite: taken.append(settings))
-    done = typer.testing.CliRunner().invoke(app, shlex.split(command(settings))[1:])
+    monkeypatch.setattr(jobs, "train", lambda asked: taken.append(asked.settings))
+    done = typer.testing.CliRunner().invoke(app, shlex.split(command(settings, "language_model"))[1:])
     assert done.exit_code == 0, done.output
     assert taken == [settings]
 
 
 def test_versions_are_written_down() -> None:
-    said = reproduce(replace(Settings(), seed=3))
+    said = reproduce(replace(Settings(), seed=3), "language_model")
     assert "--seed 3" in said["command"]
     assert said["versions"]["rondeau"] == rondeau.__version__
     assert said["versions"]["torch"] == torch.__version__
@@ -61,7 +67,8 @@ def test_everything_in_a_folder_is_read(tmp_path: Path) -> None:
     record = read_record(text_run(tmp_path / "run"))
     assert record.settings["units"] == 256
     assert [line["epoch"] for line in record.history] == [1, 2, 3, 4, 5]
-    assert record.rows[-1]["name"] == "lstm"
+    assert record.results is not None
+    assert record.results.own.name == "lstm"
     assert record.samples == samples()
     assert record.no_model == "The run has kept no model."
     assert record.name == "lstm on a <b>text</b>"
@@ -69,7 +76,7 @@ def test_everything_in_a_folder_is_read(tmp_path: Path) -> None:
 
 def test_a_folder_with_little_in_it(tmp_path: Path) -> None:
     record = read_record(fit_run(tmp_path / "run"))
-    assert (record.settings, record.data, record.rows, record.written) == ({}, {}, [], None)
+    assert (record.settings, record.data, record.results, record.written) == ({}, {}, None, None)
     assert record.name == "run"
 
 

@@ -7,36 +7,51 @@ import sys
 import time
 import webbrowser
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from rondeau.cli.advice import show_advice
-from rondeau.data.text import read_text
+from rondeau.cli.options import Asked
+from rondeau.cli.records import write_records
 from rondeau.errors import NumericsError
+from rondeau.insight.results import Results, results_from_json
 from rondeau.models.language_model import generate
 from rondeau.report import Watch, write_comparison, write_report, write_tensorboard
-from rondeau.tasks import language_model as task
-from rondeau.tasks.advice import advice_of, check_run
-from rondeau.tasks.inspect import Look, inspect
-from rondeau.tasks.language_model import Corpus, Row, Settings
+from rondeau.tasks import TASKS, get_task
+from rondeau.tasks import language_model as text
+from rondeau.tasks.advice import advice_of
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.speed import Speed, describe_speed, read_speed, total_speed
+from rondeau.tasks.task import Task, Work
 from rondeau.training.callbacks import Callback
 from rondeau.training.callbacks.base import Logs
 from rondeau.training.progress import EpochLines, LiveView
 
 
-def train(settings: Settings, out: Path | None, overwrite: bool) -> None:
-    """A new run from beginning to end."""
-    run, corpus = task.begin(settings, out or free_folder(), overwrite)
-    _go_on(run, settings, corpus)
+def train(asked: Asked) -> None:
+    """A new run from beginning to end, or the rest of one that was interrupted."""
+    if asked.resume is not None:
+        resume(asked.resume)
+        return
+    console = Console()
+    if asked.why is not None:
+        console.print(f"task: {asked.task.name}, since {asked.why} (--task says otherwise)", highlight=False)
+    begin(asked.task, asked.settings, asked.out, asked.overwrite)
+
+
+def begin(task: Task[Any], settings: Any, out: Path | None, overwrite: bool) -> None:
+    """A new run."""
+    _go_on(task, task.begin(settings, out or free_folder(), overwrite))
 
 
 def resume(folder: Path) -> None:
     """The rest of a run that was interrupted."""
-    _go_on(*task.reopen(folder))
+    run = RunFolder.open(folder)
+    task = get_task(run.task)
+    _go_on(task, task.reopen(run))
 
 
 def free_folder() -> Path:
@@ -44,14 +59,18 @@ def free_folder() -> Path:
     return next(path for path in (Path("runs") / str(n) for n in itertools.count(1)) if not path.exists())
 
 
-def _go_on(run: RunFolder, settings: Settings, corpus: Corpus) -> None:
-    console = Console()
-    sizes = ", ".join(f"{len(part):,} {name}" for name, part in zip(corpus.text._fields, corpus.text, strict=True))
-    console.print(f"[bold]{corpus.name}[/]: {sizes} characters, {corpus.tokenizer.size} tokens in the vocabulary")
+def _go_on(task: Task[Any], work: Work[Any]) -> None:
+    console, run = Console(), work.run
+    for line in task.describe(work):
+        console.print(line, highlight=False, soft_wrap=True)
     console.print(f"run folder: {run.path}", highlight=False)
     began = time.monotonic()
+
+    def seen(steps: int, speed: Speed) -> list[Callback]:
+        return [view(console, steps, speed, task.steps)]
+
     try:
-        finished = task.fit(run, settings, corpus, lambda tokens, speed: [view(console, tokens, speed)])
+        finished = task.fit(work, seen)
     except NumericsError:
         _say_checkpoint(run, "with other settings, begin anew")
         raise
@@ -60,24 +79,24 @@ def _go_on(run: RunFolder, settings: Settings, corpus: Corpus) -> None:
         raise
     if not finished:
         _stopped(console, run)
-    console.print("now the baselines, on the same text")
+    console.print("now the baselines, on the same data")
     try:
-        rows = task.compare(run, settings, corpus, lambda tokens, speed: [view(console, tokens, speed)])
-        sample = task.write_samples(run, settings, corpus)
-        if settings.insight:
-            check_run(run, corpus.ids[1], settings.device)
-            run.write_json(run.inspected, inspect(run, Look()))
+        results = task.conclude(work, seen)
         write_report(run.path, run.report)
     except KeyboardInterrupt:
         _stopped(console, run)
-    console.print(table(rows))
-    console.rule("a sample at temperature 0.8, from the bar on")
-    print(sample)
-    console.rule()
-    if settings.insight:
+    console.print(table(results))
+    for note in results.notes:
+        console.print(note, highlight=False)
+    sample = task.sample(work)
+    if sample is not None:
+        console.rule(sample[0])
+        print(sample[1])
+        console.rule()
+    if work.settings.insight:
         show_advice(console, advice_of(run))
     minutes = (time.monotonic() - began) / 60
-    say_speed(console, run)
+    say_speed(console, run, task.steps)
     console.print(f"{minutes:.1f} minutes; report: {run.report}", highlight=False)
 
 
@@ -91,16 +110,16 @@ def _stopped(console: Console, run: RunFolder) -> NoReturn:
     raise SystemExit(130)
 
 
-def view(console: Console, tokens: int, speed: Speed) -> Callback:
-    """The live view on a terminal, a line an epoch elsewhere; a batch holds so many tokens."""
+def view(console: Console, steps: int, speed: Speed, word: str) -> Callback:
+    """The live view on a terminal, a line an epoch elsewhere; a batch holds so many steps."""
 
     def line(logs: Logs) -> str:
-        return describe(logs, speed.last)
+        return describe(logs, speed.last, word)
 
-    return LiveView(line, console, "tokens", tokens) if console.is_terminal else EpochLines(line)
+    return LiveView(line, console, word, steps) if console.is_terminal else EpochLines(line)
 
 
-def describe(logs: Logs, speed: float | None) -> str:
+def describe(logs: Logs, speed: float | None, word: str) -> str:
     """`loss 1.5230  2.197 bits/char  held out 2.301  23,507 tokens/s`; `speed` is known once an epoch is over."""
     parts = [f"loss {logs['loss']:.4f}"]
     if "bits_per_character" in logs:
@@ -109,29 +128,40 @@ def describe(logs: Logs, speed: float | None) -> str:
         parts.append(f"held out {logs['val_bits_per_character']:.3f}")
     elif "val_loss" in logs:
         parts.append(f"held out {logs['val_loss']:.4f}")
+    for name, value in logs.items():
+        if name not in ("loss", "bits_per_character") and not name.startswith("val_") and f"val_{name}" in logs:
+            parts.append(f"{name.replace('_', ' ')} {value:.4f}, held out {logs[f'val_{name}']:.4f}")
     if speed is not None:
-        parts.append(f"{speed:,.0f} tokens/s")
+        parts.append(f"{speed:,.0f} {word}/s")
     return "  ".join(parts)
 
 
-def table(rows: list[Row]) -> Table:
+def table(results: Results) -> Table:
     """The results, the best one bold."""
-    shown = Table(title="held-out text", title_justify="left")
+    shown = Table(title=results.where, title_justify="left")
+    metrics = [metric for metric in results.metrics if any(metric.name in row.scores for row in results.rows)]
     shown.add_column("model")
     shown.add_column("parameters", justify="right")
-    shown.add_column("bits per character", justify="right")
-    best = min(row.bits_per_character for row in rows)
-    for row in rows:
-        style = "bold" if row.bits_per_character == best else ""
-        shown.add_row(row.name, f"{row.parameters:,}", f"{row.bits_per_character:.3f}", style=style)
+    for metric in metrics:
+        shown.add_column(metric.word, justify="right")
+    known = [row for row in results.rows if results.metric.name in row.scores]
+    pick = max if results.metric.higher else min
+    best = pick(known, key=lambda row: row.scores[results.metric.name]) if known else None
+    for row in results.rows:
+        cells = [metric.show_with(row.scores.get(metric.name), row.intervals.get(metric.name)) for metric in metrics]
+        count = "–" if row.parameters is None else f"{row.parameters:,}"
+        shown.add_row(row.name, count, *cells, style="bold" if row is best else "")
+    if any(row.intervals for row in results.rows):
+        shown.caption = "in brackets: the 95 % interval over test examples drawn anew (bootstrap)"
+        shown.caption_justify = "left"
     return shown
 
 
-def say_speed(console: Console, run: RunFolder) -> None:
+def say_speed(console: Console, run: RunFolder, word: str) -> None:
     """How fast the recurrent model trained, where that was measured."""
     speed = total_speed(read_speed(run))
     if speed is not None:
-        console.print(describe_speed(speed), highlight=False)
+        console.print(describe_speed(speed, word), highlight=False)
 
 
 def write_text(
@@ -146,7 +176,7 @@ def write_text(
     """Print the prompt and what the model makes of it, as it comes."""
     run = RunFolder.open(folder)
     tokenizer, model = run.tokenizer(), run.load_model()
-    ids = task.prompt_ids(tokenizer, prompt)
+    ids = text.prompt_ids(tokenizer, prompt)
     forbidden = [] if tokenizer.unknown is None else [tokenizer.unknown]
     decoder = tokenizer.decode_stream()
     sys.stdout.write(prompt)
@@ -157,17 +187,26 @@ def write_text(
 
 
 def evaluate(folder: Path, path: str, device: str) -> None:
-    """Print a model's bits per character on a text."""
+    """Print a model's figures on other data."""
     run = RunFolder.open(folder)
-    tokenizer, model = run.tokenizer(), run.load_model()
-    text = task.join(read_text(path))
-    ids = tokenizer.encode(text)
-    bits = task.evaluate_ids(model, ids, device)
-    unknown = 0 if tokenizer.unknown is None else int((ids == tokenizer.unknown).sum())
-    characters = len(text) * (len(ids) - 1) / len(ids)
-    print(f"{bits / characters:.4f} bits per character on {len(text):,} characters of {path}")
-    if unknown:
-        print(f"{unknown:,} characters are not in the run's vocabulary; each counts as the unknown character")
+    results = get_task(run.task).evaluate(run, path, device)
+    console = Console()
+    console.print(f"{results.where}:", highlight=False, soft_wrap=True)
+    for metric in results.metrics:
+        if metric.name in results.own.scores:
+            shown = metric.show_with(results.own.scores[metric.name], results.own.intervals.get(metric.name))
+            console.print(f"  {metric.word}: {shown}", highlight=False)
+    for note in results.notes:
+        console.print(note, highlight=False)
+
+
+def predict(folder: Path, path: str, out: Path | None, device: str, options: dict[str, Any]) -> None:
+    """Write a record for each input: JSON lines, or CSV where `out` ends in .csv."""
+    run = RunFolder.open(folder)
+    records = get_task(run.task).predict(run, path, device, options)
+    count = write_records(records, out)
+    if out is not None:
+        print(f"{count:,} predictions: {out}")
 
 
 def summarize(folder: Path) -> None:
@@ -179,10 +218,21 @@ def summarize(folder: Path) -> None:
     if not run.results.exists():
         print(f"the run has not come to its end; go on with: rondeau train --resume {folder}")
         return
-    rows = run.read_json(run.results)["rows"]
     console = Console()
-    console.print(table([Row(**row) for row in rows]))
-    say_speed(console, run)
+    console.print(table(results_from_json(run.read_json(run.results), run.results)))
+    say_speed(console, run, get_task(run.task).steps)
+
+
+def demos() -> None:
+    """Print what `rondeau demo` can show."""
+    shown = Table(title="rondeau demo TASK", title_justify="left")
+    for name in ("task", "what it learns", "needs"):
+        shown.add_column(name)
+    for name in TASKS:
+        task = get_task(name)
+        extra = "–" if task.extra is None else f"pip install 'rondeau[{task.extra}]'"
+        shown.add_row(Text(name), Text(task.title), Text(extra))
+    Console().print(shown)
 
 
 def report(folder: Path, out: Path | None, tensorboard: Path | None) -> None:

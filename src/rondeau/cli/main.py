@@ -13,12 +13,12 @@ from rich.logging import RichHandler
 
 from rondeau.cli import inspect as inspected
 from rondeau.cli import jobs
-from rondeau.errors import ArgumentError, RondeauError
+from rondeau.cli import options as options_of
+from rondeau.errors import RondeauError
+from rondeau.tasks import get_task
 from rondeau.tasks.inspect import Look
-from rondeau.tasks.language_model import Settings
 
 app = typer.Typer(help="Recurrent neural networks from the command line.", no_args_is_help=True, add_completion=False)
-DEFAULT = Settings()
 
 Out = Annotated[Path | None, typer.Option(help="Folder of the run. Default: a new one under runs/.")]
 Run = Annotated[Path, typer.Argument(help="Folder of a run, as `rondeau train` wrote it.")]
@@ -35,79 +35,33 @@ def options(
     logging.basicConfig(level=level, format="%(message)s", handlers=[handler], force=True)
 
 
-@app.command()
-def train(
-    context: typer.Context,
-    path: Annotated[
-        str | None, typer.Argument(help="A UTF-8 text file or folder. Default: the documentation in your Python.")
-    ] = None,
-    tokens: Annotated[str, typer.Option(help="characters, or bpe (needs the extra `text`).")] = DEFAULT.tokens,
-    vocabulary: Annotated[int, typer.Option(help="Pieces to learn with --tokens bpe.")] = DEFAULT.vocabulary,
-    cell: Annotated[str, typer.Option(help="lstm, gru or simple_rnn.")] = DEFAULT.cell,
-    units: Annotated[int, typer.Option(help="Units of a recurrent layer.")] = DEFAULT.units,
-    layers: Annotated[int, typer.Option(help="Recurrent layers.")] = DEFAULT.layers,
-    embedding: Annotated[int, typer.Option(help="Features of a token.")] = DEFAULT.embedding,
-    dropout: Annotated[
-        float, typer.Option(help="Rate before, between and after the recurrent layers.")
-    ] = DEFAULT.dropout,
-    window: Annotated[int, typer.Option(help="Steps of backpropagation through time.")] = DEFAULT.window,
-    batch_size: Annotated[int, typer.Option(help="Parts of the text read side by side.")] = DEFAULT.batch_size,
-    epochs: Annotated[int, typer.Option(help="Times the whole text is read.")] = DEFAULT.epochs,
-    learning_rate: Annotated[float, typer.Option(help="Of Adam, at the start.")] = DEFAULT.learning_rate,
-    clipnorm: Annotated[float, typer.Option(help="Longest gradient, all weights together.")] = DEFAULT.clipnorm,
-    seed: Annotated[int, typer.Option(help="Same seed, same machine, same result.")] = DEFAULT.seed,
-    device: Device = DEFAULT.device,
-    checkpoint_seconds: Annotated[float, typer.Option(help="A checkpoint at least this often.")] = (
-        DEFAULT.checkpoint_seconds
-    ),
-    insight: Annotated[
-        bool, typer.Option(help="Sample gradients, gates and states; give advice, and draw them in the report.")
-    ] = DEFAULT.insight,
-    out: Out = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder of --out.")] = False,
-    resume: Annotated[
-        Path | None, typer.Option(help="Go on with the run in this folder; takes no other option.")
-    ] = None,
-) -> None:
-    """Train a language model on a text and compare it with baselines that know less."""
-    if resume is not None:
-        given = [name for name in context.params if name != "resume" and _was_given(context, name)]
-        if given:
-            fix = "The run goes on with the settings it began with; leave the others out"
-            raise ArgumentError("--resume takes no other option", got=", ".join(given), fix=fix)
-        jobs.resume(resume)
+@app.command(
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
+    options_metavar="[OPTIONS] [PATH]",
+)
+def train(context: typer.Context) -> None:
+    """Train a model on a file or folder, beside baselines that know less: text, tables, series, translations, events.
+
+    rondeau train --help says all of it.
+    """
+    if "--help" in context.args:
+        print(options_of.help_of(context.args))
         return
-    settings = Settings(
-        path=path,
-        tokens=tokens,
-        vocabulary=vocabulary,
-        cell=cell,
-        units=units,
-        layers=layers,
-        embedding=embedding,
-        dropout=dropout,
-        window=window,
-        batch_size=batch_size,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        clipnorm=clipnorm,
-        seed=seed,
-        device=device,
-        checkpoint_seconds=checkpoint_seconds,
-        insight=insight,
-    )
-    jobs.train(settings, out, overwrite)
-
-
-def _was_given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
+    jobs.train(options_of.read(context.args))
 
 
 @app.command()
-def demo(out: Out = None) -> None:
-    """Train on the documentation that every Python carries: `rondeau train` without a path, in a few minutes."""
-    jobs.train(DEFAULT, out, overwrite=False)
+def demo(
+    task: Annotated[str, typer.Argument(help="What to learn; see --list.")] = options_of.DEFAULT_TASK,
+    out: Out = None,
+    show: Annotated[bool, typer.Option("--list", help="Show the tasks.")] = False,
+) -> None:
+    """Train on data that the package makes itself, in a few minutes: of the task named, or a language model."""
+    if show:
+        jobs.demos()
+        return
+    chosen = get_task(task)
+    jobs.begin(chosen, chosen.demo_settings(), out, overwrite=False)
 
 
 @app.command()
@@ -129,11 +83,24 @@ def generate(
 @app.command()
 def evaluate(
     run: Run,
-    path: Annotated[str, typer.Argument(help="A UTF-8 text file or folder.")],
+    path: Annotated[str, typer.Argument(help="Data with answers, in the form the run learnt from.")],
     device: Device = "auto",
 ) -> None:
-    """Measure how well a run's model predicts a text, in bits per character."""
+    """Measure a run's model on other data."""
     jobs.evaluate(run, path, device)
+
+
+@app.command()
+def predict(
+    run: Run,
+    path: Annotated[str, typer.Argument(help="A file or folder, or - for standard input.")] = "-",
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write: .jsonl, or .csv. Default: JSON lines to standard output.")
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Answer for each input: a record a line."""
+    jobs.predict(run, path, out, device, {})
 
 
 @app.command()

@@ -17,6 +17,7 @@ from rondeau.insight import checks
 from rondeau.insight.checks import Checks
 from rondeau.insight.files import read_lines, read_samples
 from rondeau.insight.records import Sample, ScanSample
+from rondeau.insight.results import Results, results_from_json
 
 Record = Mapping[str, Any]
 
@@ -27,14 +28,14 @@ class Facts:
 
     Attributes:
         samples: by rising step; history: a record an epoch, with `loss` and perhaps `val_loss`.
-        results: rows of a text run's `results.json`, baselines first, the model last.
+        results: the table of a run, baselines first, the model last.
         checks: what the model makes of its input and past.
         settings: of `rondeau train`; None elsewhere. Where they are there, fixes are its options.
     """
 
     samples: Sequence[Sample] = ()
     history: Sequence[Record] = ()
-    results: Sequence[Record] = ()
+    results: Results | None = None
     checks: Checks | None = None
     settings: Record | None = None
 
@@ -121,18 +122,10 @@ def facts_of(folder: str | os.PathLike[str]) -> Facts:
     return Facts(
         samples=read_samples(path),
         history=read_lines(path / "history.jsonl"),
-        results=[] if results is None else rows_of(results, path / "results.json"),
+        results=None if results is None else results_from_json(results, path / "results.json"),
         checks=None if checked is None else checks.checks_from_json(checked),
         settings=None if config is None else config.get("settings"),
     )
-
-
-def rows_of(results: Record, file: Path) -> list[dict[str, Any]]:
-    """The rows of a run's `results.json`. Raises `CheckpointError` where there are none."""
-    rows = results.get("rows")
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and "name" in row for row in rows):
-        raise CheckpointError("a file of the run is damaged", where=file, expected="rows, each with a name")
-    return rows
 
 
 def _json(file: Path) -> dict[str, Any] | None:

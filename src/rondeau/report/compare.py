@@ -57,12 +57,15 @@ def _results(named: Named) -> Section:
         [name, len(record.history), *(_value(record, metric) for metric in shared), _test(record), _seconds(record)]
         for name, record in named
     ]
-    tested = [(record.rows[-1]["bits_per_character"], name) for name, record in named if record.rows]
+    tested = [(record.results, name) for name, record in named if record.results]
     blocks: list[Block] = []
-    if len(tested) > 1:
-        texts = {record.data.get("digest") for _, record in named if record.rows}
-        other = " They were not measured on the same text, so this says little." if len(texts) > 1 else ""
-        blocks.append(Text(f"{min(tested)[1]} is the best, with {min(tested)[0]:.3f} bits per character.{other}"))
+    if len(tested) > 1 and len({results.metric for results, _ in tested}) == 1:
+        texts = {record.data.get("digest") for _, record in named if record.results}
+        other = " They were not measured on the same data, so this says little." if len(texts) > 1 else ""
+        metric = tested[0][0].metric
+        values = [(results.own.scores[metric.name], name) for results, name in tested]
+        value, name = (max if metric.higher else min)(values)
+        blocks.append(Text(f"{name} is the best, with {metric.word} {metric.show(value)}.{other}"))
     blocks.append(
         Table("Results, of each epoch's figure the best or last", heads, rows, frozenset(range(1, len(heads))))
     )
@@ -157,7 +160,10 @@ def _shown(value: float | None) -> str:
 
 
 def _test(record: RunRecord) -> str:
-    return f"{record.rows[-1]['bits_per_character']:.3f}" if record.rows else "–"
+    if record.results is None:
+        return "–"
+    metric = record.results.metric
+    return f"{metric.word} {metric.show(record.results.own.scores.get(metric.name))}"
 
 
 def _seconds(record: RunRecord) -> str:

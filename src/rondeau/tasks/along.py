@@ -34,18 +34,23 @@ class BitsPerCharacter(Callback):
 
 
 class Keeper(Callback):
-    """Writes the history after each epoch, and the model when it predicts the validation text better than before."""
+    """Writes the history after each epoch, and the model when it is better on the validation part than before.
 
-    def __init__(self, run: RunFolder) -> None:
-        self.run = run
+    Args:
+        monitor: the log that says how good it is; higher: whether more is better.
+    """
+
+    def __init__(self, run: RunFolder, monitor: str = "val_loss", higher: bool = False) -> None:
+        self.run, self.monitor, self.higher = run, monitor, higher
         self.records: list[dict[str, Any]] = []
         self.best: float | None = None
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         self.records.append({"epoch": epoch + 1, **logs})
         self.run.write_lines(self.run.history, self.records)
-        if self.best is None or logs["val_loss"] < self.best:
-            self.best = logs["val_loss"]
+        value = logs[self.monitor]
+        if self.best is None or (value > self.best if self.higher else value < self.best):
+            self.best = value
             self.model.save(self.run.model, include_optimizer=False)  # the checkpoint has it
 
     def state(self) -> dict[str, Any]:

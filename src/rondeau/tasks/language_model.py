@@ -1,11 +1,10 @@
-"""The main job: a language model on any text, beside baselines that know less."""
+"""A language model on any text, beside baselines that know less."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from rondeau.data.tokenizer import BPETokenizer, CharacterTokenizer
 from rondeau.data.windows import TextWindows
 from rondeau.errors import ArgumentError, CheckpointError, DataError
 from rondeau.insight import Insight
+from rondeau.insight.results import Metric, Results, Row
 from rondeau.models import Sequential
 from rondeau.models.language_model import generate, language_model
 from rondeau.tasks.along import BitsPerCharacter, Keeper, characters_per_token
@@ -25,57 +25,42 @@ from rondeau.tasks.baselines import count_bits, feed_forward_bits
 from rondeau.tasks.ngram import InterpolatedNgram, Unigram
 from rondeau.tasks.reproduce import reproduce
 from rondeau.tasks.run_folder import RunFolder
+from rondeau.tasks.settings import Common, option
 from rondeau.tasks.speed import Speed
+from rondeau.tasks.task import View, settings_of
 from rondeau.training import optimizers
-from rondeau.training.callbacks import Callback
 from rondeau.training.checkpoint import BackupAndRestore
 from rondeau.training.interrupt import StopOnInterrupt
 from rondeau.training.losses import SparseCategoricalCrossentropy
 from rondeau.training.optimizers import schedules
 from rondeau.training.provenance import FORMAT, VERSION
-from rondeau.training.trainer import resolve_device
 
 Ids = np.ndarray[Any, Any]
-View = Callable[[int, Speed], list[Callback]]  # tokens in a batch, speed -> callbacks that show the training
 Tokenizer = CharacterTokenizer | BPETokenizer
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Common):
     """What a run is asked to do; stands in its `config.json`.
 
-    `path`: a text file or folder, None for the default corpus. `tokens`: 'characters' or 'bpe' (then `vocabulary`
-    pieces). `window`: steps of truncated backpropagation; the state goes on from window to window. `dropout`: before,
-    between and after the recurrent layers. `learning_rate`: of Adam, falling to nearly zero along a cosine.
-    `checkpoint_seconds`: how often a checkpoint is written within an epoch. `insight`: sample gradients, gates and
-    states while training.
+    `path`: a text file or folder, None for the default corpus. `window`: the state goes on from window to window.
     """
 
-    path: str | None = None
-    tokens: str = "characters"
-    vocabulary: int = 2000
-    cell: str = "lstm"
-    units: int = 192
-    layers: int = 2
-    embedding: int = 64
-    dropout: float = 0.2
-    window: int = 64
-    batch_size: int = 32
-    epochs: int = 12
-    learning_rate: float = 1e-2
-    clipnorm: float = 1.0
-    seed: int = 0
-    device: str = "auto"
-    checkpoint_seconds: float = 20.0
-    insight: bool = True
+    validation: float = option(0.05, "Share of the text on which the best epoch is chosen.")
+    test: float = option(0.05, "Share of the text held out to the end.")
+    tokens: str = option("characters", "What the text is cut into; bpe needs the extra `text`.", ("characters", "bpe"))
+    vocabulary: int = option(2000, "Pieces to learn with --tokens bpe.")
+    units: int = option(192, "Units of a recurrent layer.")
+    layers: int = option(2, "Recurrent layers.")
+    embedding: int = option(64, "Features of a token.")
+    dropout: float = option(0.2, "Rate before, between and after the recurrent layers.")
+    window: int = option(64, "Steps of backpropagation through time.")
+    batch_size: int = option(32, "Parts of the text read side by side.")
+    epochs: int = option(12, "Times the whole text is read.")
+    learning_rate: float = option(1e-2, "Of Adam, at the start; it falls along a cosine.")
 
 
-class Row(NamedTuple):
-    """A line of the results: a model, how many numbers it holds, and how well it predicts the held-out text."""
-
-    name: str
-    parameters: int | None
-    bits_per_character: float
+METRIC = Metric("bits_per_character", higher=False)
 
 
 class Corpus(NamedTuple):
@@ -91,7 +76,7 @@ def read_corpus(settings: Settings, tokenizer: Tokenizer | None = None) -> Corpu
     """Read, divide and tokenize. Raises `DataError` for text that is missing, unreadable or too short."""
     documents = default_corpus() if settings.path is None else read_text(settings.path)
     name = default_corpus_name() if settings.path is None else settings.path
-    text = split_text(documents, seed=settings.seed)
+    text = split_text(documents, settings.validation, settings.test, settings.seed)
     if tokenizer is None:
         tokenizer = train_tokenizer(settings, text.train)
     train, validation, test = (tokenizer.encode(part) for part in text)
@@ -144,20 +129,16 @@ def begin(settings: Settings, out: Path, overwrite: bool = False) -> tuple[RunFo
     data = {"name": corpus.name, "digest": digest(corpus.text), "characters": sizes}
     described = {"format": FORMAT, "version": VERSION, "task": "language_model"}
     run.write_json(run.vocabulary, corpus.tokenizer.to_json())
-    asked = {"settings": asdict(settings), "data": data, "reproduce": reproduce(settings)}
+    asked = {"settings": asdict(settings), "data": data, "reproduce": reproduce(settings, "language_model")}
     run.write_json(run.config, {**described, **asked})
     return run, corpus
 
 
 def check(settings: Settings, corpus: Corpus) -> None:
     """Raise `ArgumentError` for settings no run can begin with, before anything is written."""
-    for name in ("epochs", "window", "batch_size", "layers"):
-        if getattr(settings, name) < 1:
-            raise ArgumentError(name, expected="1 or more", got=getattr(settings, name))
-    for name in ("learning_rate", "clipnorm"):
-        if not getattr(settings, name) > 0:
-            raise ArgumentError(name, expected="above 0", got=getattr(settings, name))
-    resolve_device(settings.device)
+    settings.check()
+    if settings.window < 1:
+        raise ArgumentError("window", expected="1 or more", got=settings.window)
     build(settings, corpus.tokenizer.size)
 
 
@@ -171,12 +152,9 @@ def reopen(path: Path) -> tuple[RunFolder, Settings, Corpus]:
 
 def read_again(run: RunFolder) -> tuple[Settings, Corpus]:
     """The settings and the text of a run. Raises `CheckpointError` if the text has changed since."""
-    config = run.read_json(run.config)
-    known = {field.name for field in fields(Settings)}
-    given = {"insight": False, **config["settings"]}  # a run that began before there was any goes on without
-    settings = Settings(**{name: value for name, value in given.items() if name in known})
+    settings = settings_of(Settings, run)
     corpus = read_corpus(settings, run.tokenizer())
-    if digest(corpus.text) != config["data"]["digest"]:
+    if digest(corpus.text) != run.read_json(run.config)["data"]["digest"]:
         raise CheckpointError(
             "the text is not the one the run began with",
             where=settings.path or corpus.name,
@@ -238,7 +216,7 @@ def evaluate_ids(model: Any, ids: Ids, device: str = "auto") -> float:
     return nats * (len(ids) - 1) / math.log(2)
 
 
-def compare(run: RunFolder, settings: Settings, corpus: Corpus, view: View) -> list[Row]:
+def compare(run: RunFolder, settings: Settings, corpus: Corpus, view: View) -> Results:
     """The best model and the three baselines on the same held-out text; written to `results.json`."""
     train, validation, test = corpus.ids
     characters = len(corpus.text.test) * (len(test) - 1) / len(test)  # the first token is given, not predicted
@@ -249,14 +227,16 @@ def compare(run: RunFolder, settings: Settings, corpus: Corpus, view: View) -> l
     epochs = math.ceil(settings.epochs / 3)  # it learns faster than the recurrent model, and then learns by heart
     budget = (size, weights, epochs, settings.seed, settings.device)
     network, network_bits = feed_forward_bits(train, validation, test, *budget, view)
-    rows = [
-        Row("unigram", unigram.parameters, count_bits(unigram, test) / characters),
-        Row("5-gram, interpolated Kneser-Ney", ngram.parameters, count_bits(ngram, test) / characters),
-        Row("feed-forward over the last 16 tokens", network, network_bits / characters),
-        Row(f"{settings.cell}, {settings.layers} x {settings.units}", weights, evaluate_ids(model, test) / characters),
-    ]
-    run.write_json(run.results, {"text": "held-out test text", "rows": [row._asdict() for row in rows]})
-    return rows
+    found = (
+        ("unigram", unigram.parameters, count_bits(unigram, test)),
+        ("5-gram, interpolated Kneser-Ney", ngram.parameters, count_bits(ngram, test)),
+        ("feed-forward over the last 16 tokens", network, network_bits),
+        (f"{settings.cell}, {settings.layers} x {settings.units}", weights, evaluate_ids(model, test)),
+    )
+    rows = [Row(name, parameters, {METRIC.name: bits / characters}) for name, parameters, bits in found]
+    results = Results([METRIC], rows, "the held-out test text")
+    run.write_json(run.results, results.to_json())
+    return results
 
 
 def write_samples(run: RunFolder, settings: Settings, corpus: Corpus, length: int = 500) -> str:

@@ -10,9 +10,9 @@ from typing import Any
 from rondeau.errors import CheckpointError, RondeauError
 from rondeau.insight.advice import Advice, Facts, advise
 from rondeau.insight.checks import checks_from_json
-from rondeau.insight.facts import rows_of
 from rondeau.insight.files import read_lines, read_samples
 from rondeau.insight.records import Sample, sample_from_json
+from rondeau.insight.results import Results, results_from_json
 from rondeau.models.summary import Row, summary_rows, summary_totals
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.speed import total_speed
@@ -27,7 +27,8 @@ class RunRecord:
     Attributes:
         path: the folder; config: its `config.json`, empty while there is none.
         history: a record an epoch; speed: of the whole training, None if not measured.
-        rows: the results, baselines first, the run's own model last; empty before the end, and for other tasks.
+        results: the table, baselines first, the run's own model last; None before the end.
+        findings: what the task itself tells of its answers, by name; empty before the end.
         written: the text samples; None without.
         samples: what insight measured, by rising step.
         inspected: `inspect.json`, None without.
@@ -39,7 +40,8 @@ class RunRecord:
     config: Record = field(default_factory=dict)
     history: list[Record] = field(default_factory=list)
     speed: Record | None = None
-    rows: list[Record] = field(default_factory=list)
+    results: Results | None = None
+    findings: Record = field(default_factory=dict)
     written: str | None = None
     samples: list[Sample] = field(default_factory=list)
     inspected: Record | None = None
@@ -71,7 +73,7 @@ class RunRecord:
     @property
     def name(self) -> str:
         """A name for a heading: the model and its data where they are known, else the folder's."""
-        own = self.rows[-1]["name"] if self.rows else self.settings.get("cell")
+        own = self.results.own.name if self.results else self.settings.get("cell")
         known = [str(part) for part in (own, self.data.get("name")) if part]
         return " on ".join(known) or self.path.resolve().name
 
@@ -90,13 +92,14 @@ def read_record(path: Path, model: bool = True) -> RunRecord:
         config=run.read_json(run.config) if run.config.exists() else {},
         history=read_lines(run.history),
         speed=total_speed(read_lines(run.speed)),
-        rows=rows_of(run.read_json(run.results), run.results) if run.results.exists() else [],
+        results=results_from_json(run.read_json(run.results), run.results) if run.results.exists() else None,
+        findings=run.read_json(run.findings) if run.findings.exists() else {},
         written=run.samples.read_text(encoding="utf-8") if run.samples.exists() else None,
         samples=read_samples(path),
         inspected=run.read_json(run.inspected) if run.inspected.exists() else None,
     )
     checked = checks_from_json(run.read_json(run.checks)) if run.checks.exists() else None
-    facts = Facts(record.samples, record.history, record.rows, checked, record.config.get("settings"))
+    facts = Facts(record.samples, record.history, record.results, checked, record.config.get("settings"))
     record = replace(record, advice=advise(facts))
     return with_summary(record, run) if model else record
 

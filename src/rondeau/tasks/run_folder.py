@@ -18,16 +18,20 @@ from rondeau.training.provenance import FORMAT, VERSION
 class RunFolder:
     """Paths and files of a run.
 
-    `config.json`: settings and the data's digest; `vocabulary.json`; `model/`: configuration and best weights, as
-    `Model.save` writes them; `checkpoint.safetensors`: all that resuming needs; `history.jsonl`: a line an epoch;
-    `speed.jsonl`: likewise, apart since no seed repeats it; `insight.jsonl`: a line for each training step that was
-    sampled; `inspect.json`: what `rondeau inspect` found; `checks.json`: what the model makes of its input and the
-    past; `results.json`: the table; `samples.txt`; `report.html`.
+    `config.json`: task, settings and the data's digest; `vocabulary.json` of a language model, for other tasks
+    `prepared.json`: all that was learnt from the training part before the model; `model/`: configuration and best
+    weights, as `Model.save` writes them; `checkpoint.safetensors`: all that resuming needs; `history.jsonl`: a line an
+    epoch; `speed.jsonl`: likewise, apart since no seed repeats it; `insight.jsonl`: a line for each training step that
+    was sampled; `inspect.json`: what `rondeau inspect` found; `checks.json`: what the model makes of its input and the
+    past; `results.json`: the table; `findings.json`: what the task tells of its answers; `predictions.jsonl`: those on
+    the test part; `samples.txt`; `report.html`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config, self.vocabulary = path / "config.json", path / "vocabulary.json"
+        self.prepared, self.findings = path / "prepared.json", path / "findings.json"
+        self.predictions = path / "predictions.jsonl"
         self.model, self.checkpoint = path / "model", path / "checkpoint.safetensors"
         self.history, self.speed = path / "history.jsonl", path / "speed.jsonl"
         self.insight, self.inspected = path / insight.FILE, path / "inspect.json"
@@ -61,6 +65,9 @@ class RunFolder:
             self.inspected,
             self.checks,
             self.results,
+            self.prepared,
+            self.findings,
+            self.predictions,
             self.samples,
             self.report,
         ):
@@ -83,6 +90,11 @@ class RunFolder:
             fix = "Upgrade: pip install -U rondeau"
             raise CheckpointError("the run was written by a newer Rondeau", got=config["version"], where=path, fix=fix)
         return run
+
+    @property
+    def task(self) -> str:
+        """The task's name; `language_model` for a run from before there were others."""
+        return str(self.read_json(self.config).get("task", "language_model"))
 
     def remove_leftovers(self) -> None:
         """Delete what a killed process had begun to write aside; only whoever goes on with the run may do so."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from rondeau.errors import ArgumentError
+from rondeau.training.lookup import unknown
 from rondeau.training.trainer import resolve_device
 
 
@@ -16,7 +17,7 @@ def option(default: Any, help: str, choices: Sequence[str] | None = None) -> Any
 
 
 @dataclass(frozen=True)
-class Settings:
+class Common:
     """What every job is asked; stands in a run's `config.json`.
 
     `path`: the data, None for those that the package makes itself. Each other one is an option of `rondeau train`.
@@ -25,8 +26,6 @@ class Settings:
     path: str | None = None
     validation: float = option(0.1, "Share of the data on which the best epoch is chosen.")
     test: float = option(0.1, "Share of the data held out to the end.")
-    group: str | None = option(None, "Column of what must not be divided between parts, such as speaker or customer.")
-    on_error: str = option("fail", "What a record that cannot be used does.", ("fail", "skip"))
     cell: str = option("lstm", "The recurrent cell.", ("lstm", "gru", "simple_rnn"))
     units: int = option(128, "Units of a recurrent layer.")
     layers: int = option(1, "Recurrent layers.")
@@ -49,12 +48,18 @@ class Settings:
         for name in ("learning_rate", "clipnorm"):
             if not getattr(self, name) > 0:
                 raise ArgumentError(name, expected="above 0", got=getattr(self, name))
-        if not 0 <= self.dropout < 1:
-            raise ArgumentError("dropout", expected="0 or more, below 1", got=self.dropout)
         if self.patience is not None and self.patience < 1:
             raise ArgumentError("patience", expected="1 or more", got=self.patience)
         for one in fields(self):
             choices, value = one.metadata.get("choices"), getattr(self, one.name)
             if choices is not None and value is not None and value not in choices:
-                raise ArgumentError(one.name, expected=" or ".join(map(repr, choices)), got=repr(value))
+                raise unknown(one.name, value, choices)
         resolve_device(self.device)
+
+
+@dataclass(frozen=True)
+class Settings(Common):
+    """What jobs that learn from records are asked."""
+
+    group: str | None = option(None, "Column of what must not be divided between parts, such as speaker or customer.")
+    on_error: str = option("fail", "What a record that cannot be used does.", ("fail", "skip"))

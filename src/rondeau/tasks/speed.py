@@ -91,7 +91,7 @@ def _place(record: Record) -> str:
     return "1 thread" if record["threads"] == 1 else f"{record['threads']} threads"
 
 
-def describe_speed(speed: Record) -> str:
+def describe_speed(speed: Record, word: str = "tokens") -> str:
     """`trained on 3,282,170 tokens in 112.4 s: 29,201 tokens/s on 2 threads`."""
-    rate = f"{speed['tokens_per_second']:,.0f} tokens/s on {speed['where']}"
-    return f"trained on {speed['tokens']:,} tokens in {speed['seconds']:.1f} s: {rate}"
+    rate = f"{speed['tokens_per_second']:,.0f} {word}/s on {speed['where']}"
+    return f"trained on {speed['tokens']:,} {word} in {speed['seconds']:.1f} s: {rate}"

@@ -82,20 +82,23 @@ def ignores_past(facts: Facts) -> list[Advice]:
 
 
 def no_better_than_baselines(facts: Facts) -> list[Advice]:
-    """Counting, or a feed-forward network over the last tokens, predicts the text as well."""
-    if len(facts.results) < 2:
+    """What knows less, such as counting, is as good."""
+    results = facts.results
+    best, gain = (None, None) if results is None else (results.best_baseline(), results.gain())
+    if results is None or best is None or gain is None:
         return []
-    model, best = facts.results[-1], min(facts.results[:-1], key=lambda row: float(row["bits_per_character"]))
-    own, other = float(model["bits_per_character"]), float(best["bits_per_character"])
-    if own < other * (1 - SAME):
+    metric, own, other = results.metric, results.own, best.scores[results.metric.name]
+    # a share of the error where there is a best value, as of accuracy, else of the figure
+    room = abs(1 - other) if metric.higher else abs(other)
+    if gain > SAME * room:
         return []
     text = (
-        f"{model['name']} needs {own:.3f} bits a character, {best['name']} {other:.3f}: "
+        f"{own.name}: {metric.word} {metric.show(own.scores[metric.name])}; {best.name}: {metric.show(other)}: "
         "the recurrent model's memory has not paid."
     )
     units = facts.setting("units") or 192
     fix = f"rondeau train with more --epochs, or --units {2 * units}"
-    return [Advice("baselines", "problem", "A simpler model is as good", text, fix, "baselines", {"bits": own - other})]
+    return [Advice("baselines", "problem", "A simpler model is as good", text, fix, "baselines", {"gain": gain})]
 
 
 def memory_is_used(facts: Facts) -> list[Advice]:

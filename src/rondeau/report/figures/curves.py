@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from rondeau.insight.results import Results
 from rondeau.report.figures.drawing import BLUE, GREY, INK, SERIES, STYLE, legend, new_figure, new_grid
 
 HELD_OUT = "val_"
@@ -84,16 +85,26 @@ def _curve(axes: Any, history: list[dict[str, Any]], name: str) -> None:
 
 
 @rc_context(STYLE)
-def comparison(rows: list[dict[str, Any]]) -> Figure:
-    """Bits per character of each model, a bar each; the last row is the recurrent one."""
+def comparison(results: Results) -> Figure | None:
+    """What decides, of each model, a bar each with its interval; the last row is the recurrent one."""
+    metric = results.metric
+    rows = [row for row in results.rows if math.isfinite(row.scores.get(metric.name, math.nan))][::-1]
+    if not rows:
+        return None
     figure, axes = new_figure(height=0.6 + 0.4 * len(rows))
-    names = [row["name"] for row in rows][::-1]
-    values = [row["bits_per_character"] for row in rows][::-1]
-    bars = axes.barh(range(len(names)), values, color=[BLUE] + [GREY] * (len(rows) - 1), height=0.6)
-    axes.set_yticks(range(len(names)), names)
-    axes.bar_label(bars, [f"{value:.3f}" for value in values], padding=4, color=INK, fontsize=9.5)
-    axes.set_xlabel("bits per character (lower is better)")
-    axes.set_xlim(0, max(values) * 1.18)
+    values = [row.scores[metric.name] for row in rows]
+    colours = [BLUE if row is results.own else GREY for row in rows]
+    bars = axes.barh(range(len(rows)), values, color=colours, height=0.6)
+    most = max(values)
+    for place, row in enumerate(rows):
+        if metric.name in row.intervals:
+            low, high = row.intervals[metric.name]
+            axes.plot([low, high], [place, place], color=INK, linewidth=1.2)
+            most = max(most, high)
+    axes.set_yticks(range(len(rows)), [row.name for row in rows])
+    axes.bar_label(bars, [metric.show(value) for value in values], padding=4, color=INK, fontsize=9.5)
+    axes.set_xlabel(f"{metric.word} ({'higher' if metric.higher else 'lower'} is better)")
+    axes.set_xlim(min(0, *values), most * 1.18 if most > 0 else 0.01)
     axes.grid(False)
     return figure
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rondeau.report.blocks import Block, Section, Table, drawn
+from rondeau.report.blocks import Block, Section, Table, Text, drawn
 from rondeau.report.figures.curves import best, comparison, learning_curves, metrics, series, word
 from rondeau.tasks.record import RunRecord
 
@@ -32,18 +32,32 @@ def learning(record: RunRecord) -> Section | None:
 
 def baselines(record: RunRecord) -> Section | None:
     """The results beside the baselines'."""
-    rows = record.rows
-    if not rows:
+    results = record.results
+    if results is None:
         return None
-    cells = [(row["name"], _count(row.get("parameters")), f"{row['bits_per_character']:.3f}") for row in rows]
-    heads = ("model", "parameters", "bits per character")
-    blocks: list[Block] = [Table("Results on the held-out text", heads, cells, frozenset({1, 2}), strong=len(rows) - 1)]
+    shown = [metric for metric in results.metrics if any(metric.name in row.scores for row in results.rows)]
+    cells = [
+        (
+            row.name,
+            _count(row.parameters),
+            *(metric.show_with(row.scores.get(metric.name), row.intervals.get(metric.name)) for metric in shown),
+        )
+        for row in results.rows
+    ]
+    heads = ("model", "parameters", *(metric.word for metric in shown))
+    caption = f"Results on {results.where}"
+    if any(row.intervals for row in results.rows):
+        caption += "; in brackets the 95 % interval over test examples drawn anew (bootstrap)"
+    blocks: list[Block] = [Table(caption, heads, cells, frozenset(range(1, len(heads))), strong=len(cells) - 1)]
+    blocks += [Text(note) for note in results.notes]
+    metric = results.metric
+    figures = " ".join(f"{row.name}: {metric.show(row.scores.get(metric.name))}." for row in results.rows)
     blocks += drawn(
         "baselines",
-        comparison(rows),
-        "All models on the same held-out text. Look whether the recurrent one beats the feed-forward network of as "
-        "many weights, which sees only the last tokens: if not, memory does not help here.",
-        "Bits per character of each model. " + " ".join(f"{name}: {bits}." for name, _, bits in cells),
+        comparison(results),
+        "All models on the same held-out data. Look whether the recurrent one beats those that see less, or no order "
+        "at all: if not, memory does not help here.",
+        f"{metric.word[0].upper()}{metric.word[1:]} of each model. {figures}",
     )
     return Section("baselines", "Does it beat what knows less?", blocks)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from rondeau.insight.records import ScanSample
+from rondeau.insight.results import Results
 from rondeau.report.blocks import Advised, Block, Facts, Section, Text, slug
 from rondeau.report.figures.curves import HELD_OUT, best, metrics, series, word
 from rondeau.report.sections.gradient import in_words
@@ -27,18 +28,20 @@ def summary(record: RunRecord) -> Section:
 
 
 def _data(record: RunRecord) -> str | None:
-    sizes = record.data.get("characters")
-    if not sizes:
+    sizes = record.data.get("sizes") or {"characters": record.data.get("characters")}
+    kind, counts = next(iter(sizes.items()))
+    if not counts:
         return None
+    title = record.config.get("task", "language_model").replace("_", " ")
     return (
-        f"A language model read {sizes['train']:,} characters, was chosen on {sizes['validation']:,} others, "
-        f"and is measured on {sizes['test']:,} it never saw."
+        f"A model for {title} learnt from {counts['train']:,} {kind}, was chosen on {counts['validation']:,} others, "
+        f"and is measured on {counts['test']:,} it never saw."
     )
 
 
 def _verdict(record: RunRecord) -> str:
-    if record.rows:
-        return _beside_baselines(record.rows)
+    if record.results:
+        return _beside_baselines(record.results)
     done, asked = len(record.history), record.settings.get("epochs")
     if not done:
         return "No epoch has come to its end yet."
@@ -46,18 +49,18 @@ def _verdict(record: RunRecord) -> str:
     return f"{so_far}; {_last(record.history)}."
 
 
-def _beside_baselines(rows: list[Record]) -> str:
-    own, baseline = rows[-1], min(rows[:-1], key=lambda row: row["bits_per_character"])
-    gain = baseline["bits_per_character"] - own["bits_per_character"]
+def _beside_baselines(results: Results) -> str:
+    own, metric, baseline, gain = results.own, results.metric, results.best_baseline(), results.gain()
+    value = metric.show_with(own.scores.get(metric.name), own.intervals.get(metric.name))
+    said = f"On {results.where} its {metric.word} is {value}"
+    if baseline is None or gain is None:
+        return f"{said}."
+    other = metric.show_with(baseline.scores[metric.name], baseline.intervals.get(metric.name))
     if gain > 0:
-        return (
-            f"It needs {own['bits_per_character']:.3f} bits for a character of the held-out text, {gain:.3f} fewer "
-            f"than the best baseline, {baseline['name']}."
-        )
+        return f"{said}; the best baseline, {baseline.name}, has {other}."
     return (
-        f"No, it does not beat what knows less: it needs {own['bits_per_character']:.3f} bits for a character of the "
-        f"held-out text, and {baseline['name']} only {baseline['bits_per_character']:.3f}. More text, more epochs or "
-        f"more dropout may help."
+        f"No, it does not beat what knows less: {said[0].lower()}{said[1:]}; {baseline.name} has {other}. More data, "
+        f"more epochs or more dropout may help."
     )
 
 

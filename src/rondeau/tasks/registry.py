@@ -1,0 +1,39 @@
+"""All tasks by name, each loaded when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from rondeau.errors import DataError
+from rondeau.tasks.task import Task
+from rondeau.training.lookup import unknown
+
+# In the order in which they are asked whether data look like theirs: the surest signs first, plain text last.
+TASKS: dict[str, str] = {
+    "language_model": "rondeau.tasks.language_model_task:LanguageModel",
+}
+
+
+@cache
+def get_task(name: str) -> Task[Any]:
+    """The task of a name. Raises `ArgumentError` for another word."""
+    if name not in TASKS:
+        raise unknown("task", name, TASKS)
+    module, _, kind = TASKS[name].partition(":")
+    task: Task[Any] = getattr(importlib.import_module(module), kind)()
+    return task
+
+
+def guess_task(path: Path) -> tuple[Task[Any], str]:
+    """The task that the data look like, and why. Raises `DataError` where there is none, or nothing at the path."""
+    if not path.exists():
+        raise DataError("no such file or folder", expected="a file or a folder with data", got=str(path))
+    for name in TASKS:
+        why = get_task(name).guess(path)
+        if why is not None:
+            return get_task(name), why
+    fix = f"Name it: --task {' | '.join(TASKS)}"
+    raise DataError("the data look like none of the tasks", got=str(path), fix=fix)
