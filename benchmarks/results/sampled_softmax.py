@@ -1,6 +1,6 @@
 """A training step of a language model of 50,000 words: sampled softmax beside the full one.
 
-    python benchmarks/results/sampled_softmax.py [--steps 5]
+python benchmarks/results/sampled_softmax.py [--steps 5]
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def main() -> None:
         rates[sampled] = rate
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         name = "full softmax" if sampled is None else f"sampled softmax, {sampled:,}"
-        print(f"| {name} | {rate:,.0f} | {median:.3f} | {peak:,} | {torch.get_num_threads()} | `{command}` |", flush=True)
+        figures = f"{rate:,.0f} | {median:.3f} | {peak:,} | {torch.get_num_threads()}"
+        print(f"| {name} | {figures} | `{command}` |", flush=True)
     print(f"\n1,024 samples: {rates[1024] / rates[None]:.1f} times the words a second of the full softmax.")
 
 

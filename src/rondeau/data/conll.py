@@ -199,11 +199,11 @@ def opened(path: str | Path) -> IO[bytes]:
         raise DataError("a file cannot be read", got=error.strerror or str(error), where=path) from error
 
 
-def kind_of(path: str | Path) -> str | None:
+def kind_of(path: str | Path, sure: bool = True) -> str | None:
     """'conllu' or 'columns' by what the file's first lines look like; None for neither.
 
-    Columns are taken for what they are where blank lines part the rows, every row has the same 2 to 12 columns, and the
-    last ones repeat as tags do.
+    Columns are rows that nearly all have the same 2 to 12 of them; where one must be `sure`, blank lines part the rows,
+    and the last columns repeat as tags do.
     """
     lines: list[str] = []
     try:
@@ -224,10 +224,14 @@ def kind_of(path: str | Path) -> str | None:
     parted = sum(not line.strip() for line in lines[1:-1]) > 0
     width = len(cells[0])
     alike = sum(len(one) == width for one in cells) >= 0.9 * len(cells)
-    if not (parted and alike and 2 <= width <= 12 and len(rows) >= 4):
+    if not (alike and 2 <= width <= 12):
+        return None
+    if not sure:
+        return "columns"
+    if not parted:
         return None
     tags = {one[-1] for one in cells if len(one) == width}
-    return "columns" if len(tags) <= max(3, len(rows) / 3) and all(len(tag) <= 24 for tag in tags) else None
+    return "columns" if 3 <= len(rows) >= 2 * len(tags) and all(len(tag) <= 24 for tag in tags) else None
 
 
 _PARTS = {
@@ -258,7 +262,8 @@ def tagged_files(path: str | Path) -> dict[str | None, list[tuple[Path, str]]]:
     if not place.exists():
         raise DataError("there is no such file or folder", where=place)
     files = [place] if place.is_file() else sorted(p for p in place.rglob("*") if p.is_file() and p.name[0] != ".")
-    found = [(file, kind) for file in files if (kind := kind_of(file)) is not None]
+    kinds = {file: kind_of(file, sure=file != place and part_of(file.name) is None) for file in files}
+    found = [(file, kind) for file, kind in kinds.items() if kind is not None]
     if not found:
         expected = "CoNLL-U, or a word and its tag on each line and blank lines between sentences"
         raise DataError("there are no tagged sentences", expected=expected, where=place)

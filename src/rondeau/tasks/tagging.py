@@ -30,6 +30,7 @@ from rondeau.tasks.tagging_data import Prepared, divide, inputs, prepare, read_a
 from rondeau.tasks.tagging_scores import findings, scores
 from rondeau.tasks.task import View, Work
 from rondeau.training.losses import SparseCategoricalCrossentropy
+from rondeau.training.metrics import CRFAccuracy
 
 _SUFFIXES = (
     ".conllu",
@@ -85,6 +86,7 @@ class Tagging(Job[TaggingSettings]):
 
     name, title, settings, steps = "tagging", "tagging of words", TaggingSettings, "words"
     metrics = (Metric("accuracy", percent=True, digits=4),)
+    monitor, monitor_higher = "val_accuracy", True
     entity_metrics = (
         Metric("entity_f1", percent=True, digits=4),
         Metric("entity_precision", percent=True, digits=4),
@@ -158,7 +160,7 @@ class Tagging(Job[TaggingSettings]):
         return "crf" if settings.crf else SparseCategoricalCrossentropy(from_logits=True)
 
     def fit_metrics(self, settings: TaggingSettings, prepared: Prepared) -> list[Any]:
-        return ["crf_accuracy" if settings.crf else "accuracy"]
+        return [CRFAccuracy(name="accuracy") if settings.crf else "accuracy"]
 
     def batches(self, settings: TaggingSettings, prepared: Prepared, examples: Any, training: bool) -> TaggedBatches:
         size = settings.batch_size if training else _EVALUATED_AT_ONCE
