@@ -144,7 +144,7 @@ def test_kinds_are_told_apart(tmp_path):
 def test_a_folder_named_for_its_parts_is_divided_and_another_one_heap(tmp_path):
     for name in ("x-train.conllu", "x-dev.conllu", "x-test.conllu"):
         write(tmp_path / name, CONLLU)
-    write(tmp_path / "README.txt", "Read me.\n")
+    write(tmp_path / "README.txt", "Read me now.\nPlease.\n")
     assert {part: len(files) for part, files in tagged_files(tmp_path).items()} == {
         "train": 1,
         "validation": 1,

@@ -112,8 +112,8 @@ class Tagging(Job[TaggingSettings]):
         faults = Faults(settings.on_error)
         if settings.path is None:
             text = TaggedText(demo_sentences(seed=settings.seed))
-            parts = divide(text, settings.validation, settings.test, settings.seed)
-            divided, name = with_scheme(*parts, []), "a made-up language"
+            heaps = divide(text, settings.validation, settings.test, settings.seed)
+            divided, name = with_scheme(*heaps, []), "a made-up language"
         else:
             shares = settings.validation, settings.test, settings.seed
             divided = read_divided(settings.path, settings.column, *shares, faults)
@@ -126,7 +126,8 @@ class Tagging(Job[TaggingSettings]):
             "words": {part: text.tokens for part, text in three.items()},
         }
         digest = hashlib.blake2b("".join(text.digest() for text in three.values()).encode(), digest_size=16).hexdigest()
-        return Data(name, *three.values(), sizes, digest, faults.to_json(), divided.notes)
+        parts = divided.train, divided.validation, divided.test
+        return Data(name, *parts, sizes, digest, faults.to_json(), divided.notes)
 
     def prepare(self, settings: TaggingSettings, data: Data) -> Prepared:
         width = 0 if settings.spelling == "none" else _WIDTH
