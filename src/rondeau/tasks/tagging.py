@@ -17,6 +17,7 @@ from rondeau.data.faults import Faults
 from rondeau.data.schemes import bio_forbidden, entities, scheme_of, to_bio
 from rondeau.data.tagged import TaggedBatches, TaggedText
 from rondeau.data.tagged_demo import demo_sentences
+from rondeau.data.vectors import read_vectors
 from rondeau.errors import ArgumentError, DataError
 from rondeau.heads.crf import CRF
 from rondeau.insight.results import Metric, Results, Row
@@ -60,7 +61,7 @@ class TaggingSettings(Settings):
     )
     crf: bool = option(False, "End in a conditional random field: the best sequence of tags, not each tag alone.")
     embedding: int = option(100, "Features of a word.")
-    vectors: str | None = option(None, "File of word vectors (.vec, GloVe text) that the words begin with.")
+    vectors: str | None = option(None, "Word vectors to begin with: a .vec or GloVe text file, .gz too.")
     spelling: str = option("rnn", "How the characters of a word are read.", SPELLINGS)
     spelling_units: int = option(48, "Units of that, in each direction.")
     word_dropout: float = option(0.05, "Share of words that are unknown in training.")
@@ -131,7 +132,15 @@ class Tagging(Job[TaggingSettings]):
 
     def prepare(self, settings: TaggingSettings, data: Data) -> Prepared:
         width = 0 if settings.spelling == "none" else _WIDTH
-        return prepare(_text(data.train), scheme_of(one.tags for one in data.train), settings.min_count, width)
+        prepared = prepare(_text(data.train), scheme_of(one.tags for one in data.train), settings.min_count, width)
+        if settings.vectors is None:
+            return prepared
+        faults = Faults(settings.on_error)
+        vectors = read_vectors(settings.vectors, prepared.words, settings.seed, faults)
+        data.notes.append(f"vectors of {vectors.name}: {vectors.coverage():.1%} of the words have one")
+        if faults.total:
+            data.notes.append(f"left out of {vectors.name}: {faults.describe()}")
+        return replace(prepared, vectors=vectors.table)
 
     def load_prepared(self, data: dict[str, Any]) -> Prepared:
         return Prepared.from_json(data)
@@ -155,6 +164,7 @@ class Tagging(Job[TaggingSettings]):
             word_dropout=s.word_dropout,
             crf=s.crf,
             forbidden=bio_forbidden(prepared.tags) if prepared.scheme else (),
+            vectors=prepared.vectors,
         )
 
     def loss(self, settings: TaggingSettings, prepared: Prepared, data: Data) -> Any:

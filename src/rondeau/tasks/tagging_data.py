@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -35,13 +35,17 @@ class Divided:
 
 @dataclass
 class Prepared:
-    """What is learnt before the model is: vocabularies of words (in lower case) and characters, and the tags."""
+    """What is learnt before the model is: vocabularies of words (in lower case) and characters, and the tags.
+
+    `vectors`: given ones, a row a word, until the model has them.
+    """
 
     words: Vocabulary
     characters: Vocabulary
     tags: list[str]
     scheme: str | None
     width: int = 20
+    vectors: Any = field(default=None, compare=False)
 
     @property
     def codes(self) -> WordCodes:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rondeau.report.blocks import Section
+from rondeau.report.sections.answers import by_group, confusion, data, examples
+from rondeau.report.sections.curves import curves
+from rondeau.report.sections.attention import attention
 from rondeau.report.sections.dynamics import dynamics
 from rondeau.report.sections.gates import gates, state
 from rondeau.report.sections.gradient import gradient
@@ -21,6 +24,11 @@ SECTIONS: tuple[Callable[[RunRecord], Section | None], ...] = (
     summary,
     learning,
     baselines,
+    confusion,
+    by_group,
+    examples,
+    curves,
+    attention,
     learning_rate,
     gradient,
     gates,
@@ -32,6 +40,7 @@ SECTIONS: tuple[Callable[[RunRecord], Section | None], ...] = (
     saliency,
     worst,
     written,
+    data,
     model,
     repeat,
 )

@@ -17,6 +17,7 @@ from rondeau.training.lookup import unknown
 from rondeau.training.losses.base import FunctionLoss, Loss, function_name
 from rondeau.training.losses.chain import CRFLoss, crf
 from rondeau.training.losses.choice import Crossentropy
+from rondeau.training.losses.likelihood import NegativeLogLikelihood
 from rondeau.training.losses.probabilistic import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -89,7 +90,8 @@ NAMES: dict[str, type[Loss]] = {
 }
 """Every name that `get` knows, with its class."""
 
-_CLASSES: tuple[type[Loss], ...] = (*_CLASS_OF.values(), Crossentropy, FunctionLoss, SampledSoftmaxLoss)
+_ALONE: tuple[type[Loss], ...] = (Crossentropy, FunctionLoss, NegativeLogLikelihood, SampledSoftmaxLoss)
+_CLASSES: tuple[type[Loss], ...] = (*_CLASS_OF.values(), *_ALONE)
 OBJECTS: dict[str, Any] = {kind.__name__: kind for kind in _CLASSES}
 """What a saved loss may be made of, by name: for `rondeau.config.deserialize`."""
 
@@ -160,6 +162,7 @@ __all__ = [
     "MeanAbsolutePercentageError",
     "MeanSquaredError",
     "MeanSquaredLogarithmicError",
+    "NegativeLogLikelihood",
     "Poisson",
     "SampledSoftmaxLoss",
     "SparseCategoricalCrossentropy",
