@@ -50,6 +50,7 @@ _SUFFIXES = (
 _LOOKED_AT = 50  # files of a folder
 _EVALUATED_AT_ONCE = 64
 _WIDTH = 20  # characters of a word
+_MANY_WORDS = 20_000
 
 
 @dataclass(frozen=True)
@@ -65,15 +66,16 @@ class TaggingSettings(Settings):
     spelling: str = option("rnn", "How the characters of a word are read.", SPELLINGS)
     spelling_units: int = option(48, "Units of that, in each direction.")
     word_dropout: float = option(0.05, "Share of words that are unknown in training.")
-    min_count: int = option(1, "Rarer words are unknown.")
+    min_count: int | None = option(None, "Rarer words are unknown. Default: 2, with few words or with vectors 1.")
     dropout: float = option(0.4, "Rate before, between and after the recurrent layers.")
     learning_rate: float = option(4e-3, "Of Adam, at the start; it falls along a cosine.")
 
     def check(self) -> None:
         super().check()
         for name in ("embedding", "spelling_units", "min_count"):
-            if getattr(self, name) < 1:
-                raise ArgumentError(name, expected="1 or more", got=getattr(self, name))
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ArgumentError(name, expected="1 or more", got=value)
         for name in ("word_dropout", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ArgumentError(name, expected="0 or more, below 1", got=getattr(self, name))
@@ -132,7 +134,10 @@ class Tagging(Job[TaggingSettings]):
 
     def prepare(self, settings: TaggingSettings, data: Data) -> Prepared:
         width = 0 if settings.spelling == "none" else _WIDTH
-        prepared = prepare(_text(data.train), scheme_of(one.tags for one in data.train), settings.min_count, width)
+        text = _text(data.train)
+        few = text.tokens < _MANY_WORDS or settings.vectors is not None
+        least = settings.min_count or (1 if few else 2)  # words seen once teach what to do with those never seen
+        prepared = prepare(text, scheme_of(one.tags for one in text), least, width)
         if settings.vectors is None:
             return prepared
         faults = Faults(settings.on_error)

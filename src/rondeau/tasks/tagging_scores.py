@@ -17,6 +17,7 @@ from rondeau.tasks.bootstrap import intervals
 Tags = Sequence[str]
 _WORST = 12
 _SHOWN = 8
+_DRAWN = 30  # tags in the confusion matrix, the most frequent
 
 
 def scores(
@@ -62,10 +63,11 @@ def findings(
     pairs = Counter(
         pair for one, tags in zip(sentences, predicted, strict=True) for pair in zip(one.tags, tags, strict=True)
     )
-    extra = sorted({true for true, _ in pairs} - set(labels))  # tags never seen in training
-    names = [*labels, *extra]
+    names = sorted({*labels, *(true for true, _ in pairs)})  # also those never seen in training
+    often = Counter(true for pair, count in pairs.items() for true in pair[:1] * count)
+    drawn = sorted(sorted(names, key=lambda name: -often[name])[:_DRAWN])
     found: dict[str, Any] = {
-        "confusion": {"labels": names, "counts": [[pairs[true, one] for one in names] for true in names]},
+        "confusion": {"labels": drawn, "counts": [[pairs[true, one] for one in drawn] for true in drawn]},
         "by_group": [_by_familiarity(sentences, predicted, words), _by_tag(pairs, names)],
         "worst": _worst(sentences, predicted),
         "examples": [_shown(one, tags) for one, tags in list(zip(sentences, predicted, strict=True))[:_SHOWN]],
