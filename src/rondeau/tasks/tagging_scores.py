@@ -64,7 +64,9 @@ def findings(
         pair for one, tags in zip(sentences, predicted, strict=True) for pair in zip(one.tags, tags, strict=True)
     )
     names = sorted({*labels, *(true for true, _ in pairs)})  # also those never seen in training
-    often = Counter(true for pair, count in pairs.items() for true in pair[:1] * count)
+    often = Counter[str]()
+    for (true, _), count in pairs.items():
+        often[true] += count
     drawn = sorted(sorted(names, key=lambda name: -often[name])[:_DRAWN])
     found: dict[str, Any] = {
         "confusion": {"labels": drawn, "counts": [[pairs[true, one] for one in drawn] for true in drawn]},
