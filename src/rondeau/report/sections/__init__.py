@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from rondeau.report.blocks import Section
 from rondeau.report.sections.answers import by_group, confusion, data, examples
-from rondeau.report.sections.curves import curves
 from rondeau.report.sections.attention import attention
+from rondeau.report.sections.curves import curves
 from rondeau.report.sections.dynamics import dynamics
 from rondeau.report.sections.gates import gates, state
 from rondeau.report.sections.gradient import gradient
