@@ -137,6 +137,14 @@ def looks_like_pairs(path: str | os.PathLike[str]) -> str | None:
     return "lines of two sentences with a tab between" if sentences else None
 
 
+def has_sides(path: str | os.PathLike[str], sides: Sequence[str], encoding: str = "utf-8") -> bool:
+    """Whether files or columns of these names are there."""
+    try:
+        return set(sides) == set(find_pairs(path, *sides, encoding)[1:3])
+    except (ArgumentError, DataError):
+        return False
+
+
 def read_sources(path: str | os.PathLike[str], side: str = "", encoding: str = "utf-8") -> Iterator[str]:
     """What is to be translated, from a file or all files of a folder: a text a line, the first of a line with tabs, or
     a table's column: `side`, or the only one.
