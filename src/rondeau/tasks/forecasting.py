@@ -36,7 +36,7 @@ from rondeau.tasks.forecast_findings import findings, records
 from rondeau.tasks.forecast_model import forecast, network
 from rondeau.tasks.forecast_scores import errors, groups, statistic, truths
 from rondeau.tasks.forecast_windows import Origins, Scheme, WindowBatches, cut
-from rondeau.tasks.job import Data, Examples, Job, Judged
+from rondeau.tasks.job import Data, Job, Judged
 from rondeau.tasks.settings import Settings, option
 from rondeau.training.losses import NegativeLogLikelihood
 
@@ -206,14 +206,14 @@ class Forecasting(Job[ForecastingSettings]):
     def loss(self, settings: ForecastingSettings, prepared: Scheme, data: Data) -> Any:
         return NegativeLogLikelihood(settings.likelihood, reduction="mean_with_sample_weight")
 
-    def batches(self, settings: ForecastingSettings, prepared: Scheme, examples: Examples, training: bool) -> Any:
+    def batches(self, settings: ForecastingSettings, prepared: Scheme, examples: Any, training: bool) -> Any:
         return WindowBatches(prepared, examples, settings.batch_size, training, PAST if training else 0.0)
 
-    def count_steps(self, settings: ForecastingSettings, prepared: Scheme, examples: Examples) -> int:
+    def count_steps(self, settings: ForecastingSettings, prepared: Scheme, examples: Any) -> int:
         windows = WindowBatches(prepared, examples, settings.batch_size, True, PAST).rows
         return windows * (prepared.context + prepared.horizon)
 
-    def judge(self, model: Any, settings: ForecastingSettings, prepared: Scheme, examples: Examples) -> Judged:
+    def judge(self, model: Any, settings: ForecastingSettings, prepared: Scheme, examples: Any) -> Judged:
         paths = forecast(model, prepared, examples, settings.seed)
         return self.judged(prepared, examples, paths, likelihood(prepared.likelihood).name != "point")
 
@@ -231,7 +231,7 @@ class Forecasting(Job[ForecastingSettings]):
             judged.rows = records(scheme, origins, paths)
         return judged
 
-    def baselines(self, settings: ForecastingSettings, prepared: Scheme, data: Data) -> list[Row]:
+    def baselines(self, settings: ForecastingSettings, prepared: Scheme, data: Any) -> list[Row]:
         rows = []
         for baseline in forecast_baselines.baselines(prepared, data.train, data.validation):
             paths = forecast_baselines.paths(baseline, prepared, data.test)

@@ -13,6 +13,7 @@ from rondeau.training.lookup import unknown
 
 # In the order in which they are asked whether data look like theirs: the surest signs first, plain text last.
 TASKS: dict[str, str] = {
+    "forecasting": "rondeau.tasks.forecasting:Forecasting",
     "language_model": "rondeau.tasks.language_model_task:LanguageModel",
 }
 
