@@ -15,6 +15,8 @@ INSTALL := $(BIN)/python -m pip install --no-input --disable-pip-version-check -
 
 # What the tests and examples compute is small: a second thread gains nothing, and waits long on a busy machine.
 test test-all test-reference examples gallery: export OMP_NUM_THREADS ?= 1
+# A process for each core; the tests of a file stay together, since some share what takes long to make.
+WORKERS := -n auto --dist loadfile
 # Threads that wait sleep: where another process needs a core, spinning ones hold up every step, several times over.
 demo: export OMP_WAIT_POLICY ?= PASSIVE
 
@@ -29,14 +31,14 @@ demo: $(VENV)/.core  ## train a language model on an embedded text and show what
 	$(BIN)/rondeau demo
 
 test: $(VENV)/.test  ## the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
 
 test-all: $(VENV)/.test  ## the tests, the slow ones too
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest $(WORKERS) -m ""
 
 # Without those that name an engine themselves: nothing would be another for them.
 test-reference: $(VENV)/.test  ## what recurs, with every scan on the reference loop
-	$(BIN)/python -m pytest --engine reference tests/cells tests/layers tests/models \
+	$(BIN)/python -m pytest $(WORKERS) --engine reference tests/cells tests/layers tests/models \
 	  tests/recurrence/test_autograd.py tests/recurrence/test_context.py tests/recurrence/test_engine.py tests/recurrence/test_scan.py
 
 bench: $(VENV)/.bench  ## the benchmark, all of it (hours); less: python -m benchmarks --help

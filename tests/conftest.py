@@ -9,6 +9,7 @@ os.environ["KERAS_BACKEND"] = "torch"
 import inspect
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
 
@@ -47,6 +48,21 @@ install_import_hook(CHECKED, "shape_checks.check")
 torch.set_num_threads(1)  # the tensors are small, and other processes may want the cores
 settings.register_profile("rondeau", deadline=None, max_examples=60)  # a deadline would be a test of the machine
 settings.load_profile("rondeau")
+
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def shared() -> Callable[[str], Path]:
+    """The folder of a real data set by name, beside the project; the test is skipped where it is not there."""
+
+    def folder(name: str) -> Path:
+        if not (SHARED / name).is_dir():
+            pytest.skip(f"there is no {SHARED / name}")
+        return SHARED / name
+
+    return folder
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

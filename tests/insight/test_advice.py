@@ -312,7 +312,7 @@ def test_start_is_not_taken_from_a_lucky_batch_or_one_window() -> None:
 
 
 def test_facts_of_a_folder(tmp_path: Path) -> None:
-    assert facts_of(tmp_path) == Facts([], [], [])
+    assert facts_of(tmp_path) == Facts([], [])
     file = SampleFile(tmp_path)
     for one in samples(3):
         file.append(one)

@@ -35,13 +35,10 @@ class Asked:
 
 
 def test_the_command_says_every_setting() -> None:
-    assert (
-        command(Asked("a file.txt"), "tagging")
-        == "rondeau train 'a file.txt' --task tagging --batch-size 4 --no-fast --sure"
-    )
-    assert command(Asked(limit=1e-5, known=("a", "b")), "x") == (
-        "rondeau train --task x --batch-size 4 --no-fast --sure --limit 1e-05 --known a,b"
-    )
+    said = command(Asked("a file.txt"), "tagging")
+    assert said == "rondeau train 'a file.txt' --task tagging --batch-size 4 --no-fast --sure"
+    said = command(Asked(limit=1e-5, known=("a", "b")), "x")
+    assert said == "rondeau train --task x --batch-size 4 --no-fast --sure --limit 1e-05 --known a,b"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Readers: from files to tokens and batches."""
 
+from rondeau.data.buckets import Buckets
 from rondeau.data.steps import StepFile, StepStream
 from rondeau.data.windows import TextWindows
 
-__all__ = ["StepFile", "StepStream", "TextWindows"]
+__all__ = ["Buckets", "StepFile", "StepStream", "TextWindows"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import itertools
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,7 +32,7 @@ from rondeau.training.interrupt import StopOnInterrupt
 from rondeau.training.optimizers import schedules
 from rondeau.training.provenance import FORMAT, VERSION
 
-Examples = Sequence[Any]
+Examples = Any  # a sequence of examples of the task's own type, by number; it may read them as they are asked for
 PREDICTED_AT_ONCE = 256  # inputs
 
 _MODULES = {"text": ("tokenizers", "seqeval", "sacrebleu", "sklearn"), "table": ("pandas", "pyarrow", "sklearn")}
