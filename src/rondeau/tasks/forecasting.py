@@ -117,7 +117,7 @@ class Forecasting(Job[ForecastingSettings]):
             table, name = self._table(settings, settings.path, faults), settings.path
             shape = shape_of(table, settings.target, settings.time, settings.entity, settings.known)
         series = read_series(table, shape, faults)
-        _refuse_no_counts(series, settings.likelihood)
+        refuse_no_counts(series, settings.likelihood)
         return self.divided(settings, series, shape, name, faults)
 
     def _table(self, settings: ForecastingSettings, path: str, faults: Faults) -> Table:
@@ -316,7 +316,7 @@ def _is_past(series: SeriesSet, train: Any) -> Any:
     return local < np.repeat(ends, np.diff(series.offsets))
 
 
-def _refuse_no_counts(series: SeriesSet, kind: str) -> None:
+def refuse_no_counts(series: SeriesSet, kind: str) -> None:
     """Raise `DataError` for values that are no counts, where counts are asked for."""
     if not likelihood(kind).counts:
         return

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from rondeau.report.figures.drawing import BLUE, GREY, INK, ORANGE, STYLE, guide, legend, new_figure, new_grid, short
+from rondeau.report.figures.drawing import BLUE, GREY, INK, ORANGE, STYLE, guide, legend, new_grid, short
 
 _TICKS = 4  # stamps written under an axis
 
@@ -68,8 +68,7 @@ def by_step(steps: list[dict[str, float]], target: str) -> Figure | None:
     ahead = [one["step"] for one in steps]
     covered = [one["covered"] for one in steps]
     bands = any(covered)
-    figure, axes = new_grid(1, 2, 2.3) if bands else new_figure(2.3)
-    above, *below = axes if bands else [axes]
+    figure, (above, *below) = new_grid(1, 2 if bands else 1, 2.3)
     above.plot(ahead, [one["error"] for one in steps], "o-", color=BLUE, markersize=3)
     above.set(xlabel="steps ahead", ylabel=f"mean error ({short(target, 14)})")
     above.set_ylim(bottom=0)

@@ -19,8 +19,8 @@ def forecast(record: RunRecord) -> Section | None:
     what = (
         "Forecasts of the next step alone, each made when all before it had come."
         if chained
-        else "Forecasts from the moment at the vertical line on: the latest of all, and those whose error is the middle "
-        "one of all, large (a tenth is larger), and the largest."
+        else "Forecasts from the moment at the vertical line on: the latest of all, and those whose error is the "
+        "middle one of all, large (a tenth is larger), and the largest."
     )
     blocks: list[Block] = drawn(
         "forecasts",
