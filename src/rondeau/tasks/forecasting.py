@@ -105,7 +105,8 @@ class Forecasting(Job[ForecastingSettings]):
         return f"it is a table of numbers over time: {shape.time!r} says when, {shape.targets[0]!r} is a number"
 
     def demo_settings(self) -> ForecastingSettings:
-        return ForecastingSettings(horizon=14, known=("discount", "holiday"), epochs=12, likelihood="negative_binomial")
+        told = {"horizon": 14, "likelihood": "negative_binomial"}
+        return ForecastingSettings(**told, epochs=8, dropout=0.3, learning_rate=2e-3)  # type: ignore[arg-type]
 
     def read(self, settings: ForecastingSettings) -> SeriesData:
         faults = Faults(settings.on_error)

@@ -71,7 +71,7 @@ def by_step(steps: list[dict[str, float]], target: str) -> Figure | None:
     figure, (above, *below) = new_grid(1, 2 if bands else 1, 2.3)
     above.plot(ahead, [one["error"] for one in steps], "o-", color=BLUE, markersize=3)
     above.set(xlabel="steps ahead", ylabel=f"mean error ({short(target, 14)})")
-    above.set_ylim(bottom=0)
+    above.set_ylim(0, 1.15 * max(one["error"] for one in steps) or 1)
     for one in below:
         one.plot(ahead, [100 * share for share in covered], "o-", color=BLUE, markersize=3)
         one.set(xlabel="steps ahead", ylabel="in the 80 % interval (%)", ylim=(0, 105))
