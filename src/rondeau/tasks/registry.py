@@ -17,6 +17,7 @@ TASKS: dict[str, str] = {
     "text_classification": "rondeau.tasks.text_classification:TextClassification",
     "series_classification": "rondeau.tasks.series_classification:SeriesClassification",
     "events": "rondeau.tasks.events:EventClassification",
+    "forecasting": "rondeau.tasks.forecasting:Forecasting",
     "translation": "rondeau.tasks.translation:Translation",
     "language_model": "rondeau.tasks.language_model_task:LanguageModel",
 }
