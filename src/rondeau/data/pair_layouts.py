@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rondeau.data.faults import Faults
-from rondeau.data.lines import read_lines, suffix_of
 from rondeau.data.rows import TABLES, read_head
+from rondeau.data.text_lines import read_lines, suffix_of
 from rondeau.errors import ArgumentError, DataError, RondeauError
 
 PARTS = {"train": "train", "val": "validation", "valid": "validation", "dev": "validation", "test": "test"}

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rondeau.data.faults import Faults
-from rondeau.data.lines import Line, read_lines, suffix_of
 from rondeau.data.pair_layouts import Layout, ending, find_pairs, flat, listed
 from rondeau.data.rows import TABLES, read_head, read_rows
+from rondeau.data.text_lines import Line, read_lines, suffix_of
 from rondeau.errors import ArgumentError, DataError
 
 

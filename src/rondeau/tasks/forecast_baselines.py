@@ -68,11 +68,14 @@ def _reach(scheme: Scheme) -> int:
 
 
 def _features(scheme: Scheme, windows: Windows, step: int) -> Numbers:
-    """The last values, what is known of the step ahead (calendar, covariates), and 1."""
+    """The last values, what is known of the step ahead (calendar, covariates, a column for each category), and 1."""
     end = scheme.before + scheme.context
     lags = windows.history[:, end - _reach(scheme) : end]
     known = windows.x[:, scheme.context + step, len(scheme.lags) + 1 :]
-    return np.concatenate([lags, known, np.ones((len(lags), 1))], 1).astype(np.float64)
+    words = windows.ids[len(windows.ids) - len(scheme.words) :]
+    pairs = zip(words, scheme.words.values(), strict=True)
+    told = [np.eye(len(labels) + 1)[ids[:, scheme.context + step]] for ids, labels in pairs]
+    return np.concatenate([lags, known, *told, np.ones((len(lags), 1))], 1).astype(np.float64)
 
 
 def _ridge(scheme: Scheme, learnt: Windows, held: Windows) -> tuple[Points, int]:

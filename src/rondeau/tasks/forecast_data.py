@@ -99,7 +99,9 @@ def long_enough(data: SeriesSet, horizon: int, faults: Faults) -> SeriesSet:
 def ends_of(data: SeriesSet, horizon: int, validation: float, test: float) -> tuple[Rows, Rows, list[str]]:
     """Where each series' training part and validation part end, in steps: at the same two moments in all series.
 
-    A share that is shorter than the horizon is made as long. Raises `DataError` where too little would be left.
+    A share that is shorter than the horizon is made as long, but for a test part of 0, which is none.
+
+    Raises `DataError` where too little would be left.
     """
     if min(validation, test) < 0 or validation + test >= 1:
         got = f"{validation} and {test}"
@@ -111,8 +113,9 @@ def ends_of(data: SeriesSet, horizon: int, validation: float, test: float) -> tu
     notes = []
     wanted = [round(len(moments) * (1 - validation - test)), round(len(moments) * (1 - test))]
     places = [int(np.searchsorted(distinct, moments[min(place, len(moments) - 1)])) for place in wanted]
-    latest = len(distinct) - horizon
-    if places[1] > latest:
+    if not test:
+        places[1] = len(distinct)
+    elif places[1] > (latest := len(distinct) - horizon):
         places[1] = latest
         notes.append(f"the test part is made as long as the horizon, {horizon} steps")
     if places[0] > places[1] - horizon:
@@ -120,7 +123,8 @@ def ends_of(data: SeriesSet, horizon: int, validation: float, test: float) -> tu
         notes.append(f"the validation part is made as long as the horizon, {horizon} steps")
     if places[0] < horizon + 4:
         what = "the series are too short to hold out a validation and a test part"
-        expected = f"at least {3 * horizon + 4} moments: {horizon} each to validate and test, the rest to learn"
+        least = (3 if test else 2) * horizon + 4
+        expected = f"at least {least} moments: {horizon} each to hold out and to learn, and 4 to read"
         raise DataError(what, expected=expected, got=len(distinct), fix="Forecast fewer steps, or give longer series")
     at = [distinct[place] if place < len(distinct) else None for place in places]
     found = np.empty((2, len(data)), np.int64)
@@ -146,7 +150,8 @@ def divide(
         ("test", np.maximum(validation_end, least), data.lengths, every),
     ):
         series, steps = _places(begin, end - horizon + 1, stride)
-        if not len(series):
+        wanted = name != "test" or bool((validation_end < data.lengths).any())
+        if not len(series) and wanted:
             what = f"no series is long enough for a forecast within the {name} part"
             raise DataError(what, expected=f"{horizon} steps after {least}", fix="Forecast fewer steps")
         if name != "training" and len(series) > JUDGED:

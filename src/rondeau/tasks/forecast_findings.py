@@ -28,7 +28,7 @@ def findings(scheme: Scheme, origins: Origins, paths: Any, found: Errors) -> dic
 
 
 def _first_series(origins: Origins) -> list[int]:
-    return np.unique(origins.series)[:2].tolist()
+    return [int(one) for one in np.unique(origins.series)[:2]]
 
 
 def _telling(origins: Origins, found: Errors) -> Rows:

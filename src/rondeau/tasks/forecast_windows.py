@@ -19,6 +19,7 @@ from rondeau.training.source import Source, shuffled
 Numbers = NDArray[np.float64]
 Rows = NDArray[np.int64]
 EPOCH = 20_000  # windows of an epoch at most: those of a long table overlap
+UPDATES = 20  # of an epoch at least: a short series is gone through several times
 _UNKNOWN_SHARE = 20  # of so many training windows one is read without its series' name, so that new series are known
 
 
@@ -32,7 +33,8 @@ class Scheme:
         step: the series' beat; likelihood: of the answers.
         names: the series the model knows; new ones have id 0. words: the same of each category.
         numbers: mean and deviation of each known covariate; level: those of the logarithm of the windows' scales.
-        features: numbers that are read at a step. columns: which columns of a table mean what: target, time, entity, known, and whether it is wide.
+        features: numbers that are read at a step.
+        columns: which columns of a table mean what: target, time, entity, known, and whether it is wide.
     """
 
     horizon: int
@@ -210,6 +212,8 @@ def targets(scheme: Scheme, windows: Windows, past: float) -> tuple[torch.Tensor
 class WindowBatches(Source):
     """Windows at origins, cut when they are needed; in training in a new order each epoch, of many a new choice.
 
+    An epoch is 20,000 windows at most, and at least 20 batches of training, however few there are.
+
     Args:
         past: the weight in the loss of the steps before the origin.
     """
@@ -218,6 +222,8 @@ class WindowBatches(Source):
         self.scheme, self.origins, self.batch_size = scheme, origins, batch_size
         self.training, self.past = training, past
         self.rows = min(len(origins), EPOCH)
+        if training:
+            self.rows = max(self.rows, UPDATES * batch_size)
 
     def __len__(self) -> int:
         return -(-self.rows // self.batch_size)
@@ -225,7 +231,8 @@ class WindowBatches(Source):
     def batches(self, epoch: int, start: int, seed: int) -> Iterator[Batch]:
         every = len(self.origins)
         if self.training:
-            order = shuffled(every, epoch, seed)[: self.rows]
+            passes = -(-self.rows // every)
+            order = torch.cat([shuffled(every, epoch * passes + i, seed) for i in range(passes)])[: self.rows]
         else:
             order = torch.linspace(0, every - 1, self.rows, dtype=torch.float64).round().long()
         for part in torch.split(order, self.batch_size)[start:]:

@@ -36,7 +36,7 @@ from rondeau.tasks.forecast_findings import findings, records
 from rondeau.tasks.forecast_model import forecast, network
 from rondeau.tasks.forecast_scores import errors, groups, statistic, truths
 from rondeau.tasks.forecast_windows import Origins, Scheme, WindowBatches, cut
-from rondeau.tasks.job import Data, Examples, Job, Judged
+from rondeau.tasks.job import Data, Job, Judged
 from rondeau.tasks.settings import Settings, option
 from rondeau.training.losses import NegativeLogLikelihood
 
@@ -105,7 +105,8 @@ class Forecasting(Job[ForecastingSettings]):
         return f"it is a table of numbers over time: {shape.time!r} says when, {shape.targets[0]!r} is a number"
 
     def demo_settings(self) -> ForecastingSettings:
-        return ForecastingSettings(horizon=14, known=("discount", "holiday"), epochs=12, likelihood="negative_binomial")
+        told = {"horizon": 14, "likelihood": "negative_binomial"}
+        return ForecastingSettings(**told, epochs=8, dropout=0.3, learning_rate=2e-3)  # type: ignore[arg-type]
 
     def read(self, settings: ForecastingSettings) -> SeriesData:
         faults = Faults(settings.on_error)
@@ -117,7 +118,7 @@ class Forecasting(Job[ForecastingSettings]):
             table, name = self._table(settings, settings.path, faults), settings.path
             shape = shape_of(table, settings.target, settings.time, settings.entity, settings.known)
         series = read_series(table, shape, faults)
-        _refuse_no_counts(series, settings.likelihood)
+        refuse_no_counts(series, settings.likelihood)
         return self.divided(settings, series, shape, name, faults)
 
     def _table(self, settings: ForecastingSettings, path: str, faults: Faults) -> Table:
@@ -206,14 +207,14 @@ class Forecasting(Job[ForecastingSettings]):
     def loss(self, settings: ForecastingSettings, prepared: Scheme, data: Data) -> Any:
         return NegativeLogLikelihood(settings.likelihood, reduction="mean_with_sample_weight")
 
-    def batches(self, settings: ForecastingSettings, prepared: Scheme, examples: Examples, training: bool) -> Any:
+    def batches(self, settings: ForecastingSettings, prepared: Scheme, examples: Any, training: bool) -> Any:
         return WindowBatches(prepared, examples, settings.batch_size, training, PAST if training else 0.0)
 
-    def count_steps(self, settings: ForecastingSettings, prepared: Scheme, examples: Examples) -> int:
+    def count_steps(self, settings: ForecastingSettings, prepared: Scheme, examples: Any) -> int:
         windows = WindowBatches(prepared, examples, settings.batch_size, True, PAST).rows
         return windows * (prepared.context + prepared.horizon)
 
-    def judge(self, model: Any, settings: ForecastingSettings, prepared: Scheme, examples: Examples) -> Judged:
+    def judge(self, model: Any, settings: ForecastingSettings, prepared: Scheme, examples: Any) -> Judged:
         paths = forecast(model, prepared, examples, settings.seed)
         return self.judged(prepared, examples, paths, likelihood(prepared.likelihood).name != "point")
 
@@ -231,7 +232,7 @@ class Forecasting(Job[ForecastingSettings]):
             judged.rows = records(scheme, origins, paths)
         return judged
 
-    def baselines(self, settings: ForecastingSettings, prepared: Scheme, data: Data) -> list[Row]:
+    def baselines(self, settings: ForecastingSettings, prepared: Scheme, data: Any) -> list[Row]:
         rows = []
         for baseline in forecast_baselines.baselines(prepared, data.train, data.validation):
             paths = forecast_baselines.paths(baseline, prepared, data.test)
@@ -316,7 +317,7 @@ def _is_past(series: SeriesSet, train: Any) -> Any:
     return local < np.repeat(ends, np.diff(series.offsets))
 
 
-def _refuse_no_counts(series: SeriesSet, kind: str) -> None:
+def refuse_no_counts(series: SeriesSet, kind: str) -> None:
     """Raise `DataError` for values that are no counts, where counts are asked for."""
     if not likelihood(kind).counts:
         return

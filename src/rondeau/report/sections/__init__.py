@@ -9,6 +9,7 @@ from rondeau.report.sections.answers import by_group, confusion, data, examples
 from rondeau.report.sections.attention import attention
 from rondeau.report.sections.curves import curves
 from rondeau.report.sections.dynamics import dynamics
+from rondeau.report.sections.forecast import forecast
 from rondeau.report.sections.gates import gates, state
 from rondeau.report.sections.gradient import gradient
 from rondeau.report.sections.inspected import learning_rate, saliency, surprise, trajectories, worst
@@ -27,6 +28,7 @@ SECTIONS: tuple[Callable[[RunRecord], Section | None], ...] = (
     confusion,
     by_group,
     examples,
+    forecast,
     curves,
     attention,
     learning_rate,
