@@ -271,7 +271,7 @@ class TextClassification(Job[TextClassificationSettings]):
 def collect(documents: Iterable[Document]) -> tuple[DocumentStore, str]:
     """All documents, and a digest that tells them from others."""
     store, digest = DocumentStore(), hashlib.blake2b(digest_size=16)
-    for document in progress(documents, "reading documents"):
+    for document in progress(documents, "reading", unit="documents"):
         store.add(document)
         digest.update(f"{document.label}\0{document.part}\0{document.text}\0".encode("utf-8", "surrogatepass"))
     return store, digest.hexdigest()
