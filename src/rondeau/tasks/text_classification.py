@@ -58,7 +58,9 @@ class TextClassification(Job[TextClassificationSettings]):
         return looks_labelled(path)
 
     def demo_settings(self) -> TextClassificationSettings:
-        return TextClassificationSettings(units=32, embedding=32, epochs=8, dropout=0.2, learning_rate=4e-3)
+        return TextClassificationSettings(
+            units=32, embedding=32, epochs=8, dropout=0.2, word_dropout=0.0, learning_rate=4e-3
+        )
 
     def read(self, settings: TextClassificationSettings) -> TextData:
         faults = Faults(settings.on_error)
