@@ -21,7 +21,7 @@ from rondeau.tasks.texts.settings import TextClassificationSettings
 
 pytest.importorskip("sklearn")
 JOB = TextClassification()
-SMALL = TextClassificationSettings(units=8, embedding=8, epochs=1, insight=False, dropout=0.0)
+SMALL = TextClassificationSettings(units=8, embedding=8, epochs=1, insight=False, dropout=0.0, word_dropout=0.0)
 
 
 def finished(settings: TextClassificationSettings, out: Path) -> tuple[Any, Any]:
