@@ -160,7 +160,9 @@ class WordCodes:
 
     def of(self, forms: Sequence[str]) -> tuple[Ids, Ids]:
         """Ids of words `(forms,)`, and of their characters `(forms, width)`."""
-        spelled = np.stack([self.spelled(one) for one in forms]) if forms else np.zeros((0, self.width), np.int64)
+        if not forms or not self.width:
+            return self.words.encode(one.lower() for one in forms), np.zeros((len(forms), 0), np.int64)
+        spelled = np.stack([self.spelled(one) for one in forms])
         return self.words.encode(one.lower() for one in forms), spelled
 
 

@@ -21,9 +21,10 @@ from rondeau.data.vectors import read_vectors
 from rondeau.errors import ArgumentError, DataError
 from rondeau.heads.crf import CRF
 from rondeau.insight.results import Metric, Results, Row
-from rondeau.models.tagger import SPELLINGS, tagger
+from rondeau.models.tagger import SPELLINGS, parts_of, tagger
 from rondeau.sequence import Ragged
 from rondeau.tasks.job import Data, Job, Judged
+from rondeau.tasks.look import LONGEST, Explained
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.settings import Settings, option
 from rondeau.tasks.tagging_baselines import MostFrequent, PerWord
@@ -245,6 +246,24 @@ class Tagging(Job[TaggingSettings]):
                 ]
             yield record
 
+    def explain(self, model: Any, settings: TaggingSettings, prepared: Prepared, example: Sentence) -> Explained | None:
+        """Why the word that the model is least sure of got its tag."""
+        words = example.words[:LONGEST]
+        if not words:
+            return None
+        of_words, of_sentence = parts_of(model)
+        batch = TaggedBatches(TaggedText([Sentence(words)]), prepared.codes, None, 1, training=False).batch(
+            np.zeros(1, int)
+        )
+        with torch.no_grad():
+            x = of_words(batch.x).values[None]
+            chances = _log_chances(of_sentence(x))[0]
+        place = int(chances.amax(1).argmin())
+        tag = int(chances[place].argmax())
+        steps = [f"{word} " for word in words]
+        answer = f"{words[place]}: {prepared.tags[tag]}"
+        return Explained(x, steps, answer, place, lambda y: _log_chances(y)[:, place, tag], of_sentence)
+
     # for entities F1 decides
 
     def conclude(self, work: Work[TaggingSettings], view: View) -> Results:
@@ -273,6 +292,16 @@ def tags_of(model: Any, prepared: Prepared, examples: Any) -> list[list[str]]:
             ids = [np.argmax(row, 1).tolist() for row in rows]
         found += [[prepared.tags[i] for i in row] for row in ids]
     return found
+
+
+def _log_chances(outputs: torch.Tensor) -> torch.Tensor:
+    """The log-probability of each tag at each word, `(batch, time, tags)`, of scores or of a `CRF`'s chain."""
+    if outputs.ndim == 3:
+        return torch.log_softmax(outputs, -1)
+    found = [outputs[:, 0, 0]]
+    for step in outputs.unbind(1)[1:]:
+        found.append(torch.logsumexp(found[-1][:, :, None] + step, 1))
+    return torch.stack(found, 1)
 
 
 def _text(examples: Any) -> TaggedText:
