@@ -242,3 +242,21 @@ def test_the_probabilities_told_are_the_marginals():
     torch.nn.init.normal_(layer.transitions)
     chain = layer(scores)
     assert torch.allclose(_log_chances(chain).exp(), CRF.probabilities(chain), atol=1e-12)
+
+
+def test_given_vectors_are_what_the_words_begin_with(tmp_path):
+    vectors = write(tmp_path / "some.vec", "2 3\nanna 1 2 3\noslo -1 0.5 2\n")
+    file = write(tmp_path / "a.conll", "\n".join(f"{ENTITIES}\nword{i} O\n" for i in range(8)))
+    settings = replace(SMALL, path=str(file), vectors=str(vectors))
+    task = Tagging()
+    data = task.read(settings)
+    prepared = task.prepare(settings, data)
+    assert any("vectors of some.vec" in note for note in data.notes)
+    model = task.build(settings, prepared, data)
+    table = model.get_layer("word_embedding").embeddings
+    (anna,) = prepared.words.encode(["anna"])
+    assert table[anna].tolist() == [1, 2, 3]
+    assert "vectors" not in prepared.to_json()
+    missing = write(tmp_path / "none.vec", "hello 1 2 3\n")
+    with pytest.raises(DataError, match="none of the words"):
+        task.prepare(replace(settings, vectors=str(missing)), data)

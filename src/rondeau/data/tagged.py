@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rondeau.data.buckets import Buckets
 from rondeau.data.conll import Sentence
 from rondeau.data.vocabulary import Vocabulary
 from rondeau.errors import DataError
 from rondeau.sequence import Ragged
 from rondeau.training.batch import Batch
-from rondeau.training.source import Source, parts_of
+from rondeau.training.source import Source
 
 Ids = NDArray[np.int64]
 
@@ -181,8 +182,6 @@ class TaggedBatches(Source):
     is not among `tags` weighs nothing. Raises `DataError` where there are no sentences.
     """
 
-    _POOL = 40  # batches whose sentences are sorted by length among themselves
-
     def __init__(
         self, text: TaggedText, codes: WordCodes, tags: Sequence[str] | None, batch_size: int, training: bool
     ) -> None:
@@ -193,25 +192,18 @@ class TaggedBatches(Source):
         self._tags = None if tags is None else np.array([ids.get(tag, -1) for tag in text.labels], np.int64)
         if not len(text):
             raise DataError("there are no sentences", expected="at least one", got=0)
+        self._buckets = Buckets(text.lengths, lambda rows: self.batch(rows.numpy()), batch_size)
 
     def __len__(self) -> int:
         return -(-len(self.text) // self.batch_size)
 
     def batches(self, epoch: int, start: int, seed: int) -> Iterator[Batch]:
-        for rows in self._parts(epoch, seed)[start:]:
-            yield self.batch(rows)
+        numbers = self._buckets.numbers(epoch, start, seed) if self.training else self._in_order(start)
+        for rows in numbers:
+            yield self.batch(rows.numpy())
 
-    def _parts(self, epoch: int, seed: int) -> list[Ids]:
-        if not self.training:
-            return [part.numpy() for part in parts_of(len(self.text), self.batch_size, False, epoch, seed)]
-        lengths = self.text.lengths
-        parts: list[Ids] = []
-        for drawn in parts_of(len(self.text), self._POOL * self.batch_size, True, epoch, seed):
-            pool = drawn.numpy()
-            pool = pool[np.argsort(lengths[pool], kind="stable")]
-            parts += [pool[i : i + self.batch_size] for i in range(0, len(pool), self.batch_size)]
-        order = parts_of(len(parts), len(parts), True, epoch, seed + 1)[0]
-        return [parts[i] for i in order.tolist()]
+    def _in_order(self, start: int) -> Iterator[torch.Tensor]:
+        yield from torch.split(torch.arange(len(self.text)), self.batch_size)[start:]  # type: ignore[no-untyped-call]
 
     def batch(self, rows: Ids) -> Batch:
         """The sentences of these numbers."""

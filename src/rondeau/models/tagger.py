@@ -95,7 +95,7 @@ def _speller(characters: int, spelling: str, units: int) -> Any:
 
 
 def parts_of(model: Any) -> tuple[Any, Any]:
-    """A tagger in two, its weights shared: what makes features of words, `(batch, time, features)`, and what reads those.
+    """A tagger in two, weights shared: what makes features of words, `(batch, time, features)`, and what reads them.
 
     The second is a function of numbers that can be moved: for `rondeau.insight.saliency`. Both are in `eval` mode.
     """

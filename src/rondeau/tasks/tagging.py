@@ -14,6 +14,7 @@ import torch
 
 from rondeau.data.conll import Sentence, kind_of, part_of
 from rondeau.data.faults import Faults
+from rondeau.data.prefetch import Prefetch
 from rondeau.data.schemes import bio_forbidden, entities, scheme_of, to_bio
 from rondeau.data.tagged import TaggedBatches, TaggedText
 from rondeau.data.tagged_demo import demo_sentences
@@ -179,9 +180,9 @@ class Tagging(Job[TaggingSettings]):
     def fit_metrics(self, settings: TaggingSettings, prepared: Prepared) -> list[Any]:
         return [CRFAccuracy(name="accuracy") if settings.crf else "accuracy"]
 
-    def batches(self, settings: TaggingSettings, prepared: Prepared, examples: Any, training: bool) -> TaggedBatches:
+    def batches(self, settings: TaggingSettings, prepared: Prepared, examples: Any, training: bool) -> Prefetch:
         size = settings.batch_size if training else _EVALUATED_AT_ONCE
-        return TaggedBatches(_text(examples), prepared.codes, prepared.tags, size, training)
+        return Prefetch(TaggedBatches(_text(examples), prepared.codes, prepared.tags, size, training))
 
     def count_steps(self, settings: TaggingSettings, prepared: Prepared, examples: Any) -> int:
         return _text(examples).tokens
