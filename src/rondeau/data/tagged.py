@@ -203,7 +203,7 @@ class TaggedBatches(Source):
             yield self.batch(rows.numpy())
 
     def _in_order(self, start: int) -> Iterator[torch.Tensor]:
-        yield from torch.split(torch.arange(len(self.text)), self.batch_size)[start:]  # type: ignore[no-untyped-call]
+        yield from torch.split(torch.arange(len(self.text)), self.batch_size)[start:]
 
     def batch(self, rows: Ids) -> Batch:
         """The sentences of these numbers."""
