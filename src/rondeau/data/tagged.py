@@ -51,18 +51,23 @@ class TaggedText(Sequence[Sentence]):
     """
 
     def __init__(self, sentences: Iterable[Sentence]) -> None:
-        forms, labels, groups = _Names(), _Names(), _Names()
-        words, tags, lengths, group, places = array("i"), array("i"), array("q"), array("i"), []
+        forms, labels, groups, files = _Names(), _Names(), _Names(), _Names()
+        words, tags, lengths, group = array("i"), array("i"), array("q"), array("i")
+        file, line = array("i"), array("q")
         for one in sentences:
             words.extend(map(forms.id, one.words))
             tags.extend(map(labels.id, one.tags) if one.tags else [-1] * len(one.words))
             lengths.append(len(one.words))
             group.append(-1 if one.group is None else groups.id(one.group))
-            places.append(one.place)
+            name, _, number = one.place.rpartition(":")
+            numbered = number.isdigit()
+            file.append(files.id(name if numbered else one.place))
+            line.append(int(number) if numbered else -1)
         self.forms, self.labels, self._groups = forms.all, labels.all, groups.all
         self._words, self._tags = np.array(words, np.int32), np.array(tags, np.int32)
         self._offsets = np.concatenate([[0], np.cumsum(np.array(lengths, np.int64))]).astype(np.int64)
-        self._group, self._places = np.array(group, np.int32), places
+        self._group, self._files = np.array(group, np.int32), files.all
+        self._file, self._line = np.array(file, np.int32), np.array(line, np.int64)
         self.rows: Ids = np.arange(len(lengths))
 
     def select(self, rows: Any) -> TaggedText:
@@ -102,8 +107,12 @@ class TaggedText(Sequence[Sentence]):
             tuple(self.forms[i] for i in self._words[begin:end].tolist()),
             tuple(self.labels[i] for i in tags) if tags and tags[0] >= 0 else (),
             None if group < 0 else self._groups[group],
-            self._places[row],
+            self._place(row),
         )
+
+    def _place(self, row: int) -> str:
+        name, line = self._files[self._file[row]], int(self._line[row])
+        return name if line < 0 else f"{name}:{line}"
 
     @property
     def lengths(self) -> Ids:
@@ -133,10 +142,22 @@ class TaggedText(Sequence[Sentence]):
 
     def digest(self) -> str:
         """Tells one collection from another."""
+        every = np.arange(len(self))
         found = hashlib.blake2b(digest_size=16)
-        for one in self:
-            found.update(repr((one.words, one.tags)).encode("utf-8", "surrogatepass"))
+        for names in (self.forms, self.labels):
+            found.update("\0".join([*names, ""]).encode("utf-8", "surrogatepass"))
+        for numbers in (self.words_of(every), self.tags_of(every), self.lengths):
+            found.update(numbers.astype("<i8").tobytes())
         return found.hexdigest()
+
+    def word_counts(self) -> dict[str, int]:
+        """How often each word comes, in the order in which they came first."""
+        counts = np.bincount(self.words_of(np.arange(len(self))), minlength=len(self.forms))
+        return {form: count for form, count in zip(self.forms, counts.tolist(), strict=True) if count}
+
+    def tags(self) -> set[str]:
+        """All tags that there are."""
+        return {self.labels[i] for i in np.unique(self.tags_of(np.arange(len(self)))).tolist() if i >= 0}
 
 
 class WordCodes:

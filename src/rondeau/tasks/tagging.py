@@ -221,7 +221,7 @@ class Tagging(Job[TaggingSettings]):
         if prepared.scheme is not None:
             text = text.relabelled(to_bio)
         notes = [f"left out: {faults.describe()}"] if faults.total else []
-        missing = sorted({tag for one in text for tag in one.tags} - set(prepared.tags))
+        missing = sorted(text.tags() - set(prepared.tags))
         if missing:
             notes.append(f"tags that the training part never had, each counted as wrong: {', '.join(missing)}")
         return text, notes
@@ -310,7 +310,7 @@ def _text(examples: Any) -> TaggedText:
 
 
 def _never_seen(train: TaggedText, held: TaggedText, part: str) -> list[str]:
-    missing = sorted({tag for one in held for tag in one.tags} - {tag for one in train for tag in one.tags})
+    missing = sorted(held.tags() - train.tags())
     return [f"tags of the {part} part that the training part never has: {', '.join(missing)}"] if missing else []
 
 
