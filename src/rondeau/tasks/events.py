@@ -154,8 +154,9 @@ class EventClassification(Job[EventSettings]):
                 got = f"{positive:,} of {all_:,} events"
                 raise DataError(f"the {part} part has one class only", expected="both", got=got, fix=fix)
         sizes = {kind: dict(zip(names, values, strict=True)) for kind, values in counts.items()}
-        about = (sizes, parts.digest, faults.to_json(), [*notes, *events.notes, *parts.notes])
-        return EventData(name, *pieces, *about, columns)
+        train, validation, test = pieces
+        said = [*notes, *events.notes, *parts.notes]
+        return EventData(name, train, validation, test, sizes, parts.digest, faults.to_json(), said, columns)
 
     def prepare(self, settings: EventSettings, data: Data) -> EventsPrepared:
         pieces: Pieces = data.train  # type: ignore[assignment]  # as `read` gave it

@@ -91,8 +91,9 @@ class SeriesClassification(Job[SeriesSettings]):
         names = ("train", "validation", "test")
         sizes = {"series": dict(zip(names, map(len, parts), strict=True))}
         sizes["steps"] = {name: sum(len(s.values) for s in part) for name, part in zip(names, parts, strict=True)}
-        about = (sizes, digest_of(parts), faults.to_json(), found.notes)
-        return SeriesData(found.name, *parts, *about, found.channels, found.classes)
+        train, validation, test = parts
+        about = faults.to_json(), found.notes, found.channels, found.classes
+        return SeriesData(found.name, train, validation, test, sizes, digest_of(parts), *about)
 
     def prepare(self, settings: SeriesSettings, data: Data) -> SeriesPreparation:
         channels = data.channels if isinstance(data, SeriesData) else None
