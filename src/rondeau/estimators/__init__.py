@@ -15,7 +15,8 @@ except ImportError as error:
     ) from error
 
 from rondeau.estimators.classifier import SequenceClassifier
+from rondeau.estimators.forecaster import Forecaster
 from rondeau.estimators.regressor import SequenceRegressor
 from rondeau.estimators.tagger import SequenceTagger
 
-__all__ = ["SequenceClassifier", "SequenceRegressor", "SequenceTagger"]
+__all__ = ["Forecaster", "SequenceClassifier", "SequenceRegressor", "SequenceTagger"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,8 @@ _LEAST = 1e-4  # of a scale or mean, in units of the series' own scale: a spread
 class Likelihood(ABC):
     """How `size` outputs of a network become a statement about one number.
 
-    Outputs are `(..., size)`, any real numbers; values `(...)`. `scale`, of the values' shape or one that broadcasts, is
-    what one unit of the network's is worth; only `NegativeBinomial` needs it: of all else give scaled values.
+    Outputs are `(..., size)`, any real numbers; values `(...)`. `scale`, of the values' shape or one that broadcasts,
+    is what one unit of the network's is worth; only `NegativeBinomial` needs it: of all else give scaled values.
 
     Attributes:
         name: as a setting says it. size: outputs a value.
@@ -63,14 +64,17 @@ class Gaussian(Likelihood):
 
     def loss(self, outputs: Tensor, values: Tensor, scale: Tensor | float = 1.0) -> Tensor:
         mean, deviation = self.parameters(outputs)
-        return ((values - mean) / deviation).square() / 2 + deviation.log() + math.log(2 * math.pi) / 2
+        distance: Tensor = ((values - mean) / deviation).square() / 2
+        nats: Tensor = distance + deviation.log() + math.log(2 * math.pi) / 2
+        return nats
 
     def mean(self, outputs: Tensor, scale: Tensor | float = 1.0) -> Tensor:
         return self.parameters(outputs)[0]
 
     def quantiles(self, outputs: Tensor, levels: Sequence[float], scale: Tensor | float = 1.0) -> Tensor:
         mean, deviation = self.parameters(outputs)
-        return mean[..., None] + deviation[..., None] * torch.special.ndtri(_levels(levels, outputs))
+        standard: Tensor = torch.special.ndtri(_levels(levels, outputs))
+        return mean[..., None] + deviation[..., None] * standard
 
     def sample(self, outputs: Tensor, generator: np.random.Generator, scale: Tensor | float = 1.0) -> Tensor:
         mean, deviation = self.parameters(outputs)
@@ -160,7 +164,7 @@ class Quantiles(Likelihood):
     name = "quantile"
 
     def __init__(self, levels: Sequence[float] = LEVELS) -> None:
-        rising = all(a < b for a, b in zip(levels[:-1], levels[1:], strict=True))
+        rising = all(a < b for a, b in pairwise(levels))
         if not len(levels) or not rising or not 0 < levels[0] <= levels[-1] < 1:
             raise ArgumentError("levels", expected="rising numbers between 0 and 1", got=tuple(levels))
         self.levels, self.size = tuple(levels), len(levels)
