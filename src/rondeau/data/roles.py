@@ -84,6 +84,11 @@ def one_label_each(table: Table, entity: str, label: str) -> bool | None:
     return pairs == len(np.unique(owners)) and pairs < len(owners)
 
 
+def label_values(table: Table, label: str) -> int:
+    """How many different labels there are."""
+    return _distinct(table, label)
+
+
 def check_features(names: Sequence[str], roles: Roles, table: Table) -> None:
     """Raise `ArgumentError` for the label's column among the features, or the entity's or time's."""
     for role, column in zip(("label", "entity", "time"), (roles.label, roles.entity, roles.time), strict=True):

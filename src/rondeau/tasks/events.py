@@ -119,7 +119,7 @@ class EventClassification(Job[EventSettings]):
     )
 
     def guess(self, path: Path) -> str | None:
-        from rondeau.data.roles import find_roles, one_label_each
+        from rondeau.data.roles import find_roles, label_values, one_label_each
 
         try:
             table = first_rows(path)
@@ -128,7 +128,7 @@ class EventClassification(Job[EventSettings]):
             return None
         if table is None or roles is None or roles.time is None or roles.label is None:
             return None
-        if one_label_each(table, roles.entity, roles.label):
+        if label_values(table, roles.label) > 2 or one_label_each(table, roles.entity, roles.label):
             return None
         return f"each row has a {roles.entity!r}, a {roles.time!r} and a {roles.label!r} of its own"
 

@@ -258,7 +258,7 @@ def _table_channels(prepared: SeriesPreparation) -> tuple[str, ...]:
 
 
 def _looks_like_series(path: Path) -> str | None:
-    from rondeau.data.roles import guess_entity, guess_label, one_label_each
+    from rondeau.data.roles import guess_entity, guess_label, label_values, one_label_each
     from rondeau.errors import RondeauError
     from rondeau.tasks.events import first_rows
 
@@ -270,4 +270,6 @@ def _looks_like_series(path: Path) -> str | None:
     entity = None if table is None or label is None else guess_entity(table, {label})
     if table is None or label is None or entity is None or not one_label_each(table, entity, label):
         return None
+    if label_values(table, label) > max(20, label_values(table, entity) // 2):
+        return None  # a number for each series
     return f"each {entity!r} has several rows and one {label!r}"
