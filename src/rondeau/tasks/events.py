@@ -119,7 +119,7 @@ class EventClassification(Job[EventSettings]):
     )
 
     def guess(self, path: Path) -> str | None:
-        from rondeau.data.roles import find_roles, label_values, one_label_each
+        from rondeau.data.roles import find_roles, first_rows, label_values, one_label_each
 
         try:
             table = first_rows(path)
@@ -339,16 +339,6 @@ def time_word(events: Events, row: int) -> str | float:
     """When an event was, as its data wrote it or nearly so."""
     time = float(events.times[row])
     return str(np.datetime64(round(time * 1e6), "us").astype("datetime64[s]")) if events.dated else time
-
-
-def first_rows(path: Path) -> Any:
-    """The first rows of a table; None where there is none."""
-    from rondeau.data.table import glance
-    from rondeau.data.table_files import SUFFIXES, suffix, table_files
-
-    if path.is_file() and suffix(path) not in SUFFIXES:
-        return None
-    return glance(path, 5000) if table_files(path) else None
 
 
 def _point(counts: list[list[int]]) -> dict[str, float]:

@@ -258,9 +258,8 @@ def _table_channels(prepared: SeriesPreparation) -> tuple[str, ...]:
 
 
 def _looks_like_series(path: Path) -> str | None:
-    from rondeau.data.roles import guess_entity, guess_label, label_values, one_label_each
+    from rondeau.data.roles import first_rows, guess_entity, guess_label, label_values, one_label_each
     from rondeau.errors import RondeauError
-    from rondeau.tasks.events import first_rows
 
     try:
         table = first_rows(path)
