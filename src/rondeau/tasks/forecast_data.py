@@ -43,7 +43,9 @@ def seasons_of(data: SeriesSet, ends: Rows) -> tuple[tuple[int, ...], list[str]]
     agreed = {lag: _autocorrelation(parts, lag) for lag in (range(2, min(longest // 3, 400) + 1) if free else offered)}
     if not free and data.step.unit == "time" and not offered:
         return (), ["no season: the series are shorter than two"]
-    good = {lag: value for lag, value in agreed.items() if value > _SEASONAL}
+    # the more steps there are, the less agrees by chance
+    sure = max(_SEASONAL / 2, min(_SEASONAL, 3 / max(sum(map(len, parts)), 1) ** 0.5))
+    good = {lag: value for lag, value in agreed.items() if value > sure}
     if free and good:
         best = max(good, key=lambda lag: good[lag])
         # of a season its multiples agree as well: the shortest that agrees nearly as much
