@@ -206,8 +206,11 @@ def test_texts_without_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert [(d.text, d.where) for d in read_texts(str(tmp_path / "f"))] == [("three", "a.txt"), ("one\ntwo", "b/1.txt")]
     assert [d.text for d in read_texts(str(tmp_path / "lines.txt"))] == ["one", "", "two"]
     assert [d.text for d in read_texts(str(tmp_path / "t.csv"), text_column="text")] == ["x"]
-    with pytest.raises(ArgumentError, match=r"no such column .*expected 'n', 'text', got 'words'"):
-        list(read_texts(str(tmp_path / "t.csv"), text_column="words"))
+    assert [d.text for d in read_texts(str(tmp_path / "t.csv"), text_column="words")] == ["x"]
+    write(tmp_path, {"u.csv": "n,review\n1,x\n"})
+    assert [d.text for d in read_texts(str(tmp_path / "u.csv"))] == ["x"]
+    with pytest.raises(ArgumentError, match=r"no such column .*expected 'n', 'review', got 'words'"):
+        list(read_texts(str(tmp_path / "u.csv"), text_column="words"))
     monkeypatch.setattr("sys.stdin", io.StringIO("a\nb\n"))
     assert [d.text for d in read_texts("-")] == ["a", "b"]
     with pytest.raises(DataError, match="no such file"):
@@ -224,4 +227,6 @@ def test_what_looks_labelled(tmp_path: Path) -> None:
     assert "a folder for each class" in str(looks_labelled(write(tmp_path / "d", folders)))
     assert "column 'tweet'" in str(looks_labelled(write(tmp_path / "e", {"a.csv": "tweet,class\na b c,1\n"}) / "a.csv"))
     assert looks_labelled(write(tmp_path / "g", {"a.csv": "month,passengers\n1949-01,112\n"}) / "a.csv") is None
+    few = write(tmp_path / "h", {"a.csv": "time,title,label\n1,shop,0\n2,bank,1\n"})
+    assert looks_labelled(few / "a.csv") is None  # names, not texts
     assert looks_labelled(tmp_path / "none") is None

@@ -33,6 +33,10 @@ def test_two_classes_beside_scikit_learn() -> None:
     assert roc[0].tolist() == [0, 0]
     assert roc[-1].tolist() == [1, 1]
     assert (np.diff(roc, axis=0) >= 0).all()
+    right = (true == 1) & (chances[:, 1] >= 0.5)
+    at = scores.curves()["at"]
+    assert at["recall"] == pytest.approx(right.sum() / (true == 1).sum())
+    assert at["precision"] == pytest.approx(right.sum() / (chances[:, 1] >= 0.5).sum())
     low, high = scores.intervals()["auroc"]
     assert low < scores.figures()["auroc"] < high
 

@@ -11,9 +11,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from rondeau.data import cache
 from rondeau.errors import ArgumentError, CheckpointError, DataError
 from rondeau.tasks import language_model as task
 from rondeau.tasks.language_model import Settings
@@ -233,6 +235,34 @@ def test_unknown_tokens_and_prompts_are_named(text_file: Path, finished: RunFold
         task.prompt_ids(finished.tokenizer(), "caté")
     with pytest.raises(DataError, match="prompt is empty"):
         task.prompt_ids(finished.tokenizer(), "")
+
+
+# Texts that are larger than memory
+
+
+def test_a_large_text_is_read_from_disk_and_learnt_from(
+    text_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(task, "LARGE", 1000)
+    monkeypatch.setattr(task, "EXCERPT", 5000)
+    settings = replace(SMALL, path=str(text_file), epochs=1)
+    run = _train(settings, tmp_path / "run")
+    _, _, corpus = task.reopen(run.path)
+    assert isinstance(corpus.ids[0], np.memmap)
+    assert corpus.ids[0].dtype == np.uint8
+    assert sum(corpus.characters.values()) == len(text_file.read_text())
+    assert corpus.note is not None
+    assert "the last 5,000 tokens" in corpus.note
+    rows = task.compare(run, settings, corpus, _no_view).rows
+    assert rows[0].name == "unigram (of the last 5,000 training tokens)"
+    assert rows[0].scores["bits_per_character"] > rows[3].scores["bits_per_character"] > 0
+    text_file.with_name("longer").write_text(text_file.read_text() + "the end.\n")
+    config = json.loads(run.config.read_text())
+    config["settings"]["path"] = str(text_file.with_name("longer"))
+    run.config.write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="not the one the run began with"):
+        task.reopen(run.path)
 
 
 # Speed

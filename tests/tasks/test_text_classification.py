@@ -13,12 +13,14 @@ import torch
 
 from rondeau.data.reviews import made_reviews
 from rondeau.errors import ArgumentError, DataError
+from rondeau.tasks.api import Run
 from rondeau.tasks.run_folder import RunFolder
-from rondeau.tasks.text_classification import TextClassification, TextClassificationSettings, sort_labels
+from rondeau.tasks.text_classification import TextClassification
+from rondeau.tasks.texts.prepared import sort_labels
+from rondeau.tasks.texts.settings import TextClassificationSettings
 
 pytest.importorskip("sklearn")
 JOB = TextClassification()
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 SMALL = TextClassificationSettings(units=8, embedding=8, epochs=1, insight=False, dropout=0.0)
 
 
@@ -63,7 +65,9 @@ def test_learns_what_can_be_learnt_and_is_judged_beside_others(run: Any) -> None
     predictions = folder.read_lines(folder.predictions)
     assert len(predictions) == len(work.data.test)
     assert predictions[0]["p(good)"] + predictions[0]["p(bad)"] == pytest.approx(1, abs=2e-6)
-    assert any("documents repeat others" in line for line in JOB.describe(work))
+    told = "\n".join(JOB.describe(work))
+    assert "5 documents repeat others" in told
+    assert "the word 'bad' tells 'bad' from all others by itself: does the answer stand in the texts?" in told
 
 
 def test_a_fresh_reader_predicts_and_evaluates_the_same(run: Any, folder: Path, tmp_path: Path) -> None:
@@ -78,9 +82,13 @@ def test_a_fresh_reader_predicts_and_evaluates_the_same(run: Any, folder: Path, 
     texts.write_text("".join(line["text"] + "\n" for line in lines))
     told = list(JOB.predict(again, str(texts), "cpu", {}))
     assert [record["p(bad)"] for record in told] == pytest.approx([line["p(bad)"] for line in lines], abs=2e-6)
+    assert [record["predicted"] for record in Run(run_folder.path).predict(["number 1 is a good thing"])] == ["good"]
     judged = JOB.evaluate(again, str(folder), "cpu")
     assert judged.rows[0].scores["accuracy"] == 1
     assert any("tokens are not in the run's vocabulary" in note for note in judged.notes)
+    share = 100 * len(run[1].data.train) / 140
+    seen = next(note for note in judged.notes if "were learnt from" in note)
+    assert float(seen.split("%")[0]) == pytest.approx(share, abs=1)
 
 
 def test_classes_never_learnt(run: Any, tmp_path: Path) -> None:
@@ -226,8 +234,7 @@ def test_labels_in_order() -> None:
     assert sort_labels(["b", "10", "a"]) == ["10", "a", "b"]
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason=f"no {SHARED}")
-def test_movie_review_is_read() -> None:
-    data = JOB.read(replace(SMALL, path=str(SHARED / "movie_review")))
+def test_movie_review_is_read(shared: Any) -> None:
+    data = JOB.read(replace(SMALL, path=str(shared("movie_review"))))
     assert sum(data.sizes["documents"].values()) == 10_662
     assert any("a file for each class, a document on each line" in note for note in data.notes)

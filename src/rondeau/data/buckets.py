@@ -78,11 +78,15 @@ class Buckets(Source):
 
     def batches(self, epoch: int, start: int, seed: int) -> Iterator[Batch]:
         for rows in self.numbers(epoch, start, seed):
-            batch = as_batch(self.make(rows), *self.parts)
-            if row_count(batch) != len(rows):
-                what = "make gave another number of rows than it was asked for"
-                raise DataError(what, expected=len(rows), got=row_count(batch))
-            yield batch
+            yield self.made(rows)
+
+    def made(self, rows: Tensor) -> Batch:
+        """The batch of these rows. Raises `DataError` if `make` gives another number of rows."""
+        batch = as_batch(self.make(rows), *self.parts)
+        if row_count(batch) != len(rows):
+            what = "make gave another number of rows than it was asked for"
+            raise DataError(what, expected=len(rows), got=row_count(batch))
+        return batch
 
     def numbers(self, epoch: int = 0, start: int = 0, seed: int = 0) -> Iterator[Tensor]:
         """The row numbers of each batch of an epoch, from batch `start` on, int64 `(batch,)`."""

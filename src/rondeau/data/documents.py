@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rondeau.data.faults import Faults
-from rondeau.data.layouts import Columns, Layout, Place, find_columns, find_layout
-from rondeau.data.lines import read_lines, read_whole, suffix_of
+from rondeau.data.layouts import Columns, Layout, Place, find_columns, find_layout, guess_text
 from rondeau.data.rows import TABLES, read_head, read_rows
+from rondeau.data.text_lines import read_lines, read_whole, suffix_of
 from rondeau.errors import ArgumentError, DataError
 
 
@@ -76,7 +76,7 @@ def read_texts(
     each record of a table.
 
     Args:
-        text_column: of a table; default: guessed.
+        text_column: of a table; default, and where there is none of that name: `text`, or guessed.
 
     Documents without text come as they are: to each a prediction is wanted. Raises as `read_labelled` does.
     """
@@ -102,11 +102,14 @@ def read_texts(
 
 def _texts_of_table(root: Path, encoding: str, column: str | None, faults: Faults) -> Iterator[Document]:
     head = read_head(root, encoding)
-    if column is None or column not in head.columns:
-        expected = ", ".join(map(repr, head.columns))
-        raise ArgumentError(
-            "text_column: the table has no such column", expected=expected, got=repr(column), where=root
-        )
+    if column is None and "text" not in head.columns:
+        column = guess_text(head, root)[0]
+    elif column not in head.columns:
+        if "text" not in head.columns:
+            expected = ", ".join(map(repr, head.columns))
+            what = "text_column: the table has no such column"
+            raise ArgumentError(what, expected=expected, got=repr(column), where=root)
+        column = "text"
     for record in read_rows(root, encoding, faults, [column]):
         text = _as_text(record.values.get(column), record.where, faults)
         if text is not None:

@@ -169,6 +169,6 @@ def _useless(column: Column, rows: int) -> str | None:
     distinct = len(np.unique(column.values))
     if distinct < 2:
         return "it is the same everywhere"
-    if column.kind == "category" and distinct > max(UNIQUE * rows, 20):
+    if column.kind == "category" and (distinct == rows or distinct > max(UNIQUE * rows, 20)):
         return "hardly any of its words comes twice"
     return None

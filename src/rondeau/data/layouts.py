@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rondeau.data.lines import stem_of, suffix_of
 from rondeau.data.rows import TABLES, Head, read_head
+from rondeau.data.text_lines import stem_of, suffix_of
 from rondeau.errors import ArgumentError, DataError
 
 PARTS = {
@@ -104,7 +104,11 @@ def looks_labelled(path: Path) -> str | None:
         layout = find_layout(path)
         labels = {place.label for place in layout.places}
         if layout.kind == "table":
-            columns = find_columns(read_head(layout.places[0].path), layout.places[0].path)
+            head = read_head(layout.places[0].path)
+            columns = find_columns(head, layout.places[0].path)
+            words = [len(str(record.values.get(columns.text, "")).split()) for record in head.records]
+            if sum(words) < _WORDS * len(words):
+                return None
             return f"it is a table with texts and labels: {columns.reason}"
     except (DataError, ArgumentError):
         return None
@@ -183,7 +187,7 @@ def find_columns(head: Head, path: Path, text: str | None = None, label: str | N
         raise ArgumentError(what, got=repr(text), fix="Name two columns: --text-column, --label-column")
     reasons = []
     if text is None:
-        text, reason = _guess_text(head, path, label)
+        text, reason = guess_text(head, path, label)
         reasons.append(f"texts in column {text!r} ({reason})")
     if label is None:
         label, reason = _guess_label(head, path, text)
@@ -191,7 +195,8 @@ def find_columns(head: Head, path: Path, text: str | None = None, label: str | N
     return Columns(text, label, ", ".join(reasons))
 
 
-def _guess_text(head: Head, path: Path, label: str | None) -> tuple[str, str]:
+def guess_text(head: Head, path: Path, label: str | None = None) -> tuple[str, str]:
+    """The column of the texts, and why. Raises `DataError` where none looks like them."""
     words = {}
     for name, values in _values(head, (label,)).items():
         texts = [value for value in values if isinstance(value, str)]

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rondeau.data.faults import Faults
-from rondeau.data.lines import Line, read_lines, suffix_of
 from rondeau.data.rows import TABLES, read_head, read_rows
+from rondeau.data.text_lines import Line, read_lines, suffix_of
 from rondeau.errors import ArgumentError, DataError, RondeauError
 
 PARTS = {"train": "train", "val": "validation", "valid": "validation", "dev": "validation", "test": "test"}
@@ -135,6 +135,14 @@ def looks_like_pairs(path: str | os.PathLike[str]) -> str | None:
     fields = [line.split("\t") for line in lines]
     sentences = all(len(one) > 1 and all(len(side.split()) > 1 for side in one[:2]) for one in fields)
     return "lines of two sentences with a tab between" if sentences else None
+
+
+def has_sides(path: str | os.PathLike[str], sides: Sequence[str], encoding: str = "utf-8") -> bool:
+    """Whether files or columns of these names are there."""
+    try:
+        return set(sides) == set(find_pairs(path, *sides, encoding)[1:3])
+    except (ArgumentError, DataError):
+        return False
 
 
 def read_sources(path: str | os.PathLike[str], side: str = "", encoding: str = "utf-8") -> Iterator[str]:

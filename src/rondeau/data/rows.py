@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from rondeau.data.faults import Faults
-from rondeau.data.lines import Line, read_lines, suffix_of
+from rondeau.data.text_lines import Line, read_lines, suffix_of
 from rondeau.errors import DataError, MissingExtraError
 
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")

@@ -114,11 +114,11 @@ def _read_file(path: Path) -> str:
     try:
         with path.open("rb") as file:
             data = file.read(_HEAD)
-            _refuse_binary(data, path)
+            refuse_binary(data, path)
             data += file.read()
     except OSError as error:
         raise DataError("unreadable file", got=error.strerror, where=path) from error
-    _refuse_binary(data, path)
+    refuse_binary(data, path)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -138,14 +138,15 @@ def _read_file(path: Path) -> str:
     return text
 
 
-def _refuse_binary(data: bytes, path: Path) -> None:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+def refuse_binary(data: bytes, path: Path, at: int = 0) -> None:
+    """Raise `DataError` for bytes of a file, from byte `at` on, that are no UTF-8 text by their looks."""
+    if at == 0 and data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(
             "not UTF-8 text", expected="UTF-8", got="a UTF-16 byte order mark", where=path, fix=_convert(path, "UTF-16")
         )
     offset = data.find(0)
     if offset >= 0:
-        raise DataError("binary file", expected="UTF-8 text", got=f"a NUL byte at offset {offset}", where=path)
+        raise DataError("binary file", expected="UTF-8 text", got=f"a NUL byte at offset {at + offset}", where=path)
 
 
 def _convert(path: Path, encoding: str) -> str:
@@ -220,7 +221,7 @@ def _split_by_document(
     documents: Sequence[Document], families: dict[int, list[int]], validation: float, test: float, seed: int
 ) -> Split:
     sizes = {head: sum(len(documents[i].text) for i in members) for head, members in families.items()}
-    drawn = sorted(families, key=lambda head: _draw(seed, documents[head].name))
+    drawn = sorted(families, key=lambda head: draw(seed, documents[head].name))
     total = sum(sizes.values())
     part: dict[int, str] = {}
     for name, share in (("test", test), ("validation", validation)):
@@ -237,5 +238,6 @@ def _split_by_document(
     )
 
 
-def _draw(seed: int, name: str) -> bytes:
+def draw(seed: int, name: str) -> bytes:
+    """What documents are sorted by to draw some of them: on every machine the same."""
     return hashlib.blake2b(f"{seed} {name}".encode("utf-8", "surrogatepass"), digest_size=8).digest()

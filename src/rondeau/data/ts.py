@@ -209,8 +209,8 @@ def _series(
         return None
     parts = line.split(":")
     answer: str | None = None
-    if (header.classes is not None or header.regression) and (labelled or len(parts) != channels):
-        answer = parts.pop().strip()
+    if labelled or _has_answer(parts, header, channels):
+        answer = parts.pop().strip() if header.classes is not None or header.regression else None
     if channels is not None and len(parts) != channels:
         faults.add("another number of channels", where=where, expected=channels, got=len(parts))
         return None
@@ -229,6 +229,13 @@ def _series(
     if labelled and label is None and target is None:
         return None
     return Series(np.stack(kept, axis=1), label, target, where)
+
+
+def _has_answer(parts: list[str], header: Header, channels: int | None) -> bool:
+    """Whether a line ends in a class or target, where it need not."""
+    if channels is not None:
+        return len(parts) > channels
+    return parts[-1].strip() in (header.classes or ()) or (header.regression and "," not in parts[-1])
 
 
 def _values(part: str, channel: int, where: str, faults: Faults) -> NDArray[np.float32] | None:

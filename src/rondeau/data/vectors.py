@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rondeau.data.faults import Faults
-from rondeau.data.lines import read_lines
+from rondeau.data.text_lines import read_lines
 from rondeau.data.vocabulary import Vocabulary
 from rondeau.errors import DataError
 

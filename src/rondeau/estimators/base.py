@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from rondeau.data.splits import split_rows
 from rondeau.data.vocabulary import Vocabulary
-from rondeau.errors import ArgumentError, DataError
+from rondeau.errors import ArgumentError
 from rondeau.estimators.inputs import Inputs, read_inputs
 from rondeau.models import Model
 from rondeau.tasks.series_model import CELLS, series_model
@@ -118,11 +118,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
     def _values(self, inputs: Inputs) -> list[NDArray[Any]]:
         """As the model takes them: `(steps, features)` float32, or ids of words."""
         if self.vocabulary_ is not None:
-            if not inputs.words:
-                raise DataError("X holds numbers", expected="words, as in fit")
             return [self.vocabulary_.encode(words) for words in inputs.sequences]
-        if inputs.words:
-            raise DataError("X holds words", expected="numbers, as in fit")
         return [scaled(one, self.scales_, f"sequence {i}") for i, one in enumerate(inputs.sequences)]
 
     def _build(self, outputs: int) -> Model:

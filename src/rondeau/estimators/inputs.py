@@ -39,7 +39,11 @@ def read_inputs(estimator: Any, x: Any, reset: bool) -> Inputs:
     if isinstance(x, Ragged):
         x = [row.detach().cpu().numpy() for row in x.rows()]
     given = x if not _listed(x) else list(x)
-    if isinstance(given, list) and given and _of_words(given):
+    words = isinstance(given, list) and bool(given) and _of_words(given)
+    if not reset and words != (estimator.vocabulary_ is not None):
+        got, expected = ("words", "numbers, as in fit") if words else ("numbers", "words, as in fit")
+        raise DataError(f"X holds {got}", expected=expected)
+    if words:
         _known(estimator, 1, reset)
         return Inputs([[str(word) for word in words] for words in given], words=True)
     if isinstance(given, list) and _as_they_are(given):

@@ -5,18 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.training.callbacks import Callback
 from rondeau.training.callbacks.base import Logs
-
-Ids = np.ndarray[Any, Any]
-
-
-def characters_per_token(text: str, ids: Ids) -> float:
-    """How much of the text a token stands for, on average."""
-    return len(text) / len(ids)
 
 
 class BitsPerCharacter(Callback):

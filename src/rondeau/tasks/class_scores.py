@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rondeau.tasks.bootstrap import intervals
+from rondeau.tasks.ranking import Ranking
 
 Ids = NDArray[np.int64]
 Chances = NDArray[np.float64]
-_POINTS = 200  # of a curve in the report
 
 
 class ClassScores:
@@ -38,21 +38,16 @@ class ClassScores:
         self.true, self.chances, self.labels, self.positive = true, chances, list(labels), positive
         self.predicted = decide(chances, positive, threshold)
         self.threshold = threshold
-        if positive is not None:
-            self._positive = true == positive
-            # equal probabilities are one step of the curve: neither of them comes before the other
-            self._step = np.unique(chances[:, positive], return_inverse=True)[1].reshape(-1)
+        self._ranking = None if positive is None else Ranking(true == positive, chances[:, positive])
 
     def figures(self, rows: Ids | None = None) -> dict[str, float]:
         """`accuracy`, `macro_f1`, and for two classes `auroc` and `average_precision`; of all rows, or of some."""
-        rows = np.arange(len(self.true)) if rows is None else rows
-        true, predicted = self.true[rows], self.predicted[rows]
+        true, predicted = (self.true, self.predicted) if rows is None else (self.true[rows], self.predicted[rows])
         found = {"accuracy": float((true == predicted).mean()), "macro_f1": macro_f1(true, predicted, len(self.labels))}
-        if self.positive is not None:
-            yes, no = self._counts(rows)
-            if yes.sum() and no.sum():  # of one class alone neither is defined
-                found["auroc"] = float((yes * (no.cumsum() - no / 2)).sum() / (yes.sum() * no.sum()))
-                found["average_precision"] = _average_precision(yes, no)
+        if self._ranking is not None:
+            ranked = self._ranking.figures(drawn=rows)
+            # of one class alone neither is defined
+            found |= {name: ranked[name] for name in ("auroc", "average_precision") if ranked[name] == ranked[name]}
         return found
 
     def intervals(self, groups: Sequence[Any] | None = None, seed: int = 0) -> dict[str, tuple[float, float]]:
@@ -76,22 +71,19 @@ class ClassScores:
             table.append([label, there, right / said if said else None, right / there if there else None, f1])
         return table
 
-    def curves(self) -> dict[str, list[list[float]]]:
-        """`roc`: false positives, true positives; `precision_recall`: recall, precision; shares, at 200 points."""
-        if self.positive is None or not 0 < self._positive.sum() < len(self.true):
+    def curves(self) -> dict[str, Any]:
+        """`roc`, `precision_recall` and their counts, see `Ranking.curves`; `at`: where the threshold lies on them."""
+        truth = self.true == self.positive
+        if self._ranking is None or not 0 < truth.sum() < len(truth):
             return {}
-        yes, no = (counts[::-1].cumsum() for counts in self._counts(np.arange(len(self.true))))
-        some = np.unique(np.linspace(0, len(yes) - 1, min(_POINTS, len(yes))).astype(int))
-        roc = np.stack([no / no[-1], yes / yes[-1]], 1)[some]
-        recall = np.stack([yes / yes[-1], yes / (yes + no)], 1)[some]
-        return {"roc": [[0.0, 0.0], *roc.round(5).tolist()], "precision_recall": recall.round(5).tolist()}
-
-    def _counts(self, rows: Ids) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """How many rows of the positive class, and of the other, have each probability, the lowest first."""
-        positive, step = self._positive[rows], self._step[rows]
-        size = int(self._step.max()) + 1
-        yes, no = (np.bincount(step[chosen], minlength=size).astype(np.float64) for chosen in (positive, ~positive))
-        return yes, no
+        alarms = self.predicted == self.positive
+        right = int((alarms & truth).sum())
+        at = {
+            "recall": right / int(truth.sum()),
+            "precision": right / max(int(alarms.sum()), 1),
+            "false_positive_rate": int((alarms & ~truth).sum()) / int((~truth).sum()),
+        }
+        return {**self._ranking.curves(), "at": at}
 
 
 def decide(chances: Chances, positive: int | None = None, threshold: float = 0.5) -> Ids:
@@ -134,10 +126,3 @@ def choose_threshold(true: Ids, chances: Chances, positive: int) -> float:
         return 0.5
     best = np.flatnonzero(scores >= scores.max() - 1e-12)
     return float(tried[best[np.abs(tried[best] - 0.5).argmin()]])
-
-
-def _average_precision(yes: NDArray[np.float64], no: NDArray[np.float64]) -> float:
-    """Precision at each step of the recall, weighted by its height."""
-    steps, found, false = yes[::-1], yes[::-1].cumsum(), no[::-1].cumsum()
-    counted = steps > 0
-    return float((steps * found)[counted] @ (1 / (found + false)[counted]) / found[-1])

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from rondeau.data.corpus import default_corpus, default_corpus_name
+from rondeau.data.large_text import LARGE, LargeSplit, encode_large, read_large_text, size_of, train_on_large
 from rondeau.data.text import SEPARATOR, Document, Split, read_text, split_text
 from rondeau.data.tokenizer import BPETokenizer, CharacterTokenizer
 from rondeau.data.windows import TextWindows
@@ -20,7 +21,7 @@ from rondeau.insight import Insight
 from rondeau.insight.results import Metric, Results, Row
 from rondeau.models import Sequential
 from rondeau.models.language_model import generate, language_model
-from rondeau.tasks.along import BitsPerCharacter, Keeper, characters_per_token
+from rondeau.tasks.along import BitsPerCharacter, Keeper
 from rondeau.tasks.baselines import count_bits, feed_forward_bits
 from rondeau.tasks.ngram import InterpolatedNgram, Unigram
 from rondeau.tasks.reproduce import reproduce
@@ -64,30 +65,59 @@ METRIC = Metric("bits_per_character", higher=False)
 
 
 class Corpus(NamedTuple):
-    """The text of a run, its tokens, and its name."""
+    """The text of a run, its tokens, and its name; of a large text, what is for training stays on disk."""
 
     name: str
-    text: Split
+    text: Split | LargeSplit
     tokenizer: Tokenizer
     ids: tuple[Ids, Ids, Ids]
+
+    @property
+    def characters(self) -> dict[str, int]:
+        """How many there are in each part."""
+        return {"train": len(self.text.train), "validation": len(self.text.validation), "test": len(self.text.test)}
+
+    @property
+    def note(self) -> str | None:
+        """What is done otherwise than with smaller texts."""
+        if not isinstance(self.text, LargeSplit):
+            return None
+        excerpt = min(EXCERPT, len(self.ids[0]))
+        return f"more than memory is to hold: read from disk; baselines learn from the last {excerpt:,} tokens"
 
 
 def read_corpus(settings: Settings, tokenizer: Tokenizer | None = None) -> Corpus:
     """Read, divide and tokenize. Raises `DataError` for text that is missing, unreadable or too short."""
+    if settings.path is not None and size_of(settings.path) > LARGE:
+        return _read_large(settings, settings.path, tokenizer)
     documents = default_corpus() if settings.path is None else read_text(settings.path)
     name = default_corpus_name() if settings.path is None else settings.path
     text = split_text(documents, settings.validation, settings.test, settings.seed)
     if tokenizer is None:
         tokenizer = train_tokenizer(settings, text.train)
     train, validation, test = (tokenizer.encode(part) for part in text)
+    return _long_enough(settings, Corpus(name, text, tokenizer, (train, validation, test)))
+
+
+def _read_large(settings: Settings, path: str, tokenizer: Tokenizer | None) -> Corpus:
+    text = read_large_text(path, settings.validation, settings.test, settings.seed)
+    if tokenizer is None:
+        _check_tokens(settings)
+        tokenizer = train_on_large(text.train, settings.tokens, settings.vocabulary)
+    return _long_enough(settings, Corpus(path, text, tokenizer, encode_large(text, tokenizer)))
+
+
+def _long_enough(settings: Settings, corpus: Corpus) -> Corpus:
+    train, *held_out = corpus.ids
     window = max(settings.window, 1)
     _require("training", train, max(settings.batch_size, 1), window, ", or a smaller window or batch size")
-    for part, ids in (("validation", validation), ("test", test)):
+    for part, ids in zip(("validation", "test"), held_out, strict=True):
         _require(part, ids, VALIDATION_ROWS, 1, "")
-    return Corpus(name, text, tokenizer, (train, validation, test))
+    return corpus
 
 
 VALIDATION_ROWS = 16
+EXCERPT = 1 << 22  # tokens of a large text that baselines, which hold all of it in memory, learn from
 
 
 def _require(part: str, ids: Ids, rows: int, window: int, otherwise: str) -> None:
@@ -103,11 +133,15 @@ def _require(part: str, ids: Ids, rows: int, window: int, otherwise: str) -> Non
 
 def train_tokenizer(settings: Settings, text: str) -> Tokenizer:
     """Characters, or byte-pair pieces learnt from the training text."""
+    _check_tokens(settings)
     if settings.tokens == "characters":
         return CharacterTokenizer.train(text)
-    if settings.tokens == "bpe":
-        return BPETokenizer.train(text, settings.vocabulary)
-    raise ArgumentError("tokens", expected="'characters' or 'bpe'", got=repr(settings.tokens))
+    return BPETokenizer.train(text, settings.vocabulary)
+
+
+def _check_tokens(settings: Settings) -> None:
+    if settings.tokens not in ("characters", "bpe"):
+        raise ArgumentError("tokens", expected="'characters' or 'bpe'", got=repr(settings.tokens))
 
 
 def join(documents: list[Document]) -> str:
@@ -115,8 +149,10 @@ def join(documents: list[Document]) -> str:
     return SEPARATOR.join(document.text for document in documents)
 
 
-def digest(text: Split) -> str:
+def digest(text: Split | LargeSplit) -> str:
     """Tells one division of one text from another."""
+    if isinstance(text, LargeSplit):
+        return text.train.digest
     return hashlib.blake2b("\0".join(text).encode(), digest_size=16).hexdigest()
 
 
@@ -125,8 +161,7 @@ def begin(settings: Settings, out: Path, overwrite: bool = False) -> tuple[RunFo
     corpus = read_corpus(settings)
     check(settings, corpus)
     run = RunFolder.create(out, overwrite)
-    sizes = dict(zip(Split._fields, map(len, corpus.text), strict=True))
-    data = {"name": corpus.name, "digest": digest(corpus.text), "characters": sizes}
+    data = {"name": corpus.name, "digest": digest(corpus.text), "characters": corpus.characters}
     described = {"format": FORMAT, "version": VERSION, "task": "language_model"}
     run.write_json(run.vocabulary, corpus.tokenizer.to_json())
     asked = {"settings": asdict(settings), "data": data, "reproduce": reproduce(settings, "language_model")}
@@ -185,7 +220,7 @@ def fit(run: RunFolder, settings: Settings, corpus: Corpus, view: View) -> bool:
     """Train, or go on training, until the last epoch; false if interrupted. The best model by validation is kept."""
     model, train = untrained(settings, corpus)
     validation = TextWindows(corpus.ids[1], VALIDATION_ROWS, name="the validation text")
-    per_token = [characters_per_token(text, ids) for text, ids in zip(corpus.text, corpus.ids, strict=True)]
+    per_token = [size / len(ids) for size, ids in zip(corpus.characters.values(), corpus.ids, strict=True)]
     backup = BackupAndRestore(run.checkpoint, seconds=settings.checkpoint_seconds, delete_checkpoint=False)
     speed = Speed(lambda batches: int(train.lengths.clamp(max=batches * settings.window).sum()), run)
     callbacks = [
@@ -217,8 +252,13 @@ def evaluate_ids(model: Any, ids: Ids, device: str = "auto") -> float:
 
 
 def compare(run: RunFolder, settings: Settings, corpus: Corpus, view: View) -> Results:
-    """The best model and the three baselines on the same held-out text; written to `results.json`."""
-    train, validation, test = corpus.ids
+    """The best model and the three baselines on the same held-out text; written to `results.json`.
+
+    Of a large text the baselines learn the last four million tokens, and their names say so.
+    """
+    whole, validation, test = corpus.ids
+    train = np.asarray(whole[-EXCERPT:]) if isinstance(corpus.text, LargeSplit) else whole
+    learnt = "" if len(train) == len(whole) else f" (of the last {len(train):,} training tokens)"
     characters = len(corpus.text.test) * (len(test) - 1) / len(test)  # the first token is given, not predicted
     model = run.load_model()
     weights = model.count_params()
@@ -228,9 +268,9 @@ def compare(run: RunFolder, settings: Settings, corpus: Corpus, view: View) -> R
     budget = (size, weights, epochs, settings.seed, settings.device)
     network, network_bits = feed_forward_bits(train, validation, test, *budget, view)
     found = (
-        ("unigram", unigram.parameters, count_bits(unigram, test)),
-        ("5-gram, interpolated Kneser-Ney", ngram.parameters, count_bits(ngram, test)),
-        ("feed-forward over the last 16 tokens", network, network_bits),
+        (f"unigram{learnt}", unigram.parameters, count_bits(unigram, test)),
+        (f"5-gram, interpolated Kneser-Ney{learnt}", ngram.parameters, count_bits(ngram, test)),
+        (f"feed-forward over the last 16 tokens{learnt}", network, network_bits),
         (f"{settings.cell}, {settings.layers} x {settings.units}", weights, evaluate_ids(model, test)),
     )
     rows = [Row(name, parameters, {METRIC.name: bits / characters}) for name, parameters, bits in found]

@@ -9,8 +9,9 @@ from rondeau.data.text import read_text
 from rondeau.insight.results import Results, Row
 from rondeau.tasks import language_model as model_of
 from rondeau.tasks.advice import check_run
-from rondeau.tasks.inspect import Look, inspect
+from rondeau.tasks.inspect import inspect
 from rondeau.tasks.language_model import METRIC, Corpus, Settings
+from rondeau.tasks.look import Look
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.task import Task, View, Work
 
@@ -37,8 +38,9 @@ class LanguageModel(Task[Settings]):
 
     def describe(self, work: Work[Settings]) -> list[str]:
         corpus: Corpus = work.data
-        sizes = ", ".join(f"{len(part):,} {name}" for name, part in zip(corpus.text._fields, corpus.text, strict=True))
-        return [f"{corpus.name}: {sizes} characters, {corpus.tokenizer.size} tokens in the vocabulary"]
+        sizes = ", ".join(f"{count:,} {name}" for name, count in corpus.characters.items())
+        line = f"{corpus.name}: {sizes} characters, {corpus.tokenizer.size} tokens in the vocabulary"
+        return [line, *([corpus.note] if corpus.note else [])]
 
     def fit(self, work: Work[Settings], view: View) -> bool:
         return model_of.fit(work.run, work.settings, work.data, view)
@@ -69,5 +71,4 @@ class LanguageModel(Task[Settings]):
         return "Let it write: rondeau generate RUN --prompt TEXT"
 
     def inspect(self, run: RunFolder, look: Look) -> dict[str, Any]:
-        """What is found."""
         return inspect(run, look)

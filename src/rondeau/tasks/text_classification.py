@@ -5,82 +5,39 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import log_softmax
 
 from rondeau.data.buckets import Buckets
 from rondeau.data.documents import Document, read_labelled, read_texts
 from rondeau.data.faults import Faults
 from rondeau.data.layouts import Columns, looks_labelled
+from rondeau.data.progress import progress
 from rondeau.data.reviews import made_reviews
-from rondeau.data.segment import KINDS, Segmenter
-from rondeau.data.vectors import Vectors, read_vectors
-from rondeau.data.vocabulary import Vocabulary
-from rondeau.errors import ArgumentError, CheckpointError, DataError
+from rondeau.data.vectors import read_vectors
+from rondeau.errors import ArgumentError, DataError
 from rondeau.insight.results import Metric, Row
-from rondeau.tasks.class_scores import Chances, ClassScores, Ids, choose_threshold
+from rondeau.tasks.class_scores import Chances, ClassScores, choose_threshold, decide
 from rondeau.tasks.job import Data, Job, Judged
-from rondeau.tasks.settings import Settings, option
+from rondeau.tasks.look import LONGEST, Explained
 from rondeau.tasks.texts.bag_of_words import fit_bag_of_words
 from rondeau.tasks.texts.divide import divide
-from rondeau.tasks.texts.examples import Documents, DocumentStore, Reading
+from rondeau.tasks.texts.examples import Documents, DocumentStore
 from rondeau.tasks.texts.findings import findings_of
-from rondeau.tasks.texts.network import POOLINGS, text_classifier
+from rondeau.tasks.texts.leaks import seen_share
+from rondeau.tasks.texts.network import text_classifier
+from rondeau.tasks.texts.prepared import Prepared, chances, records_of
+from rondeau.tasks.texts.preparing import prepare
+from rondeau.tasks.texts.settings import TextClassificationSettings
 from rondeau.training.losses import SparseCategoricalCrossentropy
 
-MANY_DOCUMENTS = 1000
-"""From this many training documents on, words that come once are not learnt."""
-
-_TOKENS_AT_ONCE = 1 << 15  # read by the model at a time when it answers
-_LISTED = 20  # classes whose probabilities are all told
-
-
-@dataclass(frozen=True)
-class TextClassificationSettings(Settings):
-    """What the classification of texts is asked, beyond what every job is."""
-
-    encoding: str = option("utf-8", "How text files are written: utf-8, latin-1, cp1252, utf-16, ...")
-    text_column: str | None = option(None, "Column of the texts in a table. Default: guessed.")
-    label_column: str | None = option(None, "Column of the classes in a table. Default: guessed.")
-    tokens: str = option("words", "What a text is split into.", KINDS)
-    lower: bool = option(True, "Turn texts into lower case.")
-    vocabulary: int = option(50_000, "Words that are learnt, at most; for bpe, the pieces.")
-    min_count: int | None = option(None, "Learn words that come so often. Default: 2, with few documents or vectors 1.")
-    longest: int = option(500, "Tokens that are read of a text, at most: of a longer one the first and the last half.")
-    vectors: str | None = option(None, "Word vectors to begin with: a .vec or GloVe text file, .gz too.")
-    train_vectors: bool = option(True, "Go on learning the vectors.")
-    embedding: int = option(100, "Features of a word's vector, where none are given.")
-    pooling: str = option("max", "What stands for the text.", POOLINGS)
-    word_dropout: float = option(0.0, "Share of the words that are blanked out in training.")
-    class_weight: str = option("none", "Let rare classes count as much as frequent ones.", ("none", "balanced"))
-    positive: str | None = option(None, "Of two classes the one to be found. Default: the rarer one.")
-    threshold: str = option("validation", "Of two classes: where the line is drawn.", ("validation", "0.5"))
-    dropout: float = option(0.5, "Rate before, between and after the recurrent layers.")
-    epochs: int = option(6, "Times all of the training part is read, at most.")
-
-    def check(self) -> None:
-        """Raise `ArgumentError` for settings no run can begin with."""
-        super().check()
-        for name in ("longest", "embedding", "vocabulary"):
-            if getattr(self, name) < 2:
-                raise ArgumentError(name, expected="2 or more", got=getattr(self, name))
-        for name in ("dropout", "word_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ArgumentError(name, expected="0 or more, below 1", got=getattr(self, name))
-        if self.min_count is not None and self.min_count < 1:
-            raise ArgumentError("min_count", expected="1 or more", got=self.min_count)
-        if self.tokens == "bpe" and self.vocabulary < 256:
-            raise ArgumentError("vocabulary: there are 256 bytes", expected="256 or more", got=self.vocabulary)
-        if self.vectors is not None and self.tokens != "words":
-            raise ArgumentError("vectors are those of words", got=f"tokens={self.tokens!r}", fix="Leave them out")
-        if self.vectors is None and not self.train_vectors:
-            raise ArgumentError("train_vectors: there are none but those that are learnt", fix="Give some: --vectors")
+_LISTED = 20  # classes that a message names
 
 
 @dataclass
@@ -88,58 +45,6 @@ class TextData(Data):
     """Documents, and the columns they came from."""
 
     columns: Columns | None = None
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What is learnt from the training part: how texts are read, the classes, and later the threshold.
-
-    Attributes: `weights`, of each class in the loss, None for equal ones; `vectors`, given ones, until the model is
-    built; `columns`, of the texts and classes in a table.
-    """
-
-    reading: Reading
-    labels: list[str]
-    positive: int | None = None
-    threshold: float = 0.5
-    weights: list[float] | None = None
-    columns: tuple[str, str] | None = None
-    vectors: Vectors | None = field(default=None, compare=False)
-
-    def to_json(self) -> dict[str, Any]:
-        """As `from_json` takes it, without the vectors: the model has them."""
-        return {
-            "reading": self.reading.to_json(),
-            "labels": self.labels,
-            "positive": self.positive,
-            "threshold": self.threshold,
-            "weights": self.weights,
-            "columns": None if self.columns is None else list(self.columns),
-        }
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Prepared:
-        """What `to_json` gave. Raises `CheckpointError` for anything else."""
-        try:
-            labels, positive, threshold = data["labels"], data["positive"], float(data["threshold"])
-            weights, columns, reading = data["weights"], data["columns"], data["reading"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError("what was prepared for the texts is damaged", got=error) from error
-        pair = None if columns is None else (str(columns[0]), str(columns[1]))
-        return cls(Reading.from_json(reading), list(labels), positive, threshold, weights, pair)
-
-    def classes(self, documents: Documents) -> tuple[Ids, list[str]]:
-        """The number of each document's class, and all names: those never learnt come behind those that were."""
-        names = list(self.labels)
-        known = {name: number for number, name in enumerate(names)}
-        numbers = np.empty(len(documents), np.int64)
-        for i, row in enumerate(documents.rows.tolist()):
-            label = str(documents.store.labels[row])
-            if label not in known:
-                known[label] = len(names)
-                names.append(label)
-            numbers[i] = known[label]
-        return numbers, names
 
 
 class TextClassification(Job[TextClassificationSettings]):
@@ -187,53 +92,14 @@ class TextClassification(Job[TextClassificationSettings]):
         )
 
     def prepare(self, settings: TextClassificationSettings, data: Data) -> Prepared:
-        train = _documents(data.train)
-        mixed = np.random.default_rng(settings.seed).permutation(len(train))
-        texts = (train[i].text for i in mixed.tolist())
-        segmenter = Segmenter.train(texts, settings.tokens, settings.lower, settings.vocabulary)
-        least = settings.min_count
-        if least is None:
-            plain = settings.tokens == "words" and settings.vectors is None and len(train) >= MANY_DOCUMENTS
-            least = 2 if plain else 1
-        counts: Counter[str] = Counter()
-        for document in train:
-            counts.update(segmenter.split(document.text))
-        if segmenter.pieces is not None:  # all of them, so that no text has an unknown one
-            counts.update(dict.fromkeys(segmenter.pieces.to_json()["tokens"], 0))
-            least = 0
-        vocabulary = Vocabulary.from_counts(counts, least, settings.vocabulary + 2)
-        labels = sort_labels({str(train.store.labels[row]) for row in train.rows.tolist()})
         columns = data.columns if isinstance(data, TextData) else None
-        prepared = Prepared(
-            Reading(segmenter, vocabulary, settings.longest),
-            labels,
-            columns=None if columns is None else (columns.text, columns.label),
-        )
-        y, _ = prepared.classes(train)
-        weights = None
-        if settings.class_weight == "balanced":
-            weights = (len(y) / (len(labels) * np.bincount(y, minlength=len(labels)))).tolist()
+        prepared, notes = prepare(settings, _documents(data.train), columns)
+        data.notes += notes
         data.sizes["tokens"] = {
             part: int(_documents(getattr(data, part)).encoded(prepared.reading).lengths.sum())
             for part in ("train", "validation", "test")
         }
-        data.notes += _note_reading(prepared.reading, train, counts)
-        vectors = self._vectors(settings, vocabulary, counts, data.notes)
-        return replace(prepared, positive=_positive(settings, labels, y), weights=weights, vectors=vectors)
-
-    def _vectors(
-        self, settings: TextClassificationSettings, vocabulary: Vocabulary, counts: Counter[str], notes: list[str]
-    ) -> Vectors | None:
-        if settings.vectors is None:
-            return None
-        faults = Faults(settings.on_error)
-        vectors = read_vectors(settings.vectors, vocabulary, settings.seed, faults)
-        share = vectors.coverage([counts[token] for token in vocabulary.tokens])
-        found = f"{vectors.coverage():.1%} of the words, {share:.1%} of the training tokens"
-        notes.append(f"vectors from {vectors.name}: {vectors.table.shape[1]} features, for {found}")
-        if faults.total:
-            notes.append(f"vectors left out: {faults.describe()}")
-        return vectors
+        return prepared
 
     def load_prepared(self, data: dict[str, Any]) -> Prepared:
         return Prepared.from_json(data)
@@ -302,7 +168,7 @@ class TextClassification(Job[TextClassificationSettings]):
         groups = documents.groups() if settings.group is not None else None
         rows = [
             {"where": document.where, "text": document.text, "label": document.label, **record}
-            for document, record in zip(documents, _records(prepared, scores.chances, scores.predicted), strict=True)
+            for document, record in zip(documents, records_of(prepared, scores.chances, scores.predicted), strict=True)
         ]
         lengths = documents.encoded(prepared.reading).lengths
         findings = findings_of(scores, documents, lengths, prepared.threshold)
@@ -353,6 +219,9 @@ class TextClassification(Job[TextClassificationSettings]):
         if wrong:
             shown = ", ".join(map(repr, unseen[:5]))
             notes.append(f"{wrong:,} documents are of classes never learnt ({shown}): they count as errors")
+        seen = seen_share((document.text for document in documents), prepared.seen, prepared.learnt)
+        if seen > 0:
+            notes.append(f"{seen:.0%} of these documents were learnt from: of new ones the figures would be worse")
         encoded = documents.encoded(prepared.reading)
         share = encoded.unknown / max(int(encoded.lengths.sum()), 1)
         notes.append(f"{share:.1%} of the tokens are not in the run's vocabulary")
@@ -363,6 +232,18 @@ class TextClassification(Job[TextClassificationSettings]):
     def read_inputs(self, settings: TextClassificationSettings, prepared: Prepared, path: str) -> Iterator[Document]:
         column = None if prepared.columns is None else prepared.columns[0]
         return read_texts(path, settings.encoding, settings.text_column or column, Faults(settings.on_error))
+
+    def explain(
+        self, model: Any, settings: TextClassificationSettings, prepared: Prepared, example: Document
+    ) -> Explained | None:
+        tokens = prepared.reading.tokens(example.text)[:LONGEST]
+        if not tokens:
+            return None
+        x = torch.from_numpy(prepared.reading.vocabulary.encode(tokens))[None]
+        with torch.no_grad():
+            chosen = int(model(x.to(next(model.parameters()).device))[0].argmax())
+        steps = [f"{token} " for token in tokens] if settings.tokens == "words" else tokens
+        return Explained(x, steps, prepared.labels[chosen], None, lambda logits: log_softmax(logits, -1)[:, chosen])
 
     def answers(
         self,
@@ -377,10 +258,8 @@ class TextClassification(Job[TextClassificationSettings]):
             store.add(document)
         documents = Documents(store)
         found = chances(model, prepared, documents)
-        predicted = ClassScores(
-            np.zeros(len(inputs), np.int64), found, prepared.labels, prepared.positive, prepared.threshold
-        ).predicted
-        for document, record in zip(inputs, _records(prepared, found, predicted), strict=True):
+        predicted = decide(found, prepared.positive, prepared.threshold)
+        for document, record in zip(inputs, records_of(prepared, found, predicted), strict=True):
             ids = prepared.reading.ids(document.text)
             unknown = {"tokens": len(ids), "unknown_tokens": int((ids == 1).sum())}
             yield {"where": document.where, "text": document.text, **record, **unknown}
@@ -392,68 +271,15 @@ class TextClassification(Job[TextClassificationSettings]):
 def collect(documents: Iterable[Document]) -> tuple[DocumentStore, str]:
     """All documents, and a digest that tells them from others."""
     store, digest = DocumentStore(), hashlib.blake2b(digest_size=16)
-    for document in documents:
+    for document in progress(documents, "reading documents"):
         store.add(document)
         digest.update(f"{document.label}\0{document.part}\0{document.text}\0".encode("utf-8", "surrogatepass"))
     return store, digest.hexdigest()
 
 
-def chances(model: Any, prepared: Prepared, documents: Documents) -> Chances:
-    """The probability of each class for each document, `(documents, classes)`."""
-    encoded = documents.encoded(prepared.reading)
-    source = Buckets(encoded.lengths, encoded.rows, tokens=_TOKENS_AT_ONCE, batch_size=1024, shuffle=False)
-    order = torch.cat(list(source.numbers()))
-    logits = torch.from_numpy(np.asarray(model.predict(source))).double()
-    found = torch.empty_like(logits)
-    found[order] = torch.softmax(logits, -1)
-    return found.numpy()
-
-
-def sort_labels(labels: Iterable[str]) -> list[str]:
-    """Numbers by their size, words by their letters."""
-    listed = sorted(labels)
-    try:
-        return sorted(listed, key=float)
-    except ValueError:
-        return listed
-
-
 def _scores(prepared: Prepared, documents: Documents, found: Chances, threshold: float) -> ClassScores:
     y, names = prepared.classes(documents)
     return ClassScores(y, found, names, prepared.positive, threshold)
-
-
-def _records(prepared: Prepared, found: Chances, predicted: Ids) -> Iterator[dict[str, Any]]:
-    """What is answered to each document."""
-    for row, own in zip(found, predicted.tolist(), strict=True):
-        record = {"predicted": prepared.labels[own], "probability": round(float(row[own]), 6)}
-        if len(prepared.labels) <= _LISTED:
-            record |= {f"p({label})": round(float(p), 6) for label, p in zip(prepared.labels, row, strict=True)}
-        yield record
-
-
-def _positive(settings: TextClassificationSettings, labels: list[str], y: NDArray[np.int64]) -> int | None:
-    if len(labels) != 2:
-        if settings.positive is not None:
-            raise ArgumentError("positive is for two classes", got=f"{len(labels)} classes", fix="Leave it out")
-        return None
-    if settings.positive is None:
-        return int((y == 1).sum() <= (y == 0).sum())
-    if settings.positive not in labels:
-        raise ArgumentError("positive", expected=" or ".join(map(repr, labels)), got=repr(settings.positive))
-    return labels.index(settings.positive)
-
-
-def _note_reading(reading: Reading, train: Documents, counts: Counter[str]) -> list[str]:
-    encoded = train.encoded(reading)
-    total = max(int(encoded.lengths.sum()), 1)
-    kind = "words" if reading.segmenter.kind == "words" else "tokens"
-    unknown = f"{encoded.unknown / total:.1%} of the training tokens are unknown"
-    notes = [f"{reading.vocabulary.size:,} of {len(counts) + 2:,} {kind} in the vocabulary; {unknown}"]
-    cut = int((encoded.lengths == reading.longest).sum())
-    if cut:
-        notes.append(f"{cut:,} training documents are cut to {reading.longest} tokens (--longest)")
-    return notes
 
 
 def _documents(examples: Any) -> Documents:

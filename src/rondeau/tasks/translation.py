@@ -17,11 +17,12 @@ from torch import Tensor
 from rondeau.data.buckets import Buckets
 from rondeau.data.dates import dates
 from rondeau.data.faults import Faults
-from rondeau.data.pairs import Pair, Pairs, leaked, looks_like_pairs, read_pairs, read_sources
+from rondeau.data.pairs import Pair, Pairs, has_sides, leaked, looks_like_pairs, read_pairs, read_sources
 from rondeau.data.sides import Side
 from rondeau.data.splits import split_rows
 from rondeau.data.vocabulary import UNKNOWN
 from rondeau.errors import ArgumentError, CheckpointError, DataError
+from rondeau.heads.beam import Hypothesis
 from rondeau.insight.results import Metric, Row
 from rondeau.models import EncoderDecoder
 from rondeau.sequence import Ragged
@@ -113,8 +114,17 @@ class Translation(Job[TranslationSettings]):
         return looks_like_pairs(path)
 
     def demo_settings(self) -> TranslationSettings:
-        small = {"units": 64, "embedding": 32, "dropout": 0.1, "epochs": 8, "learning_rate": 5e-3, "batch_size": 64}
-        return TranslationSettings(unit="characters", lower=True, min_count=1, label_smoothing=0.0, **small)
+        return TranslationSettings(
+            unit="characters",
+            lower=True,
+            min_count=1,
+            units=64,
+            embedding=32,
+            dropout=0.1,
+            label_smoothing=0.0,
+            learning_rate=5e-3,
+            epochs=8,
+        )
 
     # data
 
@@ -131,7 +141,8 @@ class Translation(Job[TranslationSettings]):
         if found.source:
             notes = [f"from {found.source} to {found.target}", *notes]
         names = found.source, found.target
-        return PairData(name, *parts.values(), sizes, _digest(parts), faults.to_json(), notes, names)
+        train, validation, test = (parts[part] for part in ("train", "validation", "test"))
+        return PairData(name, train, validation, test, sizes, _digest(parts), faults.to_json(), notes, names)
 
     def prepare(self, settings: TranslationSettings, data: Data) -> Prepared:
         how = settings.unit, settings.lower, settings.min_count, settings.pieces
@@ -236,9 +247,11 @@ class Translation(Job[TranslationSettings]):
     ) -> tuple[Sequence[Pair], list[str]]:
         faults = Faults(settings.on_error)
         source, target = (name or None for name in prepared.names)
+        if source is not None and not has_sides(path, prepared.names, settings.encoding):
+            source = target = None  # lines with a tab, whose sides have no names
         found = read_pairs(path, source, target, faults, settings.encoding, training=False)
         part = "test" if "test" in found.parts else next(iter(found.parts))
-        notes = [f"the {part} part of {path}"] if len(found.parts) > 1 else []
+        notes = [*found.notes, *([f"the {part} part of {path}"] if len(found.parts) > 1 else [])]
         return found.parts[part], [*notes, *([f"left out: {faults.describe()}"] if faults.total else [])]
 
     def read_inputs(self, settings: TranslationSettings, prepared: Prepared, path: str) -> Iterator[str]:
@@ -292,13 +305,14 @@ def divide(found: Pairs, settings: TranslationSettings) -> tuple[dict[str, list[
 def write(
     model: Any, settings: TranslationSettings, prepared: Prepared, sources: Sequence[Ids], texts: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Each source's best translation: `translation`, its `ids`, and their `log_probability`."""
-    order = _by_length(sources)
+    """Each source's best translation: `translation`, its `ids`, and their `log_probability`; of nothing, nothing."""
+    order = [i for i in _by_length(sources) if len(sources[i])]
     given = [sources[i].tolist() for i in order]
-    found: list[Any] = [None] * len(order)
-    hypotheses = model.hypotheses(given, settings.beam, settings.length_penalty, settings.max_tokens)
-    for i, (best, *_) in zip(order, hypotheses, strict=True):
-        found[i] = best
+    found = [Hypothesis([], 0.0, 0.0, ended=True)] * len(sources)
+    if order:
+        hypotheses = model.hypotheses(given, settings.beam, settings.length_penalty, settings.max_tokens)
+        for i, (best, *_) in zip(order, hypotheses, strict=True):
+            found[i] = best
     unknown = [
         i for i in order if settings.copy_unknown and settings.attention != "none" and UNKNOWN in found[i].tokens
     ]
@@ -311,7 +325,7 @@ def write(
     written = []
     for i, best in enumerate(found):
         tokens = prepared.target.decode(best.tokens)
-        if i in weights and len(sources[i]):
+        if i in weights:
             words = prepared.source.segmenter.split(texts[i])
             places = weights[i].argmax(1).tolist()
             tokens = [words[at] if id == UNKNOWN else t for t, id, at in zip(tokens, best.tokens, places, strict=False)]
@@ -344,7 +358,7 @@ def _lengths(source: Ids, target: Ids) -> tuple[int, int]:
 
 
 def _by_length(sources: Sequence[Ids]) -> list[int]:
-    return np.argsort([len(source) for source in sources], kind="stable").tolist()
+    return sorted(range(len(sources)), key=lambda i: len(sources[i]))
 
 
 def _lists(sides: Sequence[Ids]) -> list[list[int]]:

@@ -11,8 +11,9 @@ def attention(record: RunRecord) -> Section | None:
     """A map for each of some test sentences."""
     blocks: list[Block] = [
         Text(
-            "The model's own translations of some held-out sentences: from left to right what it read, from top to "
-            "bottom what it wrote, and the darker a square, the more it took from there."
+            "What the model wrote after reading some held-out sentences. Look for a dark square in each row: the "
+            "decoder knows where to look. A way along the diagonal keeps the order of the source, a jump changes it; a "
+            "row that is pale all over was written from memory."
         )
     ]
     for number, look in enumerate(record.findings.get("attention") or (), 1):
@@ -20,8 +21,7 @@ def attention(record: RunRecord) -> Section | None:
             blocks += drawn(
                 f"attention-{number}",
                 attention_map(look),
-                "Look for a dark square in each row: the decoder knows where to look. A way along the diagonal keeps "
-                "the order of the source, a jump changes it; rows that are pale all over were written from memory.",
+                "From left to right what was read, from top to bottom what was written: the darker, the more it took.",
                 f"Attention. {strongest(look)}.",
             )
     return Section("attention", "Attention", blocks) if len(blocks) > 1 else None

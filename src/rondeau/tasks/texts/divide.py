@@ -27,7 +27,7 @@ def divide(store: DocumentStore, validation: float, test: float, seed: int) -> t
     Raises `DataError` for one class only, or nearly as many classes as documents.
     """
     classes = _check_classes(store)
-    keys = _keys(store)
+    keys = [key_of(store[row].text) for row in range(len(store))]
     notes = _note_equal(store, keys)
     if store.groups and store.groups[0] is not None:
         keys = _joined(keys, store.groups)
@@ -58,14 +58,10 @@ def _check_classes(store: DocumentStore) -> Counter[str | None]:
     return classes
 
 
-def _keys(store: DocumentStore) -> list[int]:
-    """Of each document a number that stands for its text."""
-    found = []
-    for row in range(len(store)):
-        text = " ".join(store[row].text.split()).casefold()
-        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        found.append(int.from_bytes(digest, "little"))
-    return found
+def key_of(text: str) -> int:
+    """A number that stands for a text; blanks and capital letters make no difference."""
+    plain = " ".join(text.split()).casefold()
+    return int.from_bytes(hashlib.blake2b(plain.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 def _note_equal(store: DocumentStore, keys: Sequence[int]) -> list[str]:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rondeau.data.documents import Document
-from rondeau.data.packed import Packed
 from rondeau.data.segment import Segmenter
+from rondeau.data.stored import Stored
 from rondeau.data.vocabulary import UNKNOWN, Vocabulary
 from rondeau.errors import CheckpointError
 from rondeau.sequence import Ragged
@@ -22,10 +22,10 @@ _IDS = np.dtype("<i4")
 
 
 class DocumentStore:
-    """Documents, their texts in a `Packed` file; labels, groups and parts are few words, of which each is kept once."""
+    """Documents, their texts in a `Stored` file; labels, groups and parts are few words, of which each is kept once."""
 
     def __init__(self) -> None:
-        self.texts = Packed()
+        self.texts = Stored()
         self.labels: list[str | None] = []
         self.groups: list[str | None] = []
         self.parts: list[str | None] = []
@@ -127,12 +127,16 @@ class Encoded:
 
     def __init__(self, reading: Reading, texts: Iterable[str]) -> None:
         self.unknown = 0
-        self._ids = Packed()
+        self._ids = Stored()
         for text in texts:
             ids = reading.ids(text)
             self.unknown += int((ids == UNKNOWN).sum())
             self._ids.add(ids.astype(_IDS).tobytes())
         self.lengths: NDArray[np.int64] = self._ids.sizes // _IDS.itemsize
+
+    def ids(self, number: int) -> NDArray[np.int64]:
+        """The ids of one text."""
+        return np.frombuffer(self._ids[number], _IDS).astype(np.int64)
 
     def rows(self, numbers: Tensor) -> Ragged:
         """Some texts as a batch, in the order asked for."""
