@@ -184,6 +184,8 @@ def test_mase_divides_by_the_seasonal_naive_error_of_the_training_part() -> None
     values = np.arange(40.0)
     assert naive_errors(series_of(values), np.array([20]), 7).tolist() == [7]
     assert naive_errors(series_of(values), np.array([10]), 7).tolist() == [1]  # too short for two seasons
+    same = np.tile([0.1, 0.7, 0.3], 10) + np.repeat(np.arange(10) % 2, 3) * 1e-16
+    assert np.isnan(naive_errors(series_of(same), np.array([30]), 3)).all()  # there is nothing to divide by
 
 
 def test_baselines_are_what_their_names_say() -> None:

@@ -196,7 +196,8 @@ def naive_errors(data: SeriesSet, ends: Rows, season: int) -> Numbers:
         lag = season if len(own) > 2 * season else 1
         steps = np.abs(own[lag:] - own[:-lag])
         if (~np.isnan(steps)).any():
-            found[i] = np.nanmean(steps)
+            mean = np.nanmean(steps)
+            found[i] = mean if mean > 1e-9 * np.nanmean(np.abs(own)) else np.nan  # it repeats itself but for rounding
     return found
 
 
