@@ -27,6 +27,8 @@ KINDS = [
     {"attention": "additive", "layers": 2, "bidirectional": True},
     {"attention": None, "cell": "gru", "layers": 2},
     {"attention": "dot", "layers": 2, "embedding_dim": 3, "begin": 1, "end": 2},
+    {"attention": "additive", "cell": "gru", "embedding_dim": 6, "deep_output": True, "tied": True},
+    {"attention": None, "embedding_dim": 3, "tied": True},
 ]
 
 
@@ -273,6 +275,35 @@ def test_the_decoder_begins_where_the_encoder_ended() -> None:
     assert torch.equal(h[:, :4], both_ways.last()[:, :4])
     assert torch.equal(h[:, 4:], both_ways.values[source.offsets][:, 4:])
     assert torch.equal(make(layers=2).decoder.begin(memory, states).cell[1], states[1])
+
+
+def test_tied_answers_are_products_with_the_embedding() -> None:
+    model = make(tied=True, embedding_dim=4)
+    untied = make(embedding_dim=4)
+    size = SIZE + 2
+    # no (8, size) kernel; the mix is as wide as the embedding instead of 8
+    assert untied.count_params() - model.count_params() == 8 * size + (16 + 1) * (8 - 4)
+    x, _ = model.pairs(SOURCE, TARGET)
+    before = model(x).values
+    with torch.no_grad():
+        model.decoder.embedding.embeddings[model.end_token] += 1
+    assert not torch.equal(model(x).values[:, model.end_token], before[:, model.end_token])
+    assert torch.equal(model(x).values[:, :SIZE], before[:, :SIZE])  # the end is never read
+
+
+def test_a_deep_output_sees_the_token_just_read() -> None:
+    model = make(deep_output=True, attention=None)
+    x, _ = model.pairs(SOURCE, TARGET)
+    before = model(x).values
+    with torch.no_grad():
+        model.decoder.cell.kernel.zero_()  # the cell no longer reads tokens
+    x2, _ = model.pairs(SOURCE, [[token % 10 + 1 for token in row] for row in TARGET])
+    assert not torch.equal(model(x2).values, model(x).values)
+    assert not torch.equal(before, model(x).values)
+    plain = make(attention=None)
+    with torch.no_grad():
+        plain.decoder.cell.kernel.zero_()
+    assert torch.equal(plain(x2).values, plain(x).values)
 
 
 def test_dropout_falls_on_every_layer_s_inputs() -> None:

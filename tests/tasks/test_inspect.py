@@ -13,7 +13,8 @@ import torch
 
 from rondeau.errors import ArgumentError, CheckpointError, DataError
 from rondeau.tasks import language_model as job
-from rondeau.tasks.inspect import Look, Reader, inspect, try_rates
+from rondeau.tasks.inspect import Reader, inspect, try_rates
+from rondeau.tasks.look import Look
 from rondeau.tasks.run_folder import RunFolder
 
 TEXT = "".join(f"{n} green bottles hanging on the wall.\n" for n in range(400))

@@ -11,25 +11,31 @@ from rich.text import Text
 
 from rondeau.cli.advice import show_advice
 from rondeau.report import write_report
-from rondeau.tasks import inspect as task
+from rondeau.tasks import get_task
 from rondeau.tasks.advice import advice_of
+from rondeau.tasks.look import Look
 from rondeau.tasks.run_folder import RunFolder
 
 _LARGEST = 6  # scores that are also given as numbers
 
 
-def inspect(folder: Path, look: task.Look) -> None:
+def inspect(folder: Path, look: Look) -> None:
     """Look into a run's model, write `inspect.json` and the report, and print the essentials."""
     run = RunFolder.open(folder)
-    found = task.inspect(run, look)
+    found = get_task(run.task).inspect(run, look)
+    console = Console()
+    if not found:
+        console.print(f"the task {run.task} explains no single answers; its report has all that there is")
+        return
     run.write_json(run.inspected, found)
     report = write_report(folder)
-    console = Console()
-    _say_surprise(console, found)
+    if "surprise" in found:
+        _say_surprise(console, found)
     for one in found["saliency"]:
         _say_why(console, one)
     console.print(_states(found["hidden"]))
-    console.print(_worst(found["worst"]))
+    if "worst" in found:
+        console.print(_worst(found["worst"]))
     show_advice(console, advice_of(run))
     if "learning_rate" in found:
         console.print(f"learning rate: {found['learning_rate']['reason']}", highlight=False)
@@ -46,7 +52,8 @@ def _say_surprise(console: Console, found: dict[str, Any]) -> None:
 
 
 def _say_why(console: Console, one: dict[str, Any]) -> None:
-    title = f"why {_shown(one['token'])} at {one['position']:,}, {one['bits']:.2f} bits"
+    place = "" if one["position"] is None else f" at {one['position']:,}"
+    title = f"why {_shown(one['token'])}{place}, {one['bits']:.2f} bits"
     console.rule(f"{title} (with nothing before it {one['baseline_bits']:.2f})")
     largest = max(map(abs, one["scores"]), default=0.0) or 1.0
     console.print(_coloured(one["context"], [score / largest for score in one["scores"]]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 import time
 import webbrowser
@@ -17,12 +16,13 @@ from rondeau.cli.advice import show_advice
 from rondeau.cli.options import Asked
 from rondeau.cli.records import write_records
 from rondeau.errors import NumericsError
-from rondeau.insight.results import Results, results_from_json
+from rondeau.insight.results import Metric, Results, Row, results_from_json
 from rondeau.models.language_model import generate
 from rondeau.report import Watch, write_comparison, write_report, write_tensorboard
 from rondeau.tasks import TASKS, get_task
 from rondeau.tasks import language_model as text
 from rondeau.tasks.advice import advice_of
+from rondeau.tasks.api import free_folder
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.speed import Speed, describe_speed, read_speed, total_speed
 from rondeau.tasks.task import Task, Work
@@ -52,11 +52,6 @@ def resume(folder: Path) -> None:
     run = RunFolder.open(folder)
     task = get_task(run.task)
     _go_on(task, task.reopen(run))
-
-
-def free_folder() -> Path:
-    """The first of runs/1, runs/2, ... that does not exist."""
-    return next(path for path in (Path("runs") / str(n) for n in itertools.count(1)) if not path.exists())
 
 
 def _go_on(task: Task[Any], work: Work[Any]) -> None:
@@ -148,13 +143,22 @@ def table(results: Results) -> Table:
     pick = max if results.metric.higher else min
     best = pick(known, key=lambda row: row.scores[results.metric.name]) if known else None
     for row in results.rows:
-        cells = [metric.show_with(row.scores.get(metric.name), row.intervals.get(metric.name)) for metric in metrics]
+        cells = [_cell(metric, row) for metric in metrics]
         count = "–" if row.parameters is None else f"{row.parameters:,}"
         shown.add_row(row.name, count, *cells, style="bold" if row is best else "")
     if any(row.intervals for row in results.rows):
-        shown.caption = "in brackets: the 95 % interval over test examples drawn anew (bootstrap)"
+        shown.caption = "below a figure: its 95 % interval over test examples drawn anew (bootstrap)"
         shown.caption_justify = "left"
     return shown
+
+
+def _cell(metric: Metric, row: Row) -> str:
+    """A value, and below it its interval."""
+    value, ends = metric.show(row.scores.get(metric.name)), row.intervals.get(metric.name)
+    if ends is None:
+        return value
+    low, high = (metric.show(end).removesuffix(" %") for end in ends)
+    return f"{value}\n[not bold dim]{low}–{high}[/]"
 
 
 def say_speed(console: Console, run: RunFolder, word: str) -> None:

@@ -16,7 +16,7 @@ from rondeau.cli import jobs
 from rondeau.cli import options as options_of
 from rondeau.errors import RondeauError
 from rondeau.tasks import get_task
-from rondeau.tasks.inspect import Look
+from rondeau.tasks.look import Look
 
 app = typer.Typer(help="Recurrent neural networks from the command line.", no_args_is_help=True, add_completion=False)
 

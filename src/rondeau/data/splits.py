@@ -105,7 +105,7 @@ def split_in_time(order: Sequence[Any], validation: float = 0.1, test: float = 0
     moments = np.asarray(order)
     rows = np.argsort(moments, kind="stable")
     places = [round(len(rows) * (1 - validation - test)), round(len(rows) * (1 - test))]
-    ends = [place - (place < len(rows)) * _same_before(moments[rows], place) for place in places]
+    ends = [place - _same_before(moments[rows], place) for place in places]
     cut = np.split(rows, ends)
     if not len(cut[0]) or (validation > 0 and not len(cut[1])) or (test > 0 and not len(cut[2])):
         raise DataError("there are too few moments to hold some out", got=len(np.unique(moments)), fix="Give more data")
@@ -115,7 +115,7 @@ def split_in_time(order: Sequence[Any], validation: float = 0.1, test: float = 0
 def _same_before(ordered: NDArray[Any], place: int) -> int:
     """How many rows right before `place` are of its moment."""
     same = 0
-    while place - same > 0 and ordered[place - same - 1] == ordered[place]:
+    while place - same > 0 and place < len(ordered) and ordered[place - same - 1] == ordered[place]:
         same += 1
     return same
 

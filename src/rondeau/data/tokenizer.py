@@ -19,6 +19,7 @@ Ids = NDArray[np.int64]
 UNKNOWN = "\ufffd"
 """What an unknown token is decoded to."""
 
+_UNKNOWN_BYTES = UNKNOWN.encode()
 _CHUNK = 1 << 20  # characters: the tokenizers library needs some 100 bytes of memory per token it encodes at once
 _SEAM = re.compile(r"\S(?=\n)")  # no piece reaches from a visible character over a line break: a safe place to cut
 
@@ -148,8 +149,8 @@ class BPETokenizer:
     def __init__(self, tokens: Sequence[str], merges: Sequence[tuple[str, str]]) -> None:
         self._pieces = list(tokens)
         self._merges = [(left, right) for left, right in merges]
-        vocabulary = {piece: index for index, piece in enumerate(self._pieces)}
-        self._model = _byte_pair_model(vocab=vocabulary, merges=self._merges)
+        self._known = {piece: index for index, piece in enumerate(self._pieces)}
+        self._model = _byte_pair_model(vocab=self._known, merges=self._merges)
         to_byte = {character: byte for byte, character in enumerate(_byte_alphabet())}
         self._bytes = [bytes(to_byte[character] for character in piece) for piece in self._pieces]
 
@@ -187,6 +188,15 @@ class BPETokenizer:
 
     def decode(self, ids: ArrayLike) -> str:
         return b"".join(self._bytes[i] for i in checked_ids(ids, self.size)).decode("utf-8", "replace")
+
+    def split(self, text: str) -> list[str]:
+        """The pieces of `text` as strings, each byte one character of GPT-2's byte alphabet."""
+        return [self._pieces[i] for i in self.encode(text)]
+
+    def join(self, pieces: Sequence[str]) -> str:
+        """The text of pieces; one that is no piece of this tokenizer stands as "\ufffd"."""
+        known = (self._known.get(piece) for piece in pieces)
+        return b"".join(_UNKNOWN_BYTES if i is None else self._bytes[i] for i in known).decode("utf-8", "replace")
 
     def decode_stream(self) -> StreamDecoder:
         return _ByteStream(self._bytes)

@@ -127,6 +127,7 @@ def trace_batch(trainer: Trainer, batch: Batch) -> NonFinite | None:
     """As `trace_nonfinite`, of a batch that a compiled model trains on: for `Callback.on_numerics_error`."""
     placed = trainer.placed(batch)
     trainer.objective.bind(trainer.model.output_names)
+    trainer.objective.attach(trainer.model)
 
     def compute(passes: Passes) -> Tensor:
         with passes.watched():

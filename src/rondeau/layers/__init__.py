@@ -13,6 +13,7 @@ from rondeau.layers.pooling import GlobalAveragePooling1D, GlobalMaxPooling1D, M
 from rondeau.layers.recurrent import RNN
 from rondeau.layers.standard import GRU, LSTM, SimpleRNN
 from rondeau.layers.time import Masking, RepeatVector, TimeDistributed
+from rondeau.layers.tokens import Distinct, TokenDropout
 
 __all__ = [
     "GRU",
@@ -28,6 +29,7 @@ __all__ = [
     "Concatenate",
     "Conv1D",
     "Dense",
+    "Distinct",
     "Dropout",
     "Embedding",
     "Flatten",
@@ -47,4 +49,5 @@ __all__ = [
     "SimpleRNNCell",
     "StackedRNNCells",
     "TimeDistributed",
+    "TokenDropout",
 ]

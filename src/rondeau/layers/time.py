@@ -50,10 +50,14 @@ class TimeDistributed(Layer):
     def forward(self, x: Any, mask: Any = None) -> Any:
         steps = real_steps(self, x, mask)
         if isinstance(steps, Ragged):
-            kept = steps.with_values(self._one(self.layer(steps.values)))
+            kept = steps.with_values(self._rows(steps.values))
             return kept if mask is None else kept.expand(zeros=True)
-        y = self._one(self.layer(x.flatten(0, 1)))
+        y = self._rows(x.flatten(0, 1))
         return y.reshape(*x.shape[:2], *y.shape[1:])
+
+    def _rows(self, steps: Tensor) -> Tensor:
+        """What the layer makes of `(steps, ...)`."""
+        return self._one(self.layer(steps))
 
     def _one(self, y: Any) -> Tensor:
         if not isinstance(y, Tensor):

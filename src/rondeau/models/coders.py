@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from rondeau.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
 from rondeau.cells.attention import AttentionCell
 from rondeau.errors import ArgumentError
+from rondeau.init import RandomNormal
 from rondeau.layers import GRU, LSTM, Bidirectional, Dense, Dropout, Embedding, Layer, SimpleRNN
 from rondeau.recurrence import scan
 from rondeau.sequence import Ragged
@@ -66,26 +69,44 @@ class DecoderState(NamedTuple):
 class Decoder(Layer):
     """Ids so far, as `Ragged`, to logits of the next id, `Ragged` `(batch, time, size)`, and the state behind them.
 
-    With attention the cell's output h and what it read, r, become `tanh(W [h, r])` before the logits (Luong et al.).
+    With attention the cell's output h and what it read, r, become `tanh(W [h, r])` before the logits (Luong et al.);
+    `deep` puts the id's own features e beside them, `tanh(W [h, r, e])` (Pascanu et al. 2014, arXiv 1312.6026).
+    `tied`: the logits are products with the embedding's own rows (Press & Wolf 2017, arXiv 1608.05859).
     """
 
     def __init__(
-        self, size: int, embedding_dim: int, units: int, cell: str, layers: int, attention: str | None, dropout: float
+        self,
+        size: int,
+        embedding_dim: int,
+        units: int,
+        cell: str,
+        layers: int,
+        attention: str | None,
+        dropout: float,
+        deep: bool = False,
+        tied: bool = False,
     ) -> None:
         super().__init__()
-        self.size = size
-        self.embedding = Embedding(size, embedding_dim, name="target_embedding")
+        self.size, self.deep, self.tied = size, deep, tied
+        # rows that are also answers: as long as a unit vector, so that the first logits are small
+        rows: Any = RandomNormal(stddev=1 / math.sqrt(embedding_dim)) if tied else "uniform"
+        self.embedding = Embedding(size, embedding_dim, rows, name="target_embedding")
         cells = [CELLS[cell](units, dropout=dropout) for _ in range(layers)]
         inside = cells[0] if layers == 1 else StackedRNNCells(cells)
         self.cell = inside if attention is None else AttentionCell(inside, attention)
         self.cell.build_for(embedding_dim)
+        width = embedding_dim if tied else units
         self.mix: Dense | None = None
-        if attention is not None:
-            self.mix = Dense(units, activation="tanh", name="attention_mix")
-            self.mix.build_for((None, self.cell.output_size))
+        if attention is not None or deep or width != units:
+            self.mix = Dense(width, activation="tanh", name="attention_mix")
+            self.mix.build_for((None, self.cell.output_size + (embedding_dim if deep else 0)))
         self.drop = Dropout(dropout)
-        self.logits = Dense(size, name="logits")
-        self.logits.build_for((None, units))
+        self.logits: Dense | None = None
+        if tied:
+            self.bias = self.add_weight("bias", (size,), "zeros")
+        else:
+            self.logits = Dense(size, name="logits")
+            self.logits.build_for((None, units))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape, self.size)
@@ -98,14 +119,24 @@ class Decoder(Layer):
         nothing_read = memory.values.new_zeros(len(memory), self.cell.memory_size)
         return DecoderState((*states, nothing_read), self.cell.remember(memory.pad(), mask))
 
-    def run(self, ids: Ragged, state: DecoderState) -> tuple[Ragged, Any]:
-        """The cell's outputs and final state."""
-        return scan(self.cell, self.embedding(ids), state.cell, context=state.context)
+    def run(self, ids: Ragged, state: DecoderState) -> tuple[Ragged, Ragged, Any]:
+        """The ids' features, and the cell's outputs and final state."""
+        features = self.embedding(ids)
+        outputs, after = scan(self.cell, features, state.cell, context=state.context)
+        return features, outputs, after
 
     def forward(self, ids: Ragged, state: DecoderState) -> tuple[Ragged, DecoderState]:
-        outputs, after = self.run(ids, state)
-        mixed = outputs if self.mix is None else self.mix(outputs)
-        return self.logits(self.drop(mixed)), DecoderState(after, state.context)
+        features, outputs, after = self.run(ids, state)
+        if self.deep:
+            outputs = outputs.with_values(torch.cat([outputs.values, features.values], -1))
+        mixed = self.drop(outputs if self.mix is None else self.mix(outputs))
+        return self._answer(mixed), DecoderState(after, state.context)
+
+    def _answer(self, mixed: Ragged) -> Ragged:
+        if self.logits is None:
+            return mixed.with_values(F.linear(mixed.values, self.embedding.embeddings, self.bias))
+        logits: Ragged = self.logits(mixed)
+        return logits
 
     def step(self, tokens: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """One id for each row: log-probabilities of the next `(rows, size)`, as the searches in `heads` want them."""
@@ -116,7 +147,7 @@ class Decoder(Layer):
         """How much each step takes of each step of the source: for every row `(target time, source time)`."""
         if not isinstance(self.cell, AttentionCell):
             raise ArgumentError("the model has no attention", fix="Make it with attention='additive' or 'dot'")
-        outputs, _ = self.run(ids, state)
+        _, outputs, _ = self.run(ids, state)
         row = ids.row_index.to(outputs.device)
         query = outputs.values[:, : -self.cell.memory_size]
         keys, mask = state.context["keys"], state.context["memory_mask"]

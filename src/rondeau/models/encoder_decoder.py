@@ -41,6 +41,9 @@ class EncoderDecoder(Model):
         attention: 'additive' (default; Bahdanau et al. 2015, arXiv 1409.0473), 'dot' (Luong et al. 2015,
             arXiv 1508.04025) or None; see `AttentionCell`.
         dropout: share dropped in training of every recurrent layer's inputs and of the last layer's (default 0).
+        deep_output: the answer also looks at the token just read (default no; Pascanu et al. 2014, arXiv 1312.6026).
+        tied: the answers' weights are the target's embedding itself (default no; Press & Wolf 2017, arXiv 1608.05859):
+            fewer weights, and a smaller product where `embedding_dim` is less than `units`.
         begin, end: ids of the begin and end tokens, if the vocabulary has them (default: two more, behind it).
 
     Called with `[source, target so far]` it gives logits `Ragged` `(batch, time, vocabulary)`. Raises `ArgumentError`
@@ -67,6 +70,8 @@ class EncoderDecoder(Model):
         begin: int | None = None,
         end: int | None = None,
         name: str | None = None,
+        deep_output: bool = False,
+        tied: bool = False,
     ) -> None:
         super().__init__(name=name)
         owner = type(self).__name__
@@ -90,7 +95,7 @@ class EncoderDecoder(Model):
         self.end_token = target_size + (begin is None) if end is None else end
         size = target_size + (begin is None) + (end is None)
         self.encoder = Encoder(source_size, embedding_dim, units, cell, layers, bidirectional, dropout)
-        self.decoder = Decoder(size, embedding_dim, units, cell, layers, attention, dropout)
+        self.decoder = Decoder(size, embedding_dim, units, cell, layers, attention, dropout, deep_output, tied)
         self._output_count = 1  # all weights are there: nothing needs to be tried out
 
     @property

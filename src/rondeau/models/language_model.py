@@ -9,6 +9,7 @@ import torch
 
 from rondeau import layers
 from rondeau.errors import ArgumentError
+from rondeau.heads.sampled_softmax import SampledSoftmax
 from rondeau.heads.sampling import sample
 from rondeau.init import RandomNormal, by_name
 from rondeau.models.sequential import Sequential
@@ -23,6 +24,7 @@ def language_model(
     depth: int = 1,
     embedding: int = 64,
     dropout: float = 0.0,
+    sampled: int | None = None,
 ) -> Sequential:
     """Ids `(batch, time)` -> logits of the next token at every step `(batch, time, tokens)`.
 
@@ -32,6 +34,8 @@ def language_model(
         units, depth: units of a recurrent layer, and how many of them.
         embedding: features of a token.
         dropout: rate before, between and after the recurrent layers (Zaremba et al. 2014, arXiv 1409.2329).
+        sampled: for a large vocabulary of words, ids from the most frequent on: end in a `SampledSoftmax` that in
+            training looks at so many drawn words (1024, say); then `compile(loss="sampled_softmax")`.
 
     The recurrent layers are `stateful`: windows of a text continue each other; `reset_states()` begins anew.
     """
@@ -45,7 +49,7 @@ def language_model(
         model.add(kind(units, return_sequences=True, stateful=True))
     if dropout:
         model.add(layers.Dropout(dropout))
-    model.add(layers.Dense(tokens))
+    model.add(layers.Dense(tokens) if sampled is None else SampledSoftmax(tokens, sampled))
     return model
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from rondeau import activations, cells, init, layers, recurrence, regularizers
+from rondeau import activations, cells, heads, init, layers, recurrence, regularizers
 from rondeau.cells import Cell
 from rondeau.config import Configurable, deserialize, serialize
 from rondeau.errors import CheckpointError, RondeauError, SaveError
@@ -217,7 +217,7 @@ def known_objects() -> dict[str, Any]:
 
     models = {"EncoderDecoder": EncoderDecoder, "Functional": Functional, "Sequential": Sequential}
     found: dict[str, Any] = {**models, **activations.FUNCTIONS}
-    modules: tuple[ModuleType, ...] = (layers, cells, recurrence, init, regularizers)
+    modules: tuple[ModuleType, ...] = (layers, heads, cells, recurrence, init, regularizers)
     for module in modules:
         for name, value in vars(module).items():
             if inspect.isclass(value) and issubclass(value, Configurable):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,9 @@ from rondeau.insight import find_learning_rate, hidden_states, saliency
 from rondeau.insight.records import to_json
 from rondeau.insight.undisturbed import begin_anew, device_of, undisturbed
 from rondeau.tasks.language_model import Ids, Tokenizer, join, read_again, untrained
+from rondeau.tasks.look import Look
 from rondeau.tasks.measure import measure
+from rondeau.tasks.rounding import rounded
 from rondeau.tasks.run_folder import RunFolder
 
 EXCERPT = 300  # tokens whose surprise is shown
@@ -25,24 +27,6 @@ CONTEXT = 120  # tokens that a prediction is explained by, and over which states
 MOST = 200_000  # tokens of the text that are read
 _READ = 512  # tokens read at once
 _WORST, _AROUND, _GUESSES = 10, 40, 3
-
-
-@dataclass(frozen=True)
-class Look:
-    """What to look at.
-
-    Attributes:
-        file: a text file or folder; None: the run's held-out text.
-        position: the token whose prediction is explained, counted from 0; None: the last of the excerpt, and the two
-            worst errors.
-        method: of `saliency`.
-        learning_rate: whether rising learning rates are tried too, from the run's beginning.
-    """
-
-    file: str | None = None
-    position: int | None = None
-    method: str = "integrated_gradients"
-    learning_rate: bool = False
 
 
 def inspect(run: RunFolder, look: Look) -> dict[str, Any]:
@@ -73,7 +57,7 @@ def inspect(run: RunFolder, look: Look) -> dict[str, Any]:
     first = max(0, end - CONTEXT)
     return {
         "text": {"name": name, "tokens": len(ids), "characters": len(text)},
-        "surprise": {"start": start, "tokens": reader.tokens(start, end), "bits": _rounded(bits[start:end].tolist())},
+        "surprise": {"start": start, "tokens": reader.tokens(start, end), "bits": rounded(bits[start:end].tolist())},
         "saliency": [reader.explain(at, look.method) for at in dict.fromkeys(chosen)],
         "hidden": {"start": first, "tokens": reader.tokens(first, end), "states": reader.states(first, end)},
         "worst": [reader.error(at, float(bits[at]), guesses[at]) for at in worst],
@@ -152,17 +136,17 @@ class Reader:
             "token": self.token(token),
             "start": start,
             "context": self.tokens(start, at),
-            "scores": _rounded(found.scores),
+            "scores": rounded(found.scores),
             "method": method,
-            "bits": _rounded(-found.value),
-            "baseline_bits": _rounded(-found.baseline_value),
-            "gap": _rounded(found.gap),
-            "relative_gap": _rounded(found.relative_gap),
+            "bits": rounded(-found.value),
+            "baseline_bits": rounded(-found.baseline_value),
+            "gap": rounded(found.gap),
+            "relative_gap": rounded(found.relative_gap),
         }
 
     def states(self, start: int, end: int) -> list[dict[str, Any]]:
         """What each recurrent layer holds over a part of the text, read from the part's beginning."""
-        return [_rounded(asdict(one)) for one in hidden_states(self.model, self._batch(start, end))]
+        return [rounded(asdict(one)) for one in hidden_states(self.model, self._batch(start, end))]
 
     def error(self, at: int, bits: float, guesses: list[tuple[int, float]]) -> dict[str, Any]:
         """A row of the table of errors."""
@@ -184,12 +168,3 @@ class Reader:
 
     def _batch(self, start: int, end: int) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(self.ids[start:end]), device=self.device)[None]
-
-
-def _rounded(value: Any) -> Any:
-    """Floats with 4 digits, wherever they stand."""
-    if isinstance(value, dict):
-        return {name: _rounded(part) for name, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_rounded(part) for part in value]
-    return float(f"{value:.4g}") if isinstance(value, float) else value

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import itertools
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +19,7 @@ from rondeau.errors import CheckpointError, MissingExtraError
 from rondeau.insight import Insight
 from rondeau.insight.results import Metric, Results, Row
 from rondeau.tasks.along import Keeper
+from rondeau.tasks.look import Explained, Look, look_into
 from rondeau.tasks.reproduce import reproduce
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.settings import Common
@@ -32,7 +33,7 @@ from rondeau.training.interrupt import StopOnInterrupt
 from rondeau.training.optimizers import schedules
 from rondeau.training.provenance import FORMAT, VERSION
 
-Examples = Sequence[Any]
+Examples = Any  # a sequence of examples of the task's own type, by number; it may read them as they are asked for
 PREDICTED_AT_ONCE = 256  # inputs
 
 _MODULES = {"text": ("tokenizers", "seqeval", "sacrebleu", "sklearn"), "table": ("pandas", "pyarrow", "sklearn")}
@@ -140,6 +141,10 @@ class Job(Task[S]):
         """`prepared` with what is chosen on the validation part once the model is trained, such as a threshold."""
         return prepared
 
+    def explain(self, model: Any, settings: S, prepared: Any, example: Any) -> Explained | None:
+        """The model's answer to an example, for `rondeau inspect`; None where there is nothing to explain."""
+        return None
+
     def name_of(self, settings: S) -> str:
         """The model's name in the table."""
         return f"{settings.cell}, {settings.layers} x {settings.units}"
@@ -241,7 +246,15 @@ class Job(Task[S]):
         run.write_json(run.results, results.to_json())
         run.write_json(run.findings, judged.findings)
         run.write_lines(run.predictions, judged.rows)
+        if settings.insight:
+            found = look_into(self, run, Look(), data.test)
+            if found:
+                run.write_json(run.inspected, found)
         return results
+
+    def inspect(self, run: RunFolder, look: Look) -> dict[str, Any]:
+        require(self.extra)
+        return look_into(self, run, look)
 
     def evaluate(self, run: RunFolder, path: str, device: str) -> Results:
         require(self.extra)

@@ -9,8 +9,9 @@ from rondeau.data.text import read_text
 from rondeau.insight.results import Results, Row
 from rondeau.tasks import language_model as model_of
 from rondeau.tasks.advice import check_run
-from rondeau.tasks.inspect import Look, inspect
+from rondeau.tasks.inspect import inspect
 from rondeau.tasks.language_model import METRIC, Corpus, Settings
+from rondeau.tasks.look import Look
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.task import Task, View, Work
 
@@ -70,5 +71,4 @@ class LanguageModel(Task[Settings]):
         return "Let it write: rondeau generate RUN --prompt TEXT"
 
     def inspect(self, run: RunFolder, look: Look) -> dict[str, Any]:
-        """What is found."""
         return inspect(run, look)

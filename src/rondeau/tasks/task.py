@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from rondeau.errors import ArgumentError, CheckpointError
 from rondeau.insight.results import Results
+from rondeau.tasks.look import Look
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.settings import Common
 from rondeau.tasks.speed import Speed
@@ -83,6 +84,10 @@ class Task(ABC, Generic[S]):
     def predict(self, run: RunFolder, path: str, device: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """A record for each input in a file or folder, `-` for standard input."""
         raise ArgumentError(f"the task {self.name} has no predict", fix=self.instead())
+
+    @abstractmethod
+    def inspect(self, run: RunFolder, look: Look) -> dict[str, Any]:
+        """What is found in a run's model, for `inspect.json`; empty where the task explains nothing."""
 
     def instead(self) -> str:
         """What to do where `predict` makes no sense."""

@@ -94,6 +94,16 @@ class Objective:
         self.reported = self._named(names)
         self.names = names
 
+    def attach(self, model: Any) -> None:
+        """Show the model to the losses. Raises `ArgumentError` for metrics beside a loss that samples the outputs."""
+        for i, loss in enumerate(self.losses):
+            if loss is None:
+                continue
+            loss.attach(model)
+            if loss.samples_outputs and (self.metrics[i] or self.weighted[i]):
+                fix = "Leave them out of compile; the loss of evaluate is exact, and predict gives all outputs"
+                raise ArgumentError(f"metrics see no outputs where the loss {loss.name} samples them", fix=fix)
+
     def _named(self, names: list[str]) -> dict[str, Any]:
         """All that is reported, by the name it has in the logs: Keras's names, and `acc`, `acc_1` for two alike."""
         several = len(names) > 1

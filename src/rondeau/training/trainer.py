@@ -47,6 +47,7 @@ class Trainer:
         if isinstance(self.optimizer, optimizers.Optimizer):
             self.optimizer.build(self.model.named_parameters())
         self.objective.bind(self.model.output_names)
+        self.objective.attach(self.model)
 
     def train_step(
         self,

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rondeau.report.blocks import Section
+from rondeau.report.sections.answers import by_group, confusion, data, examples
+from rondeau.report.sections.attention import attention
+from rondeau.report.sections.curves import curves
 from rondeau.report.sections.dynamics import dynamics
+from rondeau.report.sections.forecast import forecast
 from rondeau.report.sections.gates import gates, state
 from rondeau.report.sections.gradient import gradient
 from rondeau.report.sections.inspected import learning_rate, saliency, surprise, trajectories, worst
@@ -21,6 +25,12 @@ SECTIONS: tuple[Callable[[RunRecord], Section | None], ...] = (
     summary,
     learning,
     baselines,
+    confusion,
+    by_group,
+    examples,
+    forecast,
+    curves,
+    attention,
     learning_rate,
     gradient,
     gates,
@@ -32,6 +42,7 @@ SECTIONS: tuple[Callable[[RunRecord], Section | None], ...] = (
     saliency,
     worst,
     written,
+    data,
     model,
     repeat,
 )

@@ -15,7 +15,9 @@ from rondeau.config import deserialize
 from rondeau.errors import ArgumentError
 from rondeau.training.lookup import unknown
 from rondeau.training.losses.base import FunctionLoss, Loss, function_name
+from rondeau.training.losses.chain import CRFLoss, crf
 from rondeau.training.losses.choice import Crossentropy
+from rondeau.training.losses.likelihood import NegativeLogLikelihood
 from rondeau.training.losses.probabilistic import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -46,11 +48,13 @@ from rondeau.training.losses.regression import (
     mean_squared_error,
     mean_squared_logarithmic_error,
 )
+from rondeau.training.losses.sampled import SampledSoftmaxLoss
 
 _CLASS_OF: dict[Callable[..., Tensor], type[Loss]] = {
     binary_crossentropy: BinaryCrossentropy,
     categorical_crossentropy: CategoricalCrossentropy,
     cosine_similarity: CosineSimilarity,
+    crf: CRFLoss,
     hinge: Hinge,
     huber: Huber,
     kl_divergence: KLDivergence,
@@ -74,6 +78,7 @@ _ALIASES: dict[str, type[Loss]] = {
     "huber_loss": Huber,
     "crossentropy": Crossentropy,
     "ce": Crossentropy,
+    "sampled_softmax": SampledSoftmaxLoss,
 }
 
 NAMES: dict[str, type[Loss]] = {
@@ -81,10 +86,12 @@ NAMES: dict[str, type[Loss]] = {
     **_ALIASES,
     **{name.upper(): _ALIASES[name] for name in ("bce", "kld", "mae", "mape", "mse", "msle")},
     **{kind.__name__: kind for kind in _CLASS_OF.values()},
+    "SampledSoftmaxLoss": SampledSoftmaxLoss,
 }
 """Every name that `get` knows, with its class."""
 
-_CLASSES: tuple[type[Loss], ...] = (*_CLASS_OF.values(), Crossentropy, FunctionLoss)
+_ALONE: tuple[type[Loss], ...] = (Crossentropy, FunctionLoss, NegativeLogLikelihood, SampledSoftmaxLoss)
+_CLASSES: tuple[type[Loss], ...] = (*_CLASS_OF.values(), *_ALONE)
 OBJECTS: dict[str, Any] = {kind.__name__: kind for kind in _CLASSES}
 """What a saved loss may be made of, by name: for `rondeau.config.deserialize`."""
 
@@ -141,6 +148,7 @@ __all__ = [
     "NAMES",
     "OBJECTS",
     "BinaryCrossentropy",
+    "CRFLoss",
     "CategoricalCrossentropy",
     "CosineSimilarity",
     "Crossentropy",
@@ -154,11 +162,14 @@ __all__ = [
     "MeanAbsolutePercentageError",
     "MeanSquaredError",
     "MeanSquaredLogarithmicError",
+    "NegativeLogLikelihood",
     "Poisson",
+    "SampledSoftmaxLoss",
     "SparseCategoricalCrossentropy",
     "binary_crossentropy",
     "categorical_crossentropy",
     "cosine_similarity",
+    "crf",
     "get",
     "hinge",
     "huber",

@@ -40,6 +40,8 @@ class Loss(Configurable, ABC):
         self.reduction = reduction
         self.name = name or snake_case(type(self).__name__)
 
+    samples_outputs = False  # whether in training what it is given is no output of the model yet
+
     @abstractmethod
     def values(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """One value per sample or step, of the shape of `y_pred` without its last axis."""
@@ -47,6 +49,9 @@ class Loss(Configurable, ABC):
     def counted(self, y_true: Tensor, y_pred: Tensor) -> Tensor | None:
         """Which values count, as booleans of their shape; None for all."""
         return None
+
+    def attach(self, model: Any) -> None:
+        """Called with the model before training or evaluation: a loss that uses weights of a layer finds it here."""
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Any = None) -> Tensor:
         """The loss: a 0-d tensor, or the values where `reduction` is None. No values at all give 0.

@@ -79,7 +79,12 @@ def categorical_crossentropy(
 
 
 def sparse_categorical_crossentropy(
-    y_true: Any, y_pred: Any, from_logits: bool = False, ignore_class: int | None = None, axis: int = -1
+    y_true: Any,
+    y_pred: Any,
+    from_logits: bool = False,
+    ignore_class: int | None = None,
+    axis: int = -1,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """`-log(p[y_true])`: the crossentropy of integer labels.
 
@@ -87,20 +92,29 @@ def sparse_categorical_crossentropy(
         y_true: labels from 0 to classes - 1: `(...)` or `(..., 1)`.
         y_pred: `(..., classes)`: probabilities, or logits where `from_logits`.
         ignore_class: a label, inside the classes or not, whose value is 0.
+        label_smoothing: share of every target that is spread evenly over the classes, 0 to 1 (Szegedy et al. 2016,
+            arXiv 1512.00567); not in Keras.
 
     Raises `DataError` for a label outside the classes or not an integer and for probabilities outside 0 to 1,
     `ShapeError` for labels that do not fit, one-hot ones among them.
     """
     where = "sparse_categorical_crossentropy"
-    last_axis(axis, where)
+    _check_options(label_smoothing, axis, where)
     pred = predictions(y_pred, where)
     labels = class_labels(y_true, pred, where, ignore_class)
     if from_logits:
         ignored = -100 if ignore_class is None else ignore_class  # -100 cannot occur: it is no class
-        flat = pred.reshape(-1, pred.shape[-1])
-        return F.cross_entropy(flat, labels.reshape(-1), ignore_index=ignored, reduction="none").reshape(labels.shape)
+        flat, right = pred.reshape(-1, pred.shape[-1]), labels.reshape(-1)
+        values = F.cross_entropy(
+            flat, right, ignore_index=ignored, reduction="none", label_smoothing=float(label_smoothing)
+        )
+        return values.reshape(labels.shape)
     probabilities(pred, where, _SOFTMAX)
     total = pred.sum(-1)
+    if label_smoothing:
+        known = labels if ignore_class is None else labels.masked_fill(labels == ignore_class, 0)
+        spread = categorical_crossentropy(F.one_hot(known, pred.shape[-1]), pred, label_smoothing=label_smoothing)
+        return spread if ignore_class is None else spread.masked_fill(labels == ignore_class, 0)
     if ignore_class is None:
         return -_clipped(_chosen(pred, labels) / total).log()
     ignored_rows = labels == ignore_class
@@ -201,13 +215,16 @@ class SparseCategoricalCrossentropy(Loss):
         axis: int = -1,
         name: str | None = None,
         dtype: None = None,
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(reduction, name, dtype)
-        last_axis(axis, self.name)
-        self.from_logits, self.ignore_class = from_logits, ignore_class
+        _check_options(label_smoothing, axis, self.name)
+        self.from_logits, self.ignore_class, self.label_smoothing = from_logits, ignore_class, label_smoothing
 
     def values(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        return sparse_categorical_crossentropy(y_true, y_pred, self.from_logits, self.ignore_class)
+        return sparse_categorical_crossentropy(
+            y_true, y_pred, self.from_logits, self.ignore_class, label_smoothing=self.label_smoothing
+        )
 
     def counted(self, y_true: Tensor, y_pred: Tensor) -> Tensor | None:
         if self.ignore_class is None:

@@ -30,6 +30,7 @@ from rondeau.training.metrics.accuracy import (
 )
 from rondeau.training.metrics.area import AUC
 from rondeau.training.metrics.base import Accumulator, FunctionMetric, LossMetric, Mean, MeanMetric, Metric
+from rondeau.training.metrics.chain import CRFAccuracy, crf_accuracy
 from rondeau.training.metrics.counts import F1Score, Precision, Recall
 from rondeau.training.metrics.regression import (
     MeanAbsoluteError,
@@ -47,6 +48,7 @@ __all__ = [
     "Accuracy",
     "AccuracyByShape",
     "BinaryAccuracy",
+    "CRFAccuracy",
     "CategoricalAccuracy",
     "F1Score",
     "FunctionMetric",
@@ -67,6 +69,7 @@ __all__ = [
     "TorchMetric",
     "binary_accuracy",
     "categorical_accuracy",
+    "crf_accuracy",
     "get",
     "sparse_categorical_accuracy",
     "sparse_top_k_categorical_accuracy",
@@ -76,6 +79,7 @@ __all__ = [
 _CLASSES: tuple[type[Metric], ...] = (
     AUC,
     BinaryAccuracy,
+    CRFAccuracy,
     CategoricalAccuracy,
     F1Score,
     MeanAbsoluteError,

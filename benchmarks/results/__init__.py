@@ -1,0 +1,1 @@
+"""Rows of the table of results, each measured by one program."""

@@ -1,0 +1,145 @@
+"""Many documents without holding them, and as the ids a model reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rondeau.data.documents import Document
+from rondeau.data.segment import Segmenter
+from rondeau.data.stored import Stored
+from rondeau.data.vocabulary import UNKNOWN, Vocabulary
+from rondeau.errors import CheckpointError
+from rondeau.sequence import Ragged
+
+_IDS = np.dtype("<i4")
+
+
+class DocumentStore:
+    """Documents, their texts in a `Stored` file; labels, groups and parts are few words, of which each is kept once."""
+
+    def __init__(self) -> None:
+        self.texts = Stored()
+        self.labels: list[str | None] = []
+        self.groups: list[str | None] = []
+        self.parts: list[str | None] = []
+        self._words: dict[str | None, str | None] = {}
+
+    def add(self, document: Document) -> None:
+        """Append a document."""
+        record = f"{document.where}\0{document.text}".encode("utf-8", "surrogatepass")
+        self.texts.add(record)
+        for values, value in (
+            (self.labels, document.label),
+            (self.groups, document.group),
+            (self.parts, document.part),
+        ):
+            values.append(self._words.setdefault(value, value))
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, number: int) -> Document:
+        where, _, text = self.texts[number].decode("utf-8", "surrogatepass").partition("\0")
+        return Document(text, self.labels[number], self.groups[number], self.parts[number], where)
+
+
+class Documents(Sequence[Document]):
+    """Some documents of a store, by their numbers; their ids are made once and kept in a file, too."""
+
+    def __init__(self, store: Any, rows: Any = None) -> None:
+        self.store = store
+        self.rows = np.arange(len(store)) if rows is None else np.asarray(rows, np.int64)
+        self._encoded: tuple[Any, Encoded] | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, number: int) -> Document: ...
+    @overload
+    def __getitem__(self, number: slice) -> Documents: ...
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return Documents(self.store, self.rows[number])
+        return self.store[int(self.rows[number])]
+
+    def __iter__(self) -> Iterator[Document]:
+        return (self.store[row] for row in self.rows.tolist())
+
+    def groups(self) -> list[str | None]:
+        """What each belongs to."""
+        return [self.store.groups[row] for row in self.rows.tolist()]
+
+    def encoded(self, reading: Reading) -> Encoded:
+        """Their ids as a model reads them."""
+        if self._encoded is None or self._encoded[0] is not reading:
+            self._encoded = reading, Encoded(reading, (document.text for document in self))
+        return self._encoded[1]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a text becomes ids: tokens, their vocabulary, and how many are read of a long one."""
+
+    segmenter: Segmenter
+    vocabulary: Vocabulary
+    longest: int
+
+    def tokens(self, text: str) -> list[str]:
+        """The tokens that are read of a text: of one that is too long the first half and the last."""
+        tokens = self.segmenter.split(text)
+        if len(tokens) <= self.longest:
+            return tokens
+        end = self.longest // 2
+        return tokens[: self.longest - end] + tokens[len(tokens) - end :]
+
+    def ids(self, text: str) -> NDArray[np.int64]:
+        """The ids of a text, `(tokens,)`."""
+        return self.vocabulary.encode(self.tokens(text))
+
+    def to_json(self) -> dict[str, Any]:
+        """As `from_json` takes it."""
+        parts = {"segmenter": self.segmenter.to_json(), "vocabulary": self.vocabulary.to_json()}
+        return {**parts, "longest": self.longest}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Reading:
+        """What `to_json` gave. Raises `CheckpointError` for anything else."""
+        try:
+            parts = data["segmenter"], data["vocabulary"], int(data["longest"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError("how the texts are read is damaged", got=error) from error
+        return cls(Segmenter.from_json(parts[0]), Vocabulary.from_json(parts[1]), parts[2])
+
+
+class Encoded:
+    """The ids of many texts, in a file.
+
+    Attributes: `lengths`, tokens of each text, `(texts,)`; `unknown`, how many of all tokens are not in the vocabulary.
+    """
+
+    def __init__(self, reading: Reading, texts: Iterable[str]) -> None:
+        self.unknown = 0
+        self._ids = Stored()
+        for text in texts:
+            ids = reading.ids(text)
+            self.unknown += int((ids == UNKNOWN).sum())
+            self._ids.add(ids.astype(_IDS).tobytes())
+        self.lengths: NDArray[np.int64] = self._ids.sizes // _IDS.itemsize
+
+    def ids(self, number: int) -> NDArray[np.int64]:
+        """The ids of one text."""
+        return np.frombuffer(self._ids[number], _IDS).astype(np.int64)
+
+    def rows(self, numbers: Tensor) -> Ragged:
+        """Some texts as a batch, in the order asked for."""
+        chosen = numbers.tolist()
+        ids = np.frombuffer(b"".join(self._ids[i] for i in chosen), _IDS).astype(np.int64)
+        return Ragged(torch.from_numpy(ids), torch.from_numpy(self.lengths[chosen]))

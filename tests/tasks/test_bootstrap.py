@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rondeau.errors import ArgumentError
+from rondeau.tasks.bootstrap import intervals
+
+
+def test_it_holds_the_true_mean_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(1)
+    inside = 0
+    for trial in range(200):
+        values = generator.normal(3.0, 1.0, 80)
+        low, high = intervals(lambda rows, v=values: {"mean": v[rows].mean()}, 80, draws=300, seed=trial)["mean"]
+        inside += low <= 3.0 <= high
+    assert 175 <= inside <= 200  # 190 expected; binomial, five standard deviations
+
+
+def test_rows_of_a_group_are_drawn_together() -> None:
+    """Ten equal rows of each of ten groups say no more than ten rows do."""
+    values = np.repeat(np.random.default_rng(0).normal(size=10), 10)
+    groups = np.repeat(np.arange(10), 10)
+
+    def width(**options: Any) -> float:
+        low, high = intervals(lambda rows: {"mean": values[rows].mean()}, 100, **options)["mean"]
+        return high - low
+
+    assert width(groups=groups) > 2 * width()
+
+
+def test_a_figure_that_some_draws_lack_is_of_the_others() -> None:
+    values = np.array([1.0] + [0.0] * 9)
+
+    def statistic(rows: Any) -> dict[str, float]:
+        return {"share": values[rows].mean(), "never": math.nan, **({"some": 1.0} if values[rows].any() else {})}
+
+    found = intervals(statistic, 10)
+    assert found["some"] == (1.0, 1.0)
+    assert "never" not in found
+
+
+def test_seeds_repeat_and_mistakes_are_named() -> None:
+    values = np.arange(30.0)
+    statistic = lambda rows: {"mean": values[rows].mean()}  # noqa: E731
+    assert intervals(statistic, 30, seed=4) == intervals(statistic, 30, seed=4) != intervals(statistic, 30, seed=5)
+    with pytest.raises(ArgumentError, match="level between 0 and 1"):
+        intervals(statistic, 30, level=95)
+    with pytest.raises(ArgumentError, match="0 rows"):
+        intervals(statistic, 0)
