@@ -9,7 +9,7 @@ import numpy as np
 from rondeau.data.table import Column, Table
 from rondeau.data.table_kinds import STAMPS
 
-SHOPS, DAYS = 24, 540
+SHOPS, DAYS = 16, 540
 
 
 def demo_table(seed: int = 0, shops: int = SHOPS, days: int = DAYS) -> Table:

@@ -145,11 +145,25 @@ def _duration(microseconds: float) -> str:
     return f"{microseconds / _SECOND:g} seconds"
 
 
-def calendar(stamps: Stamps, step: Step) -> tuple[NDArray[np.float32], list[str]]:
+CYCLES = {"hour": 3600 * _SECOND, "day": _DAY, "week": 7 * _DAY, "year": 365 * _DAY}
+"""What a calendar repeats, in microseconds."""
+
+
+def cycles_within(stamps: Stamps, step: Step) -> tuple[str, ...]:
+    """The cycles that the stamps go through once and a half at least: of the others nothing can be learnt."""
+    if step.unit == "number" or not len(stamps):
+        return ()
+    span = int((stamps.max() - stamps.min()).astype(np.int64))
+    return tuple(name for name, length in CYCLES.items() if span >= 1.5 * length)
+
+
+def calendar(
+    stamps: Stamps, step: Step, cycles: tuple[str, ...] = tuple(CYCLES)
+) -> tuple[NDArray[np.float32], list[str]]:
     """Where stamps stand in the hour, day, week and year: sine and cosine of each that a step is short enough for.
 
-    Returns `(..., features)` and their names; none of stamps that only count. Three waves for hours and week days, two
-    for the year: what comes once a year lasts weeks rather than hours.
+    `cycles`: only those. Returns `(..., features)` and their names; none of stamps that only count. Three waves for
+    hours and week days, two for the year: what comes once a year lasts weeks rather than hours.
     """
     if step.unit == "number":
         return np.zeros((*stamps.shape, 0), np.float32), []
@@ -159,16 +173,17 @@ def calendar(stamps: Stamps, step: Step) -> tuple[NDArray[np.float32], list[str]
     in_year = (stamps - year.astype(STAMPS)).astype(np.int64) / (365.25 * _DAY)
     if step.unit == "months":
         in_year = (_month(stamps) % 12) / 12
-    cycles = [
-        ("hour", micro % (3600 * _SECOND) / (3600 * _SECOND), 3600 * _SECOND, 2),
-        ("day", micro % _DAY / _DAY, _DAY, 3),
-        ("week", (micro + 3 * _DAY) % (7 * _DAY) / (7 * _DAY), 7 * _DAY, 3),
-        ("year", in_year, 365 * _DAY, 2),
-    ]
+    shares = {
+        "hour": (micro % (3600 * _SECOND) / (3600 * _SECOND), 2),
+        "day": (micro % _DAY / _DAY, 3),
+        "week": ((micro + 3 * _DAY) % (7 * _DAY) / (7 * _DAY), 3),
+        "year": (in_year, 2),
+    }
     columns, names = [], []
-    for name, share, whole, waves in cycles:
+    for name in cycles:
+        share, waves = shares[name]
         for wave in range(1, waves + 1):
-            if length * 2 * wave <= whole:
+            if length * 2 * wave <= CYCLES[name]:
                 angle = 2 * np.pi * wave * share
                 columns += [np.sin(angle), np.cos(angle)]
                 names += [f"{name} sin {wave}", f"{name} cos {wave}"]

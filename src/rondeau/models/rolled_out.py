@@ -45,10 +45,15 @@ def roll_out(
     def ready(leaf: Any) -> Any:
         return leaf.to(placed.device, placed.dtype if leaf.is_floating_point() else None)
 
-    with in_mode(model, training=False):
-        _, state = model(map_leaves(ready, past), return_state=True)
-        rows = torch.arange(state.rows).repeat_interleave(copies)
-        state = state.select(rows)
-        for step in range(steps):
-            outputs, state = model(map_leaves(ready, ask(step)), initial_state=state, return_state=True)
-            take(step, outputs)
+    kept = model.states()
+    model.reset_states()
+    try:
+        with in_mode(model, training=False):
+            _, state = model(map_leaves(ready, past), return_state=True)
+            state = state.select(torch.arange(state.rows).repeat_interleave(copies))
+            for step in range(steps):
+                outputs, state = model(map_leaves(ready, ask(step)), initial_state=state, return_state=True)
+                take(step, outputs)
+    finally:
+        model.reset_states()
+        model.load_states(kept)

@@ -43,7 +43,9 @@ def seasons_of(data: SeriesSet, ends: Rows) -> tuple[tuple[int, ...], list[str]]
     agreed = {lag: _autocorrelation(parts, lag) for lag in (range(2, min(longest // 3, 400) + 1) if free else offered)}
     if not free and data.step.unit == "time" and not offered:
         return (), ["no season: the series are shorter than two"]
-    good = {lag: value for lag, value in agreed.items() if value > _SEASONAL}
+    # the more steps there are, the less agrees by chance
+    sure = max(_SEASONAL / 2, min(_SEASONAL, 3 / max(sum(map(len, parts)), 1) ** 0.5))
+    good = {lag: value for lag, value in agreed.items() if value > sure}
     if free and good:
         best = max(good, key=lambda lag: good[lag])
         # of a season its multiples agree as well: the shortest that agrees nearly as much
@@ -194,7 +196,8 @@ def naive_errors(data: SeriesSet, ends: Rows, season: int) -> Numbers:
         lag = season if len(own) > 2 * season else 1
         steps = np.abs(own[lag:] - own[:-lag])
         if (~np.isnan(steps)).any():
-            found[i] = np.nanmean(steps)
+            mean = np.nanmean(steps)
+            found[i] = mean if mean > 1e-9 * np.nanmean(np.abs(own)) else np.nan  # it repeats itself but for rounding
     return found
 
 

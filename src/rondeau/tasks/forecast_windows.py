@@ -33,6 +33,7 @@ class Scheme:
         step: the series' beat; likelihood: of the answers.
         names: the series the model knows; new ones have id 0. words: the same of each category.
         numbers: mean and deviation of each known covariate; level: those of the logarithm of the windows' scales.
+        cycles: of the calendar, that are read.
         features: numbers that are read at a step.
         columns: which columns of a table mean what: target, time, entity, known, and whether it is wide.
     """
@@ -47,6 +48,7 @@ class Scheme:
     words: dict[str, tuple[str, ...]] = field(default_factory=dict)
     numbers: dict[str, tuple[float, float]] = field(default_factory=dict)
     level: tuple[float, float] = (0.0, 1.0)
+    cycles: tuple[str, ...] = ()
     features: int = 0
     columns: dict[str, Any] = field(default_factory=dict)
 
@@ -64,7 +66,7 @@ class Scheme:
         """What `to_json` gave."""
         made = dict(data)
         made["step"] = Step(**data["step"])
-        for name in ("seasons", "lags", "names", "level"):
+        for name in ("seasons", "lags", "names", "level", "cycles"):
             made[name] = tuple(data[name])
         made["words"] = {name: tuple(words) for name, words in data["words"].items()}
         made["numbers"] = {name: tuple(pair) for name, pair in data["numbers"].items()}
@@ -138,7 +140,7 @@ def cut(scheme: Scheme, data: SeriesSet, series: Rows, steps: Rows, blind: bool 
     static = [np.log(scale), np.sign(centre) * np.log1p(np.abs(centre / scale))]
     static[0] = (static[0] - scheme.level[0]) / scheme.level[1]
     parts = [np.broadcast_to(one[:, None, None], (*now.shape, 1)) for one in static]
-    parts.append(calendar(stamps, scheme.step)[0] if scheme.step.unit != "number" else np.zeros((*now.shape, 0)))
+    parts.append(calendar(stamps, scheme.step, scheme.cycles)[0])
     if scheme.step.unit == "irregular":
         gaps = np.diff(data.stamps[at[:, before - 1 :]].astype(np.int64), axis=1)
         parts.append(np.log(np.maximum(gaps, 1) / scheme.step.size)[..., None])

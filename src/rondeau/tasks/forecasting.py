@@ -14,6 +14,7 @@ import numpy as np
 from rondeau.data.faults import Faults
 from rondeau.data.series import SeriesSet, Shape, extended, read_series, shape_of
 from rondeau.data.series_demo import demo_table
+from rondeau.data.series_steps import cycles_within
 from rondeau.data.table import Table, glance, read_table
 from rondeau.data.table_files import SUFFIXES, suffix
 from rondeau.errors import DataError, RondeauError
@@ -106,7 +107,7 @@ class Forecasting(Job[ForecastingSettings]):
 
     def demo_settings(self) -> ForecastingSettings:
         told = {"horizon": 14, "likelihood": "negative_binomial"}
-        return ForecastingSettings(**told, epochs=8, dropout=0.3, learning_rate=2e-3)  # type: ignore[arg-type]
+        return ForecastingSettings(**told, epochs=6, dropout=0.3, learning_rate=2e-3)  # type: ignore[arg-type]
 
     def read(self, settings: ForecastingSettings) -> SeriesData:
         faults = Faults(settings.on_error)
@@ -190,6 +191,7 @@ class Forecasting(Job[ForecastingSettings]):
             tuple(series.names) if several else (),
             words,
             numbers,
+            cycles=cycles_within(series.stamps[past], series.step),
             columns=columns_of(data.shape),
         )
         some = np.linspace(0, len(train) - 1, min(len(train), 2000)).round().astype(np.int64)
