@@ -171,7 +171,8 @@ def test_an_unknown_answer_is_the_word_looked_at(file: Path) -> None:
         def hypotheses(self, sources: Any, *_: Any) -> Any:
             from rondeau.heads.beam import Hypothesis
 
-            return [[Hypothesis([UNKNOWN, 2], -1.0, -1.0, True)] for _ in sources]
+            begin = prepared.target.vocabulary.size  # what is no text is not written
+            return [[Hypothesis([begin, UNKNOWN, 2, 0], -1.0, -1.0, True)] for _ in sources]
 
         def attention_weights(self, sources: Any, targets: Any) -> Any:
             return [torch.eye(len(s))[-1:].repeat(len(t) + 1, 1) for s, t in zip(sources, targets, strict=True)]

@@ -22,7 +22,9 @@ def write(
     if order:
         hypotheses = model.hypotheses(given, settings.beam, settings.length_penalty, settings.max_tokens)
         for i, (best, *_) in zip(order, hypotheses, strict=True):
-            found[i] = best
+            # a model that has learnt little may answer with the token it begins with, or with padding: no text
+            words = [id for id in best.tokens if 0 < id < prepared.target.vocabulary.size]
+            found[i] = best._replace(tokens=words)
     unknown = [
         i for i in order if settings.copy_unknown and settings.attention != "none" and UNKNOWN in found[i].tokens
     ]
