@@ -249,7 +249,7 @@ def test_words_with_a_sampled_softmax(text_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="sampled"):
         task.check(replace(settings, sampled=10**6), corpus)
     with pytest.raises(DataError, match=r"a word the run has never seen.*' unheard'"):
-        task.prompt_ids(corpus.tokenizer, corpus.text.test[:5] + " unheard")
+        task.prompt_ids(corpus.tokenizer, corpus.tokenizer.tokens[1] + " unheard")
 
 
 # Texts that are larger than memory
