@@ -173,3 +173,11 @@ def test_a_part_of_one_class_is_refused(tmp_path: Path) -> None:
     file = write_table(tmp_path / "rare.csv", rare)
     with pytest.raises(DataError, match="one class only"):
         EventClassification().read(EventSettings(path=str(file)))
+
+
+def test_a_run_is_opened_again_and_knows_its_data(run: Any) -> None:
+    job, work, *_ = run
+    again = job.reopen(work.run)
+    assert again.data.digest == work.data.digest
+    assert again.prepared.to_json() == work.prepared.to_json()
+    np.testing.assert_array_equal(again.data.test.table, work.data.test.table)
