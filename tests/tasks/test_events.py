@@ -20,6 +20,7 @@ from rondeau.errors import ArgumentError, DataError
 from rondeau.report.html import write_report
 from rondeau.tasks.event_reading import divide_events
 from rondeau.tasks.events import EventClassification, EventSettings, time_word
+from rondeau.tasks.look import Look
 from rondeau.tasks.registry import guess_task
 
 TINY = {"units": 8, "epochs": 2, "insight": False, "device": "cpu"}
@@ -181,3 +182,12 @@ def test_a_run_is_opened_again_and_knows_its_data(run: Any) -> None:
     assert again.data.digest == work.data.digest
     assert again.prepared.to_json() == work.prepared.to_json()
     np.testing.assert_array_equal(again.data.test.table, work.data.test.table)
+
+
+def test_an_alarm_is_explained_by_the_events_before_it(run: Any) -> None:
+    job, work, _, folder = run
+    found = job.inspect(work.run, Look(position=0))
+    (why,) = found["saliency"]
+    assert why["position"] == len(why["scores"]) - 1 == len(why["context"]) - 1
+    assert why["relative_gap"] < 0.05
+    assert job.inspect(work.run, Look(file=str(folder / "fresh.csv"), position=1))["saliency"]

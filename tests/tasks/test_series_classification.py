@@ -16,6 +16,7 @@ from rondeau.data.faults import Faults
 from rondeau.data.made_series import made_gestures
 from rondeau.data.ts import Series
 from rondeau.errors import ArgumentError, DataError
+from rondeau.tasks.look import Look
 from rondeau.tasks.registry import guess_task
 from rondeau.tasks.series_baselines import nearest, stretched, summary
 from rondeau.tasks.series_classification import SeriesClassification, SeriesSettings, macro_f1
@@ -193,3 +194,12 @@ def test_real_sets(name: str, least: float, tmp_path: Path) -> None:
     job.fit(work, lambda steps, speed: [])
     judged = job.judge(work.run.load_model(), settings, work.prepared, work.data.test)
     assert judged.scores["accuracy"] >= least
+
+
+def test_a_class_is_explained_by_the_steps(run: Any) -> None:
+    job, work, *_ = run
+    (why,) = job.inspect(work.run, Look(position=3))["saliency"]
+    assert len(why["scores"]) == len(work.data.test[3].values)
+    assert why["token"] in ("up", "down")
+    with pytest.raises(ArgumentError, match="position"):
+        job.inspect(work.run, Look(position=99))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from rondeau.data.faults import Faults
@@ -17,6 +18,7 @@ from rondeau.insight.results import Metric, Row
 from rondeau.tasks import series_baselines
 from rondeau.tasks.bootstrap import intervals
 from rondeau.tasks.job import Data, Examples, Job, Judged
+from rondeau.tasks.look import Explained
 from rondeau.tasks.series_model import series_model
 from rondeau.tasks.series_preparation import SeriesPreparation
 from rondeau.tasks.series_reading import Wanted, digest_of, divide, find_series, from_standard_input
@@ -24,6 +26,7 @@ from rondeau.tasks.settings import Settings, option
 from rondeau.training.losses import SparseCategoricalCrossentropy
 
 Numbers = NDArray[np.int64]
+SHOWN_STEPS = 300  # of a series that is explained
 SHOWN = 20  # series in the report's table of mistakes
 
 
@@ -190,6 +193,18 @@ class SeriesClassification(Job[SeriesSettings]):
             record: dict[str, Any] = {"place": one.where, "predicted": prepared.classes[int(shares.argmax())]}
             named = zip(prepared.classes, shares.tolist(), strict=True)
             yield record | {f"probability of {name}": round(share, 6) for name, share in named}
+
+    def explain(
+        self, model: Any, settings: SeriesSettings, prepared: SeriesPreparation, example: Series
+    ) -> Explained | None:
+        """Why a series got its class; None for one too long to show."""
+        if len(example.values) > SHOWN_STEPS:
+            return None
+        x = torch.from_numpy(prepared.values(example))[None]
+        with torch.no_grad():
+            chosen = int(model(x)[0].argmax())
+        steps = [f"{step} " for step in range(1, len(example.values) + 1)]
+        return Explained(x, steps, prepared.classes[chosen], None, lambda y: y.log_softmax(-1)[:, chosen])
 
     def name_of(self, settings: SeriesSettings) -> str:
         parts = f"{settings.cell}, {settings.layers} x {settings.units}"
