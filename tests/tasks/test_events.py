@@ -94,6 +94,16 @@ def test_unseen_words_are_told(run: Any) -> None:
     assert any("did not have" in note for note in job.evaluate(work.run, str(file), "cpu").notes)
 
 
+def test_numbers_missing_for_the_first_time_are_told(run: Any) -> None:
+    job, work, _, folder = run
+    text = write_table(folder / "gaps.csv", made_transactions(12, seed=9)).read_text().splitlines()
+    cells = text[5].split(",")
+    text[5] = ",".join([*cells[:4], "", cells[5]])
+    (folder / "gaps.csv").write_text("\n".join(text) + "\n")
+    notes = job.evaluate(work.run, str(folder / "gaps.csv"), "cpu").notes
+    assert any("missing, as none was in training" in note and "1 of 'amount'" in note for note in notes)
+
+
 def test_the_report_draws_the_curves(run: Any) -> None:
     page = write_report(run[1].run.path).read_text()
     assert "What is found, and at which price" in page
