@@ -58,6 +58,13 @@ def test_a_wide_table_has_a_series_for_each_column_of_numbers(tmp_path: Path) ->
     assert series.stamps[5] == np.datetime64("2024-06-01") == series.stamps[11]
 
 
+def test_a_series_that_begins_later_lacks_nothing(tmp_path: Path) -> None:
+    text = "month,north,south\n" + "".join(f"2024-{m:02d},{m},{m if m > 2 else ''}\n" for m in range(1, 7))
+    series, faults = series_of(tmp_path, text)
+    assert not faults.total
+    np.testing.assert_array_equal(series.part(1, 0, 6), [np.nan, np.nan, 3, 4, 5, 6])
+
+
 def test_files_of_a_folder_are_series_where_nothing_else_tells_them_apart(tmp_path: Path) -> None:
     for name, first in (("x.csv", 1), ("y.csv", 5)):
         rows = "".join(f"{day},{first + i}\n" for i, day in enumerate(days(1, 2, 3, 4)))

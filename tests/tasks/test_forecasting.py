@@ -142,6 +142,15 @@ def test_what_lies_before_a_series_or_is_missing_has_no_weight() -> None:
     assert torch.isfinite(batch.x[0]).all()
 
 
+def test_a_flat_past_or_none_gives_no_endless_values() -> None:
+    values = np.concatenate([np.full(12, np.nan), np.zeros(12), wave(20)])
+    scheme = scheme_of(series_of(values), least=0.1)
+    batch = next(WindowBatches(scheme, origins_of(series_of(values), 12, 24), 2, False, 1.0).batches(0, 0, 0))
+    assert batch.weight[0].sum() == 0  # nothing is known of its scale
+    assert batch.y[1].abs().max() < 200
+    assert torch.isfinite(batch.y).all()
+
+
 def origins_of(data: SeriesSet, *steps: int, series: int = 0) -> Origins:
     which = np.full(len(steps), series)
     return Origins(data, which, np.asarray(steps), naive_errors(data, data.lengths, 1))

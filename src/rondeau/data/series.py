@@ -352,7 +352,9 @@ def _tell_missing(table: Table, made: SeriesSet, held: NDArray[np.int64], faults
     empty = np.isnan(made.values)
     ends = made.offsets[1:] - made.future
     for i, (begin, end) in enumerate(zip(made.offsets[:-1].tolist(), ends.tolist(), strict=True)):
+        known = np.flatnonzero(~empty[begin:end])
         gaps = np.flatnonzero(empty[begin:end])
+        gaps = gaps[gaps > known[0]] if len(known) else gaps  # before its first value a series has not begun
         if not len(gaps):
             continue
         for run in np.split(gaps, np.flatnonzero(np.diff(gaps) > 1) + 1):

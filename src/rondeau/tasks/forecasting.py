@@ -33,22 +33,23 @@ from rondeau.tasks.forecast_data import (
     seasons_of,
     shape_from,
 )
-from rondeau.tasks.forecast_findings import findings, records
+from rondeau.tasks.forecast_findings import findings, numbers, records, texts
 from rondeau.tasks.forecast_model import forecast, network
 from rondeau.tasks.forecast_scores import errors, groups, statistic, truths
 from rondeau.tasks.forecast_windows import Origins, Scheme, WindowBatches, cut
 from rondeau.tasks.job import Data, Job, Judged
-from rondeau.tasks.settings import Settings, option
+from rondeau.tasks.settings import Common, option
 from rondeau.training.losses import NegativeLogLikelihood
 
 PAST = 0.2  # the weight of steps before the origin in the training loss: they know the window's scale already
 _LEAST = 4  # steps before an origin
 _NAMED = 5000  # series that the model knows by name at most
+_LEAST_SCALE = 0.02  # of the usual one: after a flat stretch any change would be endless
 _LONGEST = 256  # steps of context, unless told otherwise
 
 
 @dataclass(frozen=True)
-class ForecastingSettings(Settings):
+class ForecastingSettings(Common):
     """What a forecasting run is asked."""
 
     test: float = option(0.2, "Share of the moments held out to the end: the last ones.")
@@ -66,6 +67,7 @@ class ForecastingSettings(Settings):
     season: int | None = option(None, "Steps of a season, 1 for none. Default: recognised.")
     context: int | None = option(None, "Steps read before a forecast. Default: by season and horizon.")
     every: int = option(1, "A forecast to judge every so many steps.")
+    on_error: str = option("fail", "What a row or step that cannot be used does.", ("fail", "skip"))
     delimiter: str | None = option(None, "Between the cells of a CSV file. Default: recognised.")
     encoding: str = option("utf-8", "Of CSV and JSON lines.")
 
@@ -195,6 +197,9 @@ class Forecasting(Job[ForecastingSettings]):
             columns=columns_of(data.shape),
         )
         some = np.linspace(0, len(train) - 1, min(len(train), 2000)).round().astype(np.int64)
+        scales = cut(scheme, series, train.series[some], train.steps[some]).scale
+        scales = scales[scales > 1e-6]
+        scheme = replace(scheme, least=_LEAST_SCALE * float(np.median(scales)) if len(scales) else 1.0)
         windows = cut(scheme, series, train.series[some], train.steps[some])
         scales = np.log(windows.scale)
         level = float(scales.mean()), max(float(scales.std()), 0.1)
@@ -292,19 +297,12 @@ def ahead(scheme: Scheme, origins: Origins, paths: Any) -> Iterator[dict[str, An
         begin = int(origins.data.offsets[origins.series[row]] + origins.steps[row])
         for step in range(scheme.horizon):
             record: dict[str, Any] = {"series": origins.data.names[int(origins.series[row])], "step": step + 1}
-            record["time"] = stamp(origins.data.stamps[begin + step])
-            record["median"], record["mean"] = float(levels[0, row, step]), float(paths[row, :, step].mean())
+            record["time"] = texts(origins.data.stamps[begin + step : begin + step + 1])[0]
+            record["median"], record["mean"] = numbers([levels[0, row, step], paths[row, :, step].mean()])
             if paths.shape[1] > 1:
                 names = ("low_80", "high_80", "low_95", "high_95")
-                record |= {name: float(levels[i, row, step]) for i, name in enumerate(names, 1)}
+                record |= dict(zip(names, numbers(levels[1:, row, step]), strict=True))
             yield record
-
-
-def stamp(value: Any) -> Any:
-    """A time stamp as text, as short as it may be; a number as it is."""
-    if not isinstance(value, np.datetime64):
-        return int(value)
-    return str(value).removesuffix(".000000").removesuffix("T00:00:00")
 
 
 def _named(parts: Any) -> list[tuple[str, Origins]]:
