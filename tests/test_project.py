@@ -91,7 +91,11 @@ def _imports(file: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("src", ("text", "tensorboard")), ("examples", ("test",)), ("tests", ("text", "tensorboard", "test"))],
+    [
+        ("src", ("text", "table", "tensorboard")),
+        ("examples", ("text", "table", "test")),
+        ("tests", ("text", "table", "tensorboard", "test")),
+    ],
 )
 def test_what_is_imported_is_declared(project: dict[str, Any], folder: str, extras: tuple[str, ...]) -> None:
     declared = set(map(_name, _asked(project, *extras)))

@@ -158,3 +158,18 @@ def test_a_folder_named_for_its_parts_is_divided_and_another_one_heap(tmp_path):
         tagged_files(tmp_path / "README.txt")
     with pytest.raises(DataError, match="no such file"):
         tagged_files(tmp_path / "missing")
+
+
+def test_english_web_treebank(shared):
+    """As `../shared/data/README.md` counts it."""
+    folder = shared("ud_english_ewt")
+    read = {
+        part: [one for file, _ in files for one in read_conllu(file)] for part, files in tagged_files(folder).items()
+    }
+    assert {part: len(sentences) for part, sentences in read.items()} == {
+        "train": 12_544,
+        "validation": 2_001,
+        "test": 2_077,
+    }
+    assert len({tag for one in read["train"] for tag in one.tags}) == 17
+    assert len({one.group for one in read["train"]}) == 540

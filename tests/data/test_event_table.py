@@ -50,7 +50,7 @@ def test_events_are_sorted_by_entity_and_time(tmp_path: Path) -> None:
     assert events.labels.tolist() == [1, 0, 0, 0, 0]
     np.testing.assert_array_equal(events.numbers["amount"], np.float32([9, 7, 3.5, 40, np.nan]))
     assert events.gaps.tolist() == [0, 86400, 86400, 0, 86400]
-    assert any("sorted by time" in note for note in events.notes)
+    assert any("1 events came before" in note for note in events.notes)
 
 
 def test_two_events_of_one_moment_are_told(tmp_path: Path) -> None:

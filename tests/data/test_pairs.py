@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from rondeau.data.faults import Faults
-from rondeau.data.pairs import Pair, leaked, looks_like_pairs, read_pairs, read_sources
+from rondeau.data.pair_layouts import looks_like_pairs
+from rondeau.data.pairs import Pair, leaked, read_pairs, read_sources
 from rondeau.errors import ArgumentError, DataError
 
 GERMAN = ["Ein Hund läuft.", "Zwei Frauen lachen.", "Das ist gut."]
@@ -211,3 +212,13 @@ def test_sources_alone(tmp_path: Path) -> None:
         list(read_sources(table, "fr"))
     tabs = put(tmp_path / "c.tsv", [f"{GERMAN[0]}\t{ENGLISH[0]}"])
     assert list(read_sources(tabs, "de")) == GERMAN[:1]
+
+
+def test_a_table_s_column_groups_its_pairs(tmp_path: Path) -> None:
+    table = put(tmp_path / "a.csv", ["source,target,book", "one,1,x", "two,2,y"])
+    assert [pair.group for pair in read_pairs(table, group="book").parts["train"]] == ["x", "y"]
+    assert read_pairs(table).parts["train"][0].group is None
+    with pytest.raises(DataError, match=r"no such column.*expected chapter"):
+        read_pairs(table, group="chapter")
+    with pytest.raises(ArgumentError, match="these pairs have none"):
+        read_pairs(put(tmp_path / "b.txt", ["a b\tc d"]), group="book")

@@ -196,7 +196,8 @@ def checks(estimator: Any, quality: bool) -> list[Any]:
     for _, check in estimator_checks_generator(estimator):
         name = getattr(check, "func", check).__name__
         if (name in QUALITY) == quality:
-            found.append(pytest.param(check, id=f"{type(estimator).__name__}-{name}"))
+            marks = [pytest.mark.slow] if isinstance(estimator, SequenceRegressor) else []  # nearly the same code
+            found.append(pytest.param(check, id=f"{type(estimator).__name__}-{name}", marks=marks))
     return found
 
 

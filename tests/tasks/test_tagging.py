@@ -8,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from rondeau.data.conll import Sentence
 from rondeau.data.tagged_demo import demo_sentences
 from rondeau.errors import ArgumentError, DataError
+from rondeau.heads import CRF
+from rondeau.insight import saliency
 from rondeau.tasks import tagging_data
 from rondeau.tasks.registry import guess_task
 from rondeau.tasks.run_folder import RunFolder
-from rondeau.tasks.tagging import Tagging, TaggingSettings
+from rondeau.tasks.tagging import Tagging, TaggingSettings, _log_chances, tags_of
 from rondeau.tasks.tagging_baselines import MostFrequent, PerWord
 from rondeau.tasks.tagging_scores import findings, scores
 
@@ -208,3 +211,52 @@ def test_scores_are_those_of_seqeval():
     told = findings(sentences, found, labels, Vocabulary(["w"]), bio=True)
     assert told["by_group"][1]["rows"] == [["seen in training", 280, ours["accuracy"]]]
     assert json.dumps(told)
+
+
+@pytest.mark.parametrize("options", [{}, {"crf": True, "spelling": "none"}, {"spelling": "cnn", "layers": 2}])
+def test_an_answer_is_explained_by_the_words_around_it(tmp_path, options):
+    torch.manual_seed(0)
+    task = Tagging()
+    settings = replace(SMALL, path=str(made(tmp_path / "made.conll", 40)), **options)
+    data = task.read(settings)
+    prepared = task.prepare(settings, data)
+    model = task.build(settings, prepared, data).eval()
+    example = data.test[0]
+    explained = task.explain(model, settings, prepared, example)
+    word, _, tag = explained.answer.rpartition(": ")
+    assert word == example.words[explained.place]
+    assert explained.steps == [f"{one} " for one in example.words]
+    chance = float(explained.target(explained.model(explained.x)).detach().exp())
+    tags = len(prepared.tags)
+    assert 1 / tags <= chance <= 1
+    if not settings.crf:
+        assert tags_of(model, prepared, data.test)[0][explained.place] == tag
+    (found,) = saliency(explained.model, explained.x, "gradient_x_input", explained.target)
+    assert len(found.scores) == len(example.words)
+
+
+def test_the_probabilities_told_are_the_marginals():
+    scores = torch.randn(1, 6, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    layer = CRF().double()
+    layer.build_for((None, None, 4))
+    torch.nn.init.normal_(layer.transitions)
+    chain = layer(scores)
+    assert torch.allclose(_log_chances(chain).exp(), CRF.probabilities(chain), atol=1e-12)
+
+
+def test_given_vectors_are_what_the_words_begin_with(tmp_path):
+    vectors = write(tmp_path / "some.vec", "2 3\nanna 1 2 3\noslo -1 0.5 2\n")
+    file = write(tmp_path / "a.conll", "\n".join(f"{ENTITIES}\nword{i} O\n" for i in range(8)))
+    settings = replace(SMALL, path=str(file), vectors=str(vectors))
+    task = Tagging()
+    data = task.read(settings)
+    prepared = task.prepare(settings, data)
+    assert any("vectors of some.vec" in note for note in data.notes)
+    model = task.build(settings, prepared, data)
+    table = model.get_layer("word_embedding").embeddings
+    (anna,) = prepared.words.encode(["anna"])
+    assert table[anna].tolist() == [1, 2, 3]
+    assert "vectors" not in prepared.to_json()
+    missing = write(tmp_path / "none.vec", "hello 1 2 3\n")
+    with pytest.raises(DataError, match="none of the words"):
+        task.prepare(replace(settings, vectors=str(missing)), data)

@@ -21,7 +21,7 @@ from rondeau.tasks.texts.settings import TextClassificationSettings
 
 pytest.importorskip("sklearn")
 JOB = TextClassification()
-SMALL = TextClassificationSettings(units=8, embedding=8, epochs=1, insight=False, dropout=0.0)
+SMALL = TextClassificationSettings(units=8, embedding=8, epochs=1, insight=False, dropout=0.0, word_dropout=0.0)
 
 
 def finished(settings: TextClassificationSettings, out: Path) -> tuple[Any, Any]:
@@ -67,6 +67,7 @@ def test_learns_what_can_be_learnt_and_is_judged_beside_others(run: Any) -> None
     assert predictions[0]["p(good)"] + predictions[0]["p(bad)"] == pytest.approx(1, abs=2e-6)
     told = "\n".join(JOB.describe(work))
     assert "5 documents repeat others" in told
+    assert "% padding if they were padded" in told
     assert "the word 'bad' tells 'bad' from all others by itself: does the answer stand in the texts?" in told
 
 

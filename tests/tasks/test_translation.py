@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from rondeau.errors import ArgumentError, CheckpointError, DataError
 from rondeau.models import EncoderDecoder
 from rondeau.tasks.registry import get_task, guess_task
 from rondeau.tasks.run_folder import RunFolder
-from rondeau.tasks.translation import Prepared, Translation, TranslationSettings, divide, looks, write
+from rondeau.tasks.translation import Translation
+from rondeau.tasks.translation_data import Prepared, TranslationSettings, divide
+from rondeau.tasks.translation_writing import looks, write
 
 WORDS = {"rot": "red", "blau": "blue", "haus": "house", "hund": "dog", "katze": "cat", "baum": "tree", "und": "and"}
 TINY: dict[str, Any] = {
@@ -209,6 +212,14 @@ def test_pairs_of_one_source_stay_together() -> None:
     assert not sides[0] & sides[1] | sides[0] & sides[2] | sides[1] & sides[2]
 
 
+def test_pairs_of_one_group_stay_together() -> None:
+    made = [Pair(f"source {i}", f"target {i}", "", str(i // 5)) for i in range(200)]
+    parts, notes = divide(Pairs({"train": made}, "", "", []), TranslationSettings(group="book"))
+    groups = [{pair.group for pair in part} for part in parts.values()]
+    assert sum(map(len, groups)) == 40
+    assert notes == ["held out: 10% for validation and 10% for test; pairs of one book stay together"]
+
+
 def test_too_long_pairs_are_left_out_of_training(file: Path) -> None:
     job = Translation()
     settings = TranslationSettings(path=str(file), max_tokens=3, **TINY)
@@ -232,6 +243,16 @@ def test_bad_lines_are_counted_in_the_data(file: Path, tmp_path: Path) -> None:
     data = Translation().read(TranslationSettings(path=str(broken), on_error="skip"))
     assert sum(kind["count"] for kind in data.skipped.values()) == 2
     assert isinstance(Faults("skip").to_json(), dict)
+
+
+def test_the_sentences_of_multi30k_are_all_read(shared: Callable[[str], Path]) -> None:
+    job = Translation()
+    settings = TranslationSettings(path=str(shared("multi30k")), lower=True)
+    data = job.read(settings)
+    assert data.sizes == {"pairs": {"train": 29000, "validation": 1014, "test": 1000}}
+    assert data.names == ("de", "en")
+    assert data.skipped == {}
+    assert data.test[0].target == "A man in an orange hat starring at something."
 
 
 @pytest.mark.parametrize("wrong", [{"beam": 0}, {"label_smoothing": 1.0}, {"unit": "syllables"}, {"embedding": 0}])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from rondeau.data.faults import Faults
+from rondeau.data.progress import Meter
 from rondeau.errors import ArgumentError, DataError
 
 CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
@@ -173,10 +174,11 @@ def _undecodable(path: str | Path, block: _Block, faults: Faults) -> None:
 def _blocks(path: str | Path) -> Iterator[_Block]:
     lines: list[str] = []
     first, broken = 1, None
-    with opened(path) as file:
+    packed = str(path).endswith(".gz")
+    with opened(path) as file, Meter(f"reading {Path(path).name}", None if packed else _size(path), "B") as meter:
         for number, raw in enumerate(file, 1):
             try:
-                line = raw.decode("utf-8").rstrip("\r\n").removeprefix("\ufeff" if number == 1 else "\0")
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
             except UnicodeDecodeError:
                 line = raw.decode("utf-8", "replace").rstrip("\r\n")
                 broken = number if broken is None else broken
@@ -186,9 +188,14 @@ def _blocks(path: str | Path) -> Iterator[_Block]:
                 lines.append(line)
             elif lines:
                 yield _Block(first, lines, broken)
+                meter.advance(sum(map(len, lines)) + len(lines) + 1)  # letters, nearly bytes
                 lines, broken = [], None
     if lines:
         yield _Block(first, lines, broken)
+
+
+def _size(path: str | Path) -> int:
+    return Path(path).stat().st_size
 
 
 def opened(path: str | Path) -> IO[bytes]:

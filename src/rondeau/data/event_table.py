@@ -79,12 +79,14 @@ def positive_word(table: Table, label: str, asked: str | None) -> str:
 
     Raises `DataError` for a label of one value, or more than two.
     """
-    found = [word for word in words_of(table, label, np.arange(len(table))) if word]
-    words, counts = np.unique(np.asarray(found, dtype=str), return_counts=True)
+    column = coded(table, label)
+    tally = np.bincount(column.codes, minlength=len(column.words))
+    there = sorted((word, int(n)) for word, n in zip(column.words, tally, strict=True) if n and word != MISSING)
+    words, counts = [word for word, _ in there], np.array([n for _, n in there])
     if asked is not None and asked not in words:
         raise ArgumentError("positive", expected=f"a value of {label!r}: {', '.join(words[:10])}", got=asked)
     if len(words) < 2:
-        got = f"{len(found):,} times {str(words[0])!r}" if len(words) else "none"
+        got = f"{counts[0]:,} times {words[0]!r}" if words else "none"
         raise DataError("the label has one value only", expected="two", got=got, where=f"{table.path}, {label}")
     if asked is not None:
         return asked
@@ -92,8 +94,8 @@ def positive_word(table: Table, label: str, asked: str | None) -> str:
         fix = "Say which of them is looked for, against all others: --positive VALUE"
         got = ", ".join(words[:10])
         raise DataError("the label has more than two values", expected="two", got=got, where=label, fix=fix)
-    known = [str(word) for word in words if word.lower() in POSITIVE]
-    return known[0] if len(known) == 1 else str(words[counts.argmin()])
+    known = [word for word in words if word.lower() in POSITIVE]
+    return known[0] if len(known) == 1 else words[int(counts.argmin())]
 
 
 def events_of(table: Table, columns: Columns, group: str | None = None, faults: Faults | None = None) -> Events:
@@ -166,9 +168,9 @@ def _useless(column: Column, rows: int) -> str | None:
     """Why a column is no feature; None where it is one."""
     if column.kind == "time":
         return "it is another time"
-    distinct = len(np.unique(column.values))
-    if distinct < 2:
+    if (column.values == column.values[0]).all():
         return "it is the same everywhere"
+    distinct = len(column.labels)
     if column.kind == "category" and (distinct == rows or distinct > max(UNIQUE * rows, 20)):
         return "hardly any of its words comes twice"
     return None

@@ -115,8 +115,7 @@ def sorted_events(
     offsets = np.append(begins, rows).astype(np.int64)
     ordered = when[order]
     same = (np.diff(ordered) == 0) & (np.diff(codes) == 0)
-    came = np.argsort(entity.codes, kind="stable")
-    unsorted = int(((np.diff(when[came]) < 0) & (np.diff(entity.codes[came]) == 0)).sum())
+    unsorted = int(((np.diff(order) < 0) & (np.diff(codes) == 0)).sum())
     notes = [f"{unsorted:,} events came before one that is earlier, and were sorted by time"] if unsorted else []
     if same.any():
         notes.append(f"{int(same.sum()):,} events share entity and time with another; they keep the order of the file")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from rondeau.data.table import Table
+from rondeau.data.table import Table, glance
+from rondeau.data.table_files import SUFFIXES, suffix, table_files
 from rondeau.errors import ArgumentError, DataError
 
 LABELS = ("label", "class", "target", "fraud", "is_fraud", "isfraud", "outcome", "y", "activity", "category")
@@ -26,6 +28,8 @@ ENTITIES: tuple[str, ...] = (
     "subject",
 )
 ENTITIES += ("device", "machine", "unit", "session", "sequence", "case", "recording", "sample", "name", "id")
+HEAD = 5000  # rows
+_SEEN = 10_000  # rows
 TIMES = ("time", "timestamp", "datetime", "date", "step", "seconds", "t", "index", "when")
 
 
@@ -56,6 +60,13 @@ def find_roles(
     return Roles(found_entity, time or guess_time(table, {found_label, found_entity}), found_label)
 
 
+def first_rows(path: Path) -> Table | None:
+    """The first rows of a table, enough to see what is in its columns; None where there is none."""
+    if path.is_file() and suffix(path) not in SUFFIXES:
+        return None
+    return glance(path, HEAD) if table_files(path) else None
+
+
 def guess_label(table: Table) -> str | None:
     """A column called label, class, fraud or the like; None where there is none."""
     return _named(table.columns, LABELS)
@@ -84,6 +95,11 @@ def one_label_each(table: Table, entity: str, label: str) -> bool | None:
     return pairs == len(np.unique(owners)) and pairs < len(owners)
 
 
+def label_values(table: Table, label: str) -> int:
+    """How many different labels there are."""
+    return _distinct(table, label)
+
+
 def check_features(names: Sequence[str], roles: Roles, table: Table) -> None:
     """Raise `ArgumentError` for the label's column among the features, or the entity's or time's."""
     for role, column in zip(("label", "entity", "time"), (roles.label, roles.entity, roles.time), strict=True):
@@ -99,8 +115,10 @@ def check_leaks(table: Table, features: Sequence[str], label: str) -> None:
     answers = _codes(table, label)
     classes = len(np.unique(answers))
     for name in features:
+        if classes < 2 or len(np.unique(table[name].values[:_SEEN])) > classes:
+            continue  # soon seen to have more values
         values = _codes(table, name)
-        if classes < 2 or len(np.unique(values)) != classes:
+        if len(np.unique(values)) != classes:
             continue
         if len(np.unique(np.stack([values, answers]), axis=1).T) == classes:
             fix = f"It would give the answer away; leave it out: --leave-out {name}"
@@ -113,7 +131,9 @@ def _codes(table: Table, name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]
 
 
 def _distinct(table: Table, name: str) -> int:
-    return len(np.unique(table[name].values))
+    """How many different values a column has; of words how many the table has had."""
+    column = table[name]
+    return len(column.labels) if column.kind == "category" else len(np.unique(column.values))
 
 
 def _words(name: str) -> list[str]:

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rondeau.data.buckets import Buckets
 from rondeau.data.conll import Sentence
 from rondeau.data.vocabulary import Vocabulary
 from rondeau.errors import DataError
 from rondeau.sequence import Ragged
 from rondeau.training.batch import Batch
-from rondeau.training.source import Source, parts_of
+from rondeau.training.source import Source
 
 Ids = NDArray[np.int64]
 
@@ -50,18 +51,23 @@ class TaggedText(Sequence[Sentence]):
     """
 
     def __init__(self, sentences: Iterable[Sentence]) -> None:
-        forms, labels, groups = _Names(), _Names(), _Names()
-        words, tags, lengths, group, places = array("i"), array("i"), array("q"), array("i"), []
+        forms, labels, groups, files = _Names(), _Names(), _Names(), _Names()
+        words, tags, lengths, group = array("i"), array("i"), array("q"), array("i")
+        file, line = array("i"), array("q")
         for one in sentences:
             words.extend(map(forms.id, one.words))
             tags.extend(map(labels.id, one.tags) if one.tags else [-1] * len(one.words))
             lengths.append(len(one.words))
             group.append(-1 if one.group is None else groups.id(one.group))
-            places.append(one.place)
+            name, _, number = one.place.rpartition(":")
+            numbered = number.isdigit()
+            file.append(files.id(name if numbered else one.place))
+            line.append(int(number) if numbered else -1)
         self.forms, self.labels, self._groups = forms.all, labels.all, groups.all
         self._words, self._tags = np.array(words, np.int32), np.array(tags, np.int32)
         self._offsets = np.concatenate([[0], np.cumsum(np.array(lengths, np.int64))]).astype(np.int64)
-        self._group, self._places = np.array(group, np.int32), places
+        self._group, self._files = np.array(group, np.int32), files.all
+        self._file, self._line = np.array(file, np.int32), np.array(line, np.int64)
         self.rows: Ids = np.arange(len(lengths))
 
     def select(self, rows: Any) -> TaggedText:
@@ -101,8 +107,12 @@ class TaggedText(Sequence[Sentence]):
             tuple(self.forms[i] for i in self._words[begin:end].tolist()),
             tuple(self.labels[i] for i in tags) if tags and tags[0] >= 0 else (),
             None if group < 0 else self._groups[group],
-            self._places[row],
+            self._place(row),
         )
+
+    def _place(self, row: int) -> str:
+        name, line = self._files[self._file[row]], int(self._line[row])
+        return name if line < 0 else f"{name}:{line}"
 
     @property
     def lengths(self) -> Ids:
@@ -132,10 +142,22 @@ class TaggedText(Sequence[Sentence]):
 
     def digest(self) -> str:
         """Tells one collection from another."""
+        every = np.arange(len(self))
         found = hashlib.blake2b(digest_size=16)
-        for one in self:
-            found.update(repr((one.words, one.tags)).encode("utf-8", "surrogatepass"))
+        for names in (self.forms, self.labels):
+            found.update("\0".join([*names, ""]).encode("utf-8", "surrogatepass"))
+        for numbers in (self.words_of(every), self.tags_of(every), self.lengths):
+            found.update(numbers.astype("<i8").tobytes())
         return found.hexdigest()
+
+    def word_counts(self) -> dict[str, int]:
+        """How often each word comes, in the order in which they came first."""
+        counts = np.bincount(self.words_of(np.arange(len(self))), minlength=len(self.forms))
+        return {form: count for form, count in zip(self.forms, counts.tolist(), strict=True) if count}
+
+    def tags(self) -> set[str]:
+        """All tags that there are."""
+        return {self.labels[i] for i in np.unique(self.tags_of(np.arange(len(self)))).tolist() if i >= 0}
 
 
 class WordCodes:
@@ -160,7 +182,9 @@ class WordCodes:
 
     def of(self, forms: Sequence[str]) -> tuple[Ids, Ids]:
         """Ids of words `(forms,)`, and of their characters `(forms, width)`."""
-        spelled = np.stack([self.spelled(one) for one in forms]) if forms else np.zeros((0, self.width), np.int64)
+        if not forms or not self.width:
+            return self.words.encode(one.lower() for one in forms), np.zeros((len(forms), 0), np.int64)
+        spelled = np.stack([self.spelled(one) for one in forms])
         return self.words.encode(one.lower() for one in forms), spelled
 
 
@@ -179,8 +203,6 @@ class TaggedBatches(Source):
     is not among `tags` weighs nothing. Raises `DataError` where there are no sentences.
     """
 
-    _POOL = 40  # batches whose sentences are sorted by length among themselves
-
     def __init__(
         self, text: TaggedText, codes: WordCodes, tags: Sequence[str] | None, batch_size: int, training: bool
     ) -> None:
@@ -191,25 +213,18 @@ class TaggedBatches(Source):
         self._tags = None if tags is None else np.array([ids.get(tag, -1) for tag in text.labels], np.int64)
         if not len(text):
             raise DataError("there are no sentences", expected="at least one", got=0)
+        self._buckets = Buckets(text.lengths, lambda rows: self.batch(rows.numpy()), batch_size)
 
     def __len__(self) -> int:
         return -(-len(self.text) // self.batch_size)
 
     def batches(self, epoch: int, start: int, seed: int) -> Iterator[Batch]:
-        for rows in self._parts(epoch, seed)[start:]:
-            yield self.batch(rows)
+        numbers = self._buckets.numbers(epoch, start, seed) if self.training else self._in_order(start)
+        for rows in numbers:
+            yield self.batch(rows.numpy())
 
-    def _parts(self, epoch: int, seed: int) -> list[Ids]:
-        if not self.training:
-            return [part.numpy() for part in parts_of(len(self.text), self.batch_size, False, epoch, seed)]
-        lengths = self.text.lengths
-        parts: list[Ids] = []
-        for drawn in parts_of(len(self.text), self._POOL * self.batch_size, True, epoch, seed):
-            pool = drawn.numpy()
-            pool = pool[np.argsort(lengths[pool], kind="stable")]
-            parts += [pool[i : i + self.batch_size] for i in range(0, len(pool), self.batch_size)]
-        order = parts_of(len(parts), len(parts), True, epoch, seed + 1)[0]
-        return [parts[i] for i in order.tolist()]
+    def _in_order(self, start: int) -> Iterator[torch.Tensor]:
+        yield from torch.split(torch.arange(len(self.text)), self.batch_size)[start:]
 
     def batch(self, rows: Ids) -> Batch:
         """The sentences of these numbers."""

@@ -148,13 +148,13 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
             if self.validation_fraction:
                 parts = split_rows(range(len(x)), self.validation_fraction, 0.0, seed, labels)
                 train, rows = parts.train, parts.validation
-                held = ([x[i] for i in rows], _rows(y, rows))
+                held = ([x[i] for i in rows.tolist()], _rows(y, rows))
             updates = max(1, -(-len(train) // self.batch_size) * self.epochs)
             rate = schedules.CosineDecay(self.learning_rate, updates, alpha=0.02)
             self.model_.compile(optimizers.Adam(rate, global_clipnorm=self.clipnorm), loss, device=self.device)
             best = EarlyStopping(patience=self.patience or self.epochs, restore_best_weights=True)
             history = self.model_.fit(
-                [x[i] for i in train],
+                [x[i] for i in train.tolist()],
                 _rows(y, train),
                 batch_size=self.batch_size,
                 epochs=self.epochs,

@@ -18,8 +18,8 @@ class SequenceTagger(SequenceEstimator):
 
     Arguments and X as in `SequenceEstimator`; y: for each sequence as many labels as it has steps. `predict` gives a
     list with an array of labels for each sequence, `predict_proba` one of `(steps, classes)`; `score` is the share of
-    all steps that are right. With X and y as lists it works in `GridSearchCV`, where to scikit-learn it is no classifier,
-    since its y is no row of labels; a table as X takes a table as y.
+    all steps that are right. With X and y as lists it works in `GridSearchCV`; to scikit-learn it is no classifier,
+    since its y is no row of labels. A table as X takes a table as y.
 
     >>> X = [["the", "dog", "barks"], ["dogs", "bark"]]
     >>> model = SequenceTagger(units=4, epochs=10, random_state=0).fit(X, [["D", "N", "V"], ["N", "V"]])

@@ -62,7 +62,8 @@ def tagger(
         if len(vectors) != words:
             raise ShapeError("vectors", expected=f"({words}, features)", got=tuple(vectors.shape))
         embedding = vectors.shape[1]
-    table = layers.Embedding(words, embedding, embeddings_initializer=RandomNormal(stddev=0.3), name="word_embedding")
+    drawn = RandomNormal(stddev=0.3)
+    table = layers.Embedding(words, embedding, embeddings_initializer=drawn, name="word_embedding")
     x = table(x)
     if vectors is not None:
         with torch.no_grad():
@@ -91,3 +92,17 @@ def _speller(characters: int, spelling: str, units: int) -> Any:
     else:
         reading = [layers.Conv1D(units, 3, padding="same"), layers.GlobalMaxPooling1D()]
     return layers.Distinct(Sequential([table, *reading]), name="spelling")
+
+
+def parts_of(model: Any) -> tuple[Any, Any]:
+    """A tagger in two, weights shared: what makes features of words, `(batch, time, features)`, and what reads them.
+
+    The second is a function of numbers that can be moved: for `rondeau.insight.saliency`. Both are in `eval` mode.
+    """
+    first = next(i for i, node in enumerate(model.nodes) if isinstance(node.layer, layers.Bidirectional))
+    features = model.nodes[first].args[0]
+    begun = layers.Input((None, features.shape[-1]))
+    y: Any = begun
+    for node in model.nodes[first:]:
+        y = node.layer(y)
+    return Model(model._inputs, features, name="words").eval(), Model(begun, y, name="sentence").eval()

@@ -15,8 +15,9 @@ from rondeau.tasks.event_preparation import EventPreparation
 from rondeau.tasks.ranking import Ranking
 
 MOST_CATEGORIES = 254  # what gradient boosting takes; rarer words are one
-GRID = ({"learning_rate": 0.05, "max_leaf_nodes": 15}, {"learning_rate": 0.1, "max_leaf_nodes": 31})
-GRID += ({"learning_rate": 0.1, "max_leaf_nodes": 8},)  # the best on the validation part is taken
+GRID = tuple(  # the best on the validation part is taken
+    {"learning_rate": rate, "max_leaf_nodes": leaves} for rate, leaves in ((0.05, 15), (0.1, 31), (0.1, 8))
+)
 SHOWN = 30  # words of a category with a column of their own in logistic regression
 
 

@@ -123,7 +123,7 @@ def divide_events(events: Events, settings: EventSettings, faults: Faults) -> Di
         notes.append("held out: whole entities" + (f" by {s.group!r}" if s.group else ""))
     ends = [(-np.inf, np.inf)] * 3
     if s.split != "entity":
-        parts = split_in_time(events.times, *shares)
+        parts = split_in_time(events.times.tolist(), *shares)
         first, second = (float(events.times[part].min()) for part in parts[1:])
         ends = [(-np.inf, first), (first, second), (second, np.inf)]
         notes.append("held out: the last events; each is judged by all before it, those of earlier parts among them")

@@ -119,7 +119,7 @@ class EventClassification(Job[EventSettings]):
     )
 
     def guess(self, path: Path) -> str | None:
-        from rondeau.data.roles import find_roles, one_label_each
+        from rondeau.data.roles import find_roles, first_rows, label_values, one_label_each
 
         try:
             table = first_rows(path)
@@ -128,7 +128,7 @@ class EventClassification(Job[EventSettings]):
             return None
         if table is None or roles is None or roles.time is None or roles.label is None:
             return None
-        if one_label_each(table, roles.entity, roles.label):
+        if label_values(table, roles.label) > 2 or one_label_each(table, roles.entity, roles.label):
             return None
         return f"each row has a {roles.entity!r}, a {roles.time!r} and a {roles.label!r} of its own"
 
@@ -154,8 +154,9 @@ class EventClassification(Job[EventSettings]):
                 got = f"{positive:,} of {all_:,} events"
                 raise DataError(f"the {part} part has one class only", expected="both", got=got, fix=fix)
         sizes = {kind: dict(zip(names, values, strict=True)) for kind, values in counts.items()}
-        about = (sizes, parts.digest, faults.to_json(), [*notes, *events.notes, *parts.notes])
-        return EventData(name, *pieces, *about, columns)
+        train, validation, test = pieces
+        said = [*notes, *events.notes, *parts.notes]
+        return EventData(name, train, validation, test, sizes, parts.digest, faults.to_json(), said, columns)
 
     def prepare(self, settings: EventSettings, data: Data) -> EventsPrepared:
         pieces: Pieces = data.train  # type: ignore[assignment]  # as `read` gave it
@@ -338,16 +339,6 @@ def time_word(events: Events, row: int) -> str | float:
     """When an event was, as its data wrote it or nearly so."""
     time = float(events.times[row])
     return str(np.datetime64(round(time * 1e6), "us").astype("datetime64[s]")) if events.dated else time
-
-
-def first_rows(path: Path) -> Any:
-    """The first rows of a table; None where there is none."""
-    from rondeau.data.table import glance
-    from rondeau.data.table_files import SUFFIXES, suffix, table_files
-
-    if path.is_file() and suffix(path) not in SUFFIXES:
-        return None
-    return glance(path, 5000) if table_files(path) else None
 
 
 def _point(counts: list[list[int]]) -> dict[str, float]:

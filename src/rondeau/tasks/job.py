@@ -15,6 +15,8 @@ from typing import Any, ClassVar
 
 import torch
 
+from rondeau.data.buckets import Buckets
+from rondeau.data.prefetch import Prefetch
 from rondeau.errors import CheckpointError, MissingExtraError
 from rondeau.insight import Insight
 from rondeau.insight.results import Metric, Results, Row
@@ -156,6 +158,7 @@ class Job(Task[S]):
         require(self.extra)
         data = self.read(settings)
         prepared = self.prepare(settings, data)
+        self._note_padding(settings, prepared, data)
         self.build(settings, prepared, data)  # what cannot be built is said before anything is written
         run = RunFolder.create(out, overwrite)
         described = {"format": FORMAT, "version": VERSION, "task": self.name}
@@ -177,7 +180,13 @@ class Job(Task[S]):
                 fix="Put the old data back, or begin a new run",
             )
         run.remove_leftovers()
+        self._note_padding(settings, prepared, data)
         return Work(run, settings, data, prepared)
+
+    def _note_padding(self, settings: S, prepared: Any, data: Data) -> None:
+        batches = self.batches(settings, prepared, data.train, True)
+        if isinstance(batches, Buckets):
+            data.notes.append(f"rows of like length together: {batches.describe()}")
 
     def opened(self, run: RunFolder) -> tuple[S, Any]:
         """A run's settings and what it has prepared, without its data."""
@@ -276,7 +285,9 @@ class Job(Task[S]):
 
 
 def as_source(model: Any, given: Any, settings: Common, training: bool) -> Source:
-    """What `batches` gave, as a `Source`."""
+    """What `batches` gave, as a `Source`; rows that are read as they are asked for are read ahead."""
+    if isinstance(given, Buckets):
+        return Prefetch(given)
     if isinstance(given, Source):
         return given
     x, y, weight = (*given, None, None)[:3] if isinstance(given, tuple) else (given, None, None)

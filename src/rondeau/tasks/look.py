@@ -45,6 +45,7 @@ class Explained(NamedTuple):
         x: what the model reads, one row; steps: what each step of it is.
         answer: what was answered; place: where, among the steps, or None for the whole.
         target: from the model's outputs the answer's log-probability, natural, `(rows,)`.
+        model: what reads x, where that is a part of the run's model.
     """
 
     x: Any
@@ -52,6 +53,7 @@ class Explained(NamedTuple):
     answer: str
     place: int | None
     target: Callable[[Any], Tensor]
+    model: Any = None
 
 
 def look_into(job: Job[Any], run: RunFolder, look: Look, examples: Any = None) -> dict[str, Any]:
@@ -78,11 +80,11 @@ def look_into(job: Job[Any], run: RunFolder, look: Look, examples: Any = None) -
     first = explained[0]
     return {
         "text": {"name": name, "examples": len(examples)},
-        "saliency": [_why(model, one, look.method) for one in explained],
+        "saliency": [_why(one.model or model, one, look.method) for one in explained],
         "hidden": {
             "start": 0,
             "tokens": first.steps,
-            "states": [rounded(asdict(state)) for state in hidden_states(model, first.x)],
+            "states": [rounded(asdict(state)) for state in hidden_states(first.model or model, first.x)],
         },
     }
 

@@ -91,8 +91,9 @@ class SeriesClassification(Job[SeriesSettings]):
         names = ("train", "validation", "test")
         sizes = {"series": dict(zip(names, map(len, parts), strict=True))}
         sizes["steps"] = {name: sum(len(s.values) for s in part) for name, part in zip(names, parts, strict=True)}
-        about = (sizes, digest_of(parts), faults.to_json(), found.notes)
-        return SeriesData(found.name, *parts, *about, found.channels, found.classes)
+        train, validation, test = parts
+        about = faults.to_json(), found.notes, found.channels, found.classes
+        return SeriesData(found.name, train, validation, test, sizes, digest_of(parts), *about)
 
     def prepare(self, settings: SeriesSettings, data: Data) -> SeriesPreparation:
         channels = data.channels if isinstance(data, SeriesData) else None
@@ -257,9 +258,8 @@ def _table_channels(prepared: SeriesPreparation) -> tuple[str, ...]:
 
 
 def _looks_like_series(path: Path) -> str | None:
-    from rondeau.data.roles import guess_entity, guess_label, one_label_each
+    from rondeau.data.roles import first_rows, guess_entity, guess_label, label_values, one_label_each
     from rondeau.errors import RondeauError
-    from rondeau.tasks.events import first_rows
 
     try:
         table = first_rows(path)
@@ -269,4 +269,6 @@ def _looks_like_series(path: Path) -> str | None:
     entity = None if table is None or label is None else guess_entity(table, {label})
     if table is None or label is None or entity is None or not one_label_each(table, entity, label):
         return None
+    if label_values(table, label) > max(20, label_values(table, entity) // 2):
+        return None  # a number for each series
     return f"each {entity!r} has several rows and one {label!r}"

@@ -14,6 +14,7 @@ import torch
 
 from rondeau.data.conll import Sentence, kind_of, part_of
 from rondeau.data.faults import Faults
+from rondeau.data.prefetch import Prefetch
 from rondeau.data.schemes import bio_forbidden, entities, scheme_of, to_bio
 from rondeau.data.tagged import TaggedBatches, TaggedText
 from rondeau.data.tagged_demo import demo_sentences
@@ -21,9 +22,10 @@ from rondeau.data.vectors import read_vectors
 from rondeau.errors import ArgumentError, DataError
 from rondeau.heads.crf import CRF
 from rondeau.insight.results import Metric, Results, Row
-from rondeau.models.tagger import SPELLINGS, tagger
+from rondeau.models.tagger import SPELLINGS, parts_of, tagger
 from rondeau.sequence import Ragged
 from rondeau.tasks.job import Data, Job, Judged
+from rondeau.tasks.look import LONGEST, Explained
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.settings import Settings, option
 from rondeau.tasks.tagging_baselines import MostFrequent, PerWord
@@ -178,9 +180,9 @@ class Tagging(Job[TaggingSettings]):
     def fit_metrics(self, settings: TaggingSettings, prepared: Prepared) -> list[Any]:
         return [CRFAccuracy(name="accuracy") if settings.crf else "accuracy"]
 
-    def batches(self, settings: TaggingSettings, prepared: Prepared, examples: Any, training: bool) -> TaggedBatches:
+    def batches(self, settings: TaggingSettings, prepared: Prepared, examples: Any, training: bool) -> Prefetch:
         size = settings.batch_size if training else _EVALUATED_AT_ONCE
-        return TaggedBatches(_text(examples), prepared.codes, prepared.tags, size, training)
+        return Prefetch(TaggedBatches(_text(examples), prepared.codes, prepared.tags, size, training))
 
     def count_steps(self, settings: TaggingSettings, prepared: Prepared, examples: Any) -> int:
         return _text(examples).tokens
@@ -219,7 +221,7 @@ class Tagging(Job[TaggingSettings]):
         if prepared.scheme is not None:
             text = text.relabelled(to_bio)
         notes = [f"left out: {faults.describe()}"] if faults.total else []
-        missing = sorted({tag for one in text for tag in one.tags} - set(prepared.tags))
+        missing = sorted(text.tags() - set(prepared.tags))
         if missing:
             notes.append(f"tags that the training part never had, each counted as wrong: {', '.join(missing)}")
         return text, notes
@@ -244,6 +246,24 @@ class Tagging(Job[TaggingSettings]):
                     for entity in entities(tags)
                 ]
             yield record
+
+    def explain(self, model: Any, settings: TaggingSettings, prepared: Prepared, example: Sentence) -> Explained | None:
+        """Why the word that the model is least sure of got its tag."""
+        words = example.words[:LONGEST]
+        if not words:
+            return None
+        of_words, of_sentence = parts_of(model)
+        batch = TaggedBatches(TaggedText([Sentence(words)]), prepared.codes, None, 1, training=False).batch(
+            np.zeros(1, int)
+        )
+        with torch.no_grad():
+            x = of_words(batch.x).values[None]
+            chances = _log_chances(of_sentence(x))[0]
+        place = int(chances.amax(1).argmin())
+        tag = int(chances[place].argmax())
+        steps = [f"{word} " for word in words]
+        answer = f"{words[place]}: {prepared.tags[tag]}"
+        return Explained(x, steps, answer, place, lambda y: _log_chances(y)[:, place, tag], of_sentence)
 
     # for entities F1 decides
 
@@ -275,12 +295,22 @@ def tags_of(model: Any, prepared: Prepared, examples: Any) -> list[list[str]]:
     return found
 
 
+def _log_chances(outputs: torch.Tensor) -> torch.Tensor:
+    """The log-probability of each tag at each word, `(batch, time, tags)`, of scores or of a `CRF`'s chain."""
+    if outputs.ndim == 3:
+        return torch.log_softmax(outputs, -1)
+    found = [outputs[:, 0, 0]]
+    for step in outputs.unbind(1)[1:]:
+        found.append(torch.logsumexp(found[-1][:, :, None] + step, 1))
+    return torch.stack(found, 1)
+
+
 def _text(examples: Any) -> TaggedText:
     return examples if isinstance(examples, TaggedText) else TaggedText(examples)
 
 
 def _never_seen(train: TaggedText, held: TaggedText, part: str) -> list[str]:
-    missing = sorted({tag for one in held for tag in one.tags} - {tag for one in train for tag in one.tags})
+    missing = sorted(held.tags() - train.tags())
     return [f"tags of the {part} part that the training part never has: {', '.join(missing)}"] if missing else []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -71,9 +72,13 @@ class Prepared:
 
 def prepare(train: TaggedText, scheme: str | None, min_count: int, width: int = 20) -> Prepared:
     """Vocabularies and tags of the training part. Raises `DataError` for fewer than two tags."""
-    words = Vocabulary.build(((word.lower() for word in one.words) for one in train), min_count)
-    characters = Vocabulary.build("".join(one.words) for one in train)
-    tags = sorted({tag for one in train for tag in one.tags})
+    counts, letters = Counter[str](), Counter[str]()
+    for word, count in train.word_counts().items():
+        counts[word.lower()] += count
+        for letter in word:
+            letters[letter] += count
+    words, characters = Vocabulary.from_counts(counts, min_count), Vocabulary.from_counts(letters)
+    tags = sorted(train.tags())
     if len(tags) < 2:
         fix = "Look at --column: which one holds the tags?"
         raise DataError("there is one tag only, and nothing to learn", got=", ".join(tags) or "none", fix=fix)

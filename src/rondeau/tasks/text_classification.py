@@ -58,7 +58,9 @@ class TextClassification(Job[TextClassificationSettings]):
         return looks_labelled(path)
 
     def demo_settings(self) -> TextClassificationSettings:
-        return TextClassificationSettings(units=32, embedding=32, epochs=8, dropout=0.2, learning_rate=4e-3)
+        return TextClassificationSettings(
+            units=32, embedding=32, epochs=8, dropout=0.2, word_dropout=0.0, learning_rate=4e-3
+        )
 
     def read(self, settings: TextClassificationSettings) -> TextData:
         faults = Faults(settings.on_error)
@@ -271,7 +273,7 @@ class TextClassification(Job[TextClassificationSettings]):
 def collect(documents: Iterable[Document]) -> tuple[DocumentStore, str]:
     """All documents, and a digest that tells them from others."""
     store, digest = DocumentStore(), hashlib.blake2b(digest_size=16)
-    for document in progress(documents, "reading documents"):
+    for document in progress(documents, "reading", unit="documents"):
         store.add(document)
         digest.update(f"{document.label}\0{document.part}\0{document.text}\0".encode("utf-8", "surrogatepass"))
     return store, digest.hexdigest()

@@ -2,96 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from rondeau.data.buckets import Buckets
 from rondeau.data.dates import dates
 from rondeau.data.faults import Faults
-from rondeau.data.pairs import Pair, Pairs, has_sides, leaked, looks_like_pairs, read_pairs, read_sources
+from rondeau.data.pair_layouts import has_sides, looks_like_pairs
+from rondeau.data.pairs import Pair, Pairs, read_pairs, read_sources
 from rondeau.data.sides import Side
-from rondeau.data.splits import split_rows
-from rondeau.data.vocabulary import UNKNOWN
-from rondeau.errors import ArgumentError, CheckpointError, DataError
-from rondeau.heads.beam import Hypothesis
+from rondeau.errors import CheckpointError, DataError
 from rondeau.insight.results import Metric, Row
 from rondeau.models import EncoderDecoder
 from rondeau.sequence import Ragged
 from rondeau.tasks.dictionary import Dictionary
 from rondeau.tasks.job import Data, Job, Judged
-from rondeau.tasks.settings import Settings, option
+from rondeau.tasks.translation_data import Ids, PairData, Prepared, TranslationSettings, digest_of, divide
 from rondeau.tasks.translation_scores import Scored
+from rondeau.tasks.translation_writing import by_length, looks, write
 from rondeau.training.losses import SparseCategoricalCrossentropy
-
-Ids = NDArray[np.int64]
-SHOWN = 4  # sentences whose attention is drawn
-
-
-@dataclass(frozen=True)
-class TranslationSettings(Settings):
-    """What a translation is asked."""
-
-    cell: str = option("gru", "The recurrent cell.", ("lstm", "gru", "simple_rnn"))
-    units: int = option(256, "Units of encoder and decoder each; the encoder's are halved between its directions.")
-    batch_size: int = option(64, "Pairs of a batch.")
-    learning_rate: float = option(1e-3, "Of Adam, at the start; it falls along a cosine.")
-    source_language: str | None = option(None, "Side to read: a file's suffix (de) or a column's name.")
-    target_language: str | None = option(None, "Side to write: a file's suffix (en) or a column's name.")
-    encoding: str = option("utf-8", "How the text is written.")
-    unit: str = option("words", "What a token is, on both sides.", ("words", "characters", "bpe"))
-    lower: bool = option(False, "Turn everything into lower case.")
-    min_count: int = option(2, "How often a word must come in the training part to be known.")
-    pieces: int = option(8000, "Byte-pair pieces of each side, with --unit bpe.")
-    embedding: int = option(256, "Features of a token.")
-    attention: str = option("additive", "How the decoder looks at the source.", ("additive", "dot", "none"))
-    bidirectional: bool = option(True, "Read the source both ways.")
-    tied: bool = option(True, "The answers' weights are the target's embedding.")
-    label_smoothing: float = option(0.1, "Share of each target spread over all tokens while training.")
-    max_tokens: int = option(100, "Longer pairs are left out of training; nothing longer is written.")
-    beam: int = option(5, "Hypotheses kept while writing.")
-    length_penalty: float = option(1.0, "How much longer translations are favoured: 0 for not at all.")
-    copy_unknown: bool = option(True, "Write the source word looked at most where the answer is a word not known.")
-
-    def check(self) -> None:
-        super().check()
-        for name in ("min_count", "pieces", "embedding", "max_tokens", "beam"):
-            if getattr(self, name) < 1:
-                raise ArgumentError(name, expected="1 or more", got=getattr(self, name))
-        if not 0 <= self.label_smoothing < 1:
-            raise ArgumentError("label_smoothing", expected="0 or more, below 1", got=self.label_smoothing)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """The two sides' tokens, as the training part has them, and the sides' names ("" for none)."""
-
-    source: Side
-    target: Side
-    names: tuple[str, str]
-
-    def to_json(self) -> dict[str, Any]:
-        return {"source": self.source.to_json(), "target": self.target.to_json(), "names": list(self.names)}
-
-    def encode(self, pairs: Iterable[Pair]) -> tuple[list[Ids], list[Ids]]:
-        """Both sides of pairs as ids."""
-        both = [(self.source.encode(pair.source), self.target.encode(pair.target)) for pair in pairs]
-        return [one for one, _ in both], [other for _, other in both]
-
-
-@dataclass
-class PairData(Data):
-    """Pairs, and the sides' names."""
-
-    names: tuple[str, str] = ("", "")
 
 
 class Translation(Job[TranslationSettings]):
@@ -134,7 +70,7 @@ class Translation(Job[TranslationSettings]):
             found, name = Pairs({"train": dates(settings.seed)}, "spoken", "iso", []), "dates in words"
         else:
             languages = settings.source_language, settings.target_language
-            found = read_pairs(settings.path, *languages, faults, settings.encoding)
+            found = read_pairs(settings.path, *languages, faults, settings.encoding, group=settings.group)
             name = Path(settings.path).name
         parts, notes = divide(found, settings)
         sizes = {"pairs": {part: len(pairs) for part, pairs in parts.items()}}
@@ -142,7 +78,7 @@ class Translation(Job[TranslationSettings]):
             notes = [f"from {found.source} to {found.target}", *notes]
         names = found.source, found.target
         train, validation, test = (parts[part] for part in ("train", "validation", "test"))
-        return PairData(name, train, validation, test, sizes, _digest(parts), faults.to_json(), notes, names)
+        return PairData(name, train, validation, test, sizes, digest_of(parts), faults.to_json(), notes, names)
 
     def prepare(self, settings: TranslationSettings, data: Data) -> Prepared:
         how = settings.unit, settings.lower, settings.min_count, settings.pieces
@@ -201,7 +137,7 @@ class Translation(Job[TranslationSettings]):
     def judge(self, model: Any, settings: TranslationSettings, prepared: Prepared, examples: Any) -> Judged:
         sources, targets = prepared.encode(examples)
         written = write(model, settings, prepared, sources, [pair.source for pair in examples])
-        order = _by_length(sources)
+        order = by_length(sources)
         sorted_logs = model.log_probability(*([side[i] for i in order] for side in (_lists(sources), _lists(targets))))
         logs = np.empty(len(order))
         logs[order] = sorted_logs.cpu().double().numpy()
@@ -275,100 +211,9 @@ class Translation(Job[TranslationSettings]):
             yield {"source": text, "translation": one["translation"], "log_probability": one["log_probability"]}
 
 
-def divide(found: Pairs, settings: TranslationSettings) -> tuple[dict[str, list[Pair]], list[str]]:
-    """The three parts: the files' own, and what they lack drawn from the training part; and what was noticed.
-
-    Pairs of one source stay together. Where the files' own parts share pairs, the training part gives them up.
-    """
-    parts, notes = dict(found.parts), list(found.notes)
-    for name, twice in leaked(parts).items():
-        if twice:
-            here = f"{len(twice):,} pairs of the {name} part stand in the training part too"
-            notes.append(f"{here} (such as {twice[0].where}); they were left out of training")
-            gone = {(pair.source, pair.target) for pair in twice}
-            parts["train"] = [pair for pair in parts["train"] if (pair.source, pair.target) not in gone]
-    shares = {name: getattr(settings, name) for name in ("validation", "test") if not parts.get(name)}
-    if shares:
-        pairs = parts["train"]
-        drawn = split_rows(
-            [pair.source for pair in pairs], **{"validation": 0, "test": 0, **shares}, seed=settings.seed
-        )
-        for name in ("train", *shares):
-            parts[name] = [pairs[i] for i in getattr(drawn, name).tolist()]
-        shown = " and ".join(f"{share:.0%} for {name}" for name, share in shares.items())
-        notes.append(f"held out: {shown}; pairs of one source stay together")
-    if not parts["train"]:
-        raise DataError("nothing is left to train on", fix="Give other pairs for training than for testing")
-    return {name: parts[name] for name in ("train", "validation", "test")}, notes
-
-
-def write(
-    model: Any, settings: TranslationSettings, prepared: Prepared, sources: Sequence[Ids], texts: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Each source's best translation: `translation`, its `ids`, and their `log_probability`; of nothing, nothing."""
-    order = [i for i in _by_length(sources) if len(sources[i])]
-    given = [sources[i].tolist() for i in order]
-    found = [Hypothesis([], 0.0, 0.0, ended=True)] * len(sources)
-    if order:
-        hypotheses = model.hypotheses(given, settings.beam, settings.length_penalty, settings.max_tokens)
-        for i, (best, *_) in zip(order, hypotheses, strict=True):
-            found[i] = best
-    unknown = [
-        i for i in order if settings.copy_unknown and settings.attention != "none" and UNKNOWN in found[i].tokens
-    ]
-    looked = (
-        model.attention_weights([sources[i].tolist() for i in unknown], [found[i].tokens for i in unknown])
-        if unknown
-        else []
-    )
-    weights = dict(zip(unknown, looked, strict=True))
-    written = []
-    for i, best in enumerate(found):
-        tokens = prepared.target.decode(best.tokens)
-        if i in weights:
-            words = prepared.source.segmenter.split(texts[i])
-            places = weights[i].argmax(1).tolist()
-            tokens = [words[at] if id == UNKNOWN else t for t, id, at in zip(tokens, best.tokens, places, strict=False)]
-        text = prepared.target.segmenter.join(tokens)
-        written.append({"translation": text, "ids": best.tokens, "log_probability": best.log_probability})
-    return written
-
-
-def looks(
-    model: Any, prepared: Prepared, sources: Sequence[Ids], written: Sequence[Sequence[int]]
-) -> list[dict[str, Any]]:
-    """Where the words of some translations looked, as the report draws it: the first ones of middling length."""
-    fits = [i for i, ids in enumerate(written) if 5 <= len(sources[i]) <= 32 and 3 <= len(ids) <= 32]
-    chosen = (fits or [i for i, ids in enumerate(written) if len(sources[i]) and len(ids)])[:SHOWN]
-    if not chosen:
-        return []
-    weights = model.attention_weights([sources[i].tolist() for i in chosen], [list(written[i]) for i in chosen])
-    return [
-        {
-            "source": prepared.source.decode(sources[i]),
-            "target": [*prepared.target.decode(written[i]), "(end)"],
-            "weights": [[round(value, 4) for value in row] for row in found.tolist()],
-        }
-        for i, found in zip(chosen, weights, strict=True)
-    ]
-
-
 def _lengths(source: Ids, target: Ids) -> tuple[int, int]:
     return len(source), len(target)
 
 
-def _by_length(sources: Sequence[Ids]) -> list[int]:
-    return sorted(range(len(sources)), key=lambda i: len(sources[i]))
-
-
 def _lists(sides: Sequence[Ids]) -> list[list[int]]:
     return [ids.tolist() for ids in sides]
-
-
-def _digest(parts: Mapping[str, Sequence[Pair]]) -> str:
-    digest = hashlib.sha256()
-    for name, pairs in parts.items():
-        digest.update(f"{name} {len(pairs)}\n".encode())
-        for pair in pairs:
-            digest.update(f"{pair.source}\t{pair.target}\n".encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()

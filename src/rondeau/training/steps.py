@@ -15,6 +15,7 @@ from rondeau.sequence import Ragged, to_tensor
 from rondeau.training.batch import by_parts, is_array, plain
 
 Numbers = Any  # a NumPy array or a tensor
+SHORT = 256  # steps: stretches that are shorter on average are gathered by their places, longer ones copied one by one
 MAPPED = 1 << 24  # bytes read from a memory map after which its pages are let go
 
 
@@ -81,9 +82,13 @@ class Joined(Steps):
         self.pages = Pages(values)
 
     def read(self, rows: Tensor, begin: int, counts: Tensor) -> Tensor:
-        starts = (self.starts[rows] + begin).tolist()
-        parts = [self.values[s : s + n] for s, n in zip(starts, counts.tolist(), strict=True)]
-        values = torch.cat([self.pages.copy(part) for part in parts])
+        starts = self.starts[rows] + begin
+        if isinstance(self.values, np.ndarray) and int(counts.sum()) <= SHORT * len(counts):
+            shift = torch.repeat_interleave(starts - (counts.cumsum(0) - counts), counts)
+            values = self.pages.gather(self.values, (shift + torch.arange(len(shift))).numpy())
+        else:
+            parts = [self.values[s : s + n] for s, n in zip(starts.tolist(), counts.tolist(), strict=True)]
+            values = torch.cat([self.pages.copy(part) for part in parts])
         return values if self.dtype is None else values.to(self.dtype)
 
 
@@ -128,13 +133,19 @@ class Pages:
         """A tensor of its own."""
         if isinstance(part, Tensor):
             return plain(part)
-        copied = plain(to_tensor(np.array(part)))
+        return self._counted(np.array(part))
+
+    def gather(self, data: Any, places: Any) -> Tensor:
+        """The steps of an array at many places, as a tensor of its own."""
+        return self._counted(data[places])
+
+    def _counted(self, copied: Any) -> Tensor:
         if self.map is not None:
-            self.read += part.nbytes
+            self.read += copied.nbytes
             if self.read >= MAPPED:
                 self.map.madvise(mmap.MADV_DONTNEED)
                 self.read = 0
-        return copied
+        return plain(to_tensor(copied))
 
 
 def _map_below(data: Numbers) -> mmap.mmap | None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from rondeau.data.progress import progress
 from rondeau.data.splits import Parts, split_rows
 from rondeau.errors import DataError
 from rondeau.tasks.texts.examples import DocumentStore
@@ -27,7 +28,7 @@ def divide(store: DocumentStore, validation: float, test: float, seed: int) -> t
     Raises `DataError` for one class only, or nearly as many classes as documents.
     """
     classes = _check_classes(store)
-    keys = [key_of(store[row].text) for row in range(len(store))]
+    keys = [key_of(store[row].text) for row in progress(range(len(store)), "looking for repeats", unit="documents")]
     notes = _note_equal(store, keys)
     if store.groups and store.groups[0] is not None:
         keys = _joined(keys, store.groups)

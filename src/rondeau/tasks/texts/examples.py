@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rondeau.data.documents import Document
+from rondeau.data.progress import progress
 from rondeau.data.segment import Segmenter
 from rondeau.data.stored import Stored
 from rondeau.data.vocabulary import UNKNOWN, Vocabulary
@@ -80,7 +81,8 @@ class Documents(Sequence[Document]):
     def encoded(self, reading: Reading) -> Encoded:
         """Their ids as a model reads them."""
         if self._encoded is None or self._encoded[0] is not reading:
-            self._encoded = reading, Encoded(reading, (document.text for document in self))
+            texts = (document.text for document in progress(self, "splitting texts", unit="documents"))
+            self._encoded = reading, Encoded(reading, texts)
         return self._encoded[1]
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rondeau.data.faults import Faults
 from rondeau.data.layouts import Columns
+from rondeau.data.progress import progress
 from rondeau.data.segment import Segmenter
 from rondeau.data.vectors import Vectors, read_vectors
 from rondeau.data.vocabulary import Vocabulary
@@ -62,7 +63,7 @@ def _read(settings: TextClassificationSettings, train: Documents) -> tuple[Readi
         plain = settings.tokens == "words" and settings.vectors is None and len(train) >= MANY_DOCUMENTS
         least = 2 if plain else 1
     counts: Counter[str] = Counter()
-    for document in train:
+    for document in progress(train, "counting words", unit="documents"):
         counts.update(segmenter.split(document.text))
     if segmenter.pieces is not None:  # all of them, so that no text has an unknown one
         counts.update(dict.fromkeys(segmenter.pieces.to_json()["tokens"], 0))

@@ -26,7 +26,7 @@ class TextClassificationSettings(Settings):
     train_vectors: bool = option(True, "Go on learning the vectors.")
     embedding: int = option(100, "Features of a word's vector, where none are given.")
     pooling: str = option("max", "What stands for the text.", POOLINGS)
-    word_dropout: float = option(0.0, "Share of the words that are blanked out in training.")
+    word_dropout: float = option(0.3, "Share of the words that are blanked out in training.")
     class_weight: str = option("none", "Let rare classes count as much as frequent ones.", ("none", "balanced"))
     positive: str | None = option(None, "Of two classes the one to be found. Default: the rarer one.")
     threshold: str = option("validation", "Of two classes: where the line is drawn.", ("validation", "0.5"))
