@@ -109,18 +109,19 @@ def test_a_corrupt_line_among_many_is_found_beyond_the_first_chunk(
 ) -> None:
     monkeypatch.setattr("rondeau.data.table._CHUNK", 1 << 12)
     lines = [f"{i},{i / 2},s{i % 7}" for i in range(5000)]
+    lines[10] = '10,5.0,"s\n3"'
     lines[3001], lines[4000] = "x,y,z", "1,2"
     faults = Faults("skip")
     table = read_table(made(tmp_path, "a,b,c\n" + "\n".join(lines)), faults)
     assert table.rows == 4998
     assert {place for kind in faults.to_json().values() for place in kind["places"]} == {
-        "a.csv, line 3,003",
-        "a.csv, line 4,002",
+        "a.csv, line 3,004",
+        "a.csv, line 4,003",
     }
-    assert table.where(4997) == "a.csv, line 5,001"
+    assert table.where(4997) == "a.csv, line 5,002"
     assert table["c"].texts(np.array([4997])) == [f"s{4999 % 7}"]
     part = table.take(np.array([5, 4997]))
-    assert part.where(1) == "a.csv, line 5,001"
+    assert part.where(1) == "a.csv, line 5,002"
     assert part["a"].values.tolist() == [5, 4999]
 
 

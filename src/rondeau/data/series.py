@@ -187,7 +187,8 @@ def read_series(table: Table, shape: Shape, faults: Faults | None = None) -> Ser
         raise DataError("the table holds no value to forecast from", where=table.path)
     notes = [*shape.notes]
     step = step_of(stamps[rows], series, counted)
-    notes.append(f"a value comes {step.describe()}")
+    if shape.time is not None:
+        notes.append(f"a value comes {step.describe()}")
     made, held = _laid_out(table, shape, step, stamps, names, rows, series, values, notes)
     _tell_missing(table, made, held, faults)
     return made

@@ -45,6 +45,8 @@ def seasons_of(data: SeriesSet, ends: Rows) -> tuple[tuple[int, ...], list[str]]
         return (), ["no season: the series are shorter than two"]
     # the more steps there are, the less agrees by chance
     sure = max(_SEASONAL / 2, min(_SEASONAL, 3 / max(sum(map(len, parts)), 1) ** 0.5))
+    if free:  # and the more lags are tried, the more does
+        sure = 1.5 * _SEASONAL
     good = {lag: value for lag, value in agreed.items() if value > sure}
     if free and good:
         best = max(good, key=lambda lag: good[lag])
