@@ -88,9 +88,11 @@ class ClassScores:
 
 def decide(chances: Chances, positive: int | None = None, threshold: float = 0.5) -> Ids:
     """The class of each row: the likeliest; of two the positive one from its threshold on."""
+    chosen: Ids
     if positive is None:
-        return chances.argmax(1).astype(np.int64)
-    chosen: Ids = np.where(chances[:, positive] >= threshold, positive, 1 - positive).astype(np.int64)
+        chosen = chances.argmax(1).astype(np.int64)
+        return chosen
+    chosen = np.where(chances[:, positive] >= threshold, positive, 1 - positive).astype(np.int64)
     return chosen
 
 

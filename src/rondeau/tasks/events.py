@@ -159,7 +159,7 @@ class EventClassification(Job[EventSettings]):
         return EventData(name, train, validation, test, sizes, parts.digest, faults.to_json(), said, columns)
 
     def prepare(self, settings: EventSettings, data: Data) -> EventsPrepared:
-        pieces: Pieces = data.train  # type: ignore[assignment]  # as `read` gave it
+        pieces: Pieces = data.train
         rows, labels = pieces.known(), pieces.events.labels
         positive = 0 if labels is None else int((labels[rows] == 1).sum())
         weight = settings.positive_weight or float(np.sqrt((len(rows) - positive) / max(positive, 1)))
