@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from rondeau.data.faults import Faults
-from rondeau.data.series import SeriesSet, extended, read_series, shape_of, taken
+from rondeau.data.series import SeriesSet, extended, read_series, taken
 from rondeau.data.series_demo import demo_table
+from rondeau.data.series_shape import shape_of
 from rondeau.data.series_steps import Step, calendar, step_of
 from rondeau.data.table import Table, read_table
 from rondeau.data.table_kinds import STAMPS

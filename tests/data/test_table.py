@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from rondeau.data.faults import Faults
-from rondeau.data.table import Growing, Table, glance, read_table
+from rondeau.data.growing import Growing
+from rondeau.data.table import Table, glance, read_table
 from rondeau.errors import ArgumentError, DataError
 
 pytest.importorskip("pandas")
@@ -168,6 +170,14 @@ def test_json_lines(tmp_path: Path) -> None:
             read_table(file)
         faults = Faults("skip")
         assert read_table(file, faults).rows == 1 == faults.total
+
+
+def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text, name in ((SALES, "standard input.csv"), ('{"day": "2024-01-01", "sold": 3.5}\n', "standard input.jsonl")):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        table = read_table("-", columns=["day", "sold"])
+        assert table["sold"].values[0] == 3.5
+        assert table.file(0) == name
 
 
 def test_parquet_keeps_its_types(tmp_path: Path) -> None:

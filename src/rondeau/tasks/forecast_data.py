@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rondeau.data.faults import Faults
-from rondeau.data.series import SeriesSet, Shape, taken
+from rondeau.data.series import SeriesSet, taken
+from rondeau.data.series_shape import Shape
 from rondeau.errors import ArgumentError, DataError
 from rondeau.tasks.forecast_windows import Numbers, Origins, Rows
 

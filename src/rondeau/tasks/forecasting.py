@@ -1,9 +1,10 @@
-"""Forecasting: what comes next in time series, and how sure that is."""
+"""Forecasting: what comes next in time series, and how sure that is.
+
+Longer than most: the list of what a task says of itself; what is done stands in the modules `forecast_...` beside it.
+"""
 
 from __future__ import annotations
 
-import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from rondeau.data.faults import Faults
-from rondeau.data.series import SeriesSet, Shape, extended, read_series, shape_of
+from rondeau.data.series import SeriesSet, extended, read_series
 from rondeau.data.series_demo import demo_table
+from rondeau.data.series_shape import Shape, shape_of
 from rondeau.data.series_steps import cycles_within
 from rondeau.data.table import Table, glance, read_table
 from rondeau.data.table_files import SUFFIXES, suffix
@@ -33,7 +35,7 @@ from rondeau.tasks.forecast_data import (
     seasons_of,
     shape_from,
 )
-from rondeau.tasks.forecast_findings import findings, numbers, records, texts
+from rondeau.tasks.forecast_findings import ahead, findings, records
 from rondeau.tasks.forecast_model import forecast, network
 from rondeau.tasks.forecast_scores import errors, groups, statistic, truths
 from rondeau.tasks.forecast_windows import Origins, Scheme, WindowBatches, cut
@@ -263,11 +265,8 @@ class Forecasting(Job[ForecastingSettings]):
         kinds = dict.fromkeys((*shape.targets, *scheme.numbers), "number")
         kinds |= {name: "category" for name in (shape.entity, *scheme.words) if name is not None}
         columns = [name for name in (shape.time, shape.entity, *shape.targets, *shape.known) if name is not None]
-        if path == "-":
-            with _standard_input() as file:
-                table = read_table(file, faults, columns=columns, kinds=kinds, encoding=settings.encoding)
-        else:
-            table = read_table(path, faults, columns=columns, kinds=kinds, encoding=settings.encoding)
+        told = {"delimiter": settings.delimiter, "encoding": settings.encoding}
+        table = read_table(path, faults, columns=columns, kinds=kinds, **told)  # type: ignore[arg-type]
         series = read_series(table, shape, faults)
         same = (series.step.unit, series.step.size) == (scheme.step.unit, scheme.step.size)
         if int(series.lengths.max()) > 1 and not same and "irregular" not in (series.step.unit, scheme.step.unit):
@@ -288,21 +287,6 @@ class Forecasting(Job[ForecastingSettings]):
         which = np.asarray([i for _, i in inputs])
         origins = Origins(series, which, series.lengths[which], np.full(len(series), np.nan))
         return ahead(prepared, origins, forecast(model, prepared, origins, settings.seed))
-
-
-def ahead(scheme: Scheme, origins: Origins, paths: Any) -> Iterator[dict[str, Any]]:
-    """A record for each series and step to come: its stamp, median, mean, and the 80 % and 95 % intervals."""
-    levels = np.quantile(paths, (0.5, 0.1, 0.9, 0.025, 0.975), axis=1)
-    for row in range(len(origins)):
-        begin = int(origins.data.offsets[origins.series[row]] + origins.steps[row])
-        for step in range(scheme.horizon):
-            record: dict[str, Any] = {"series": origins.data.names[int(origins.series[row])], "step": step + 1}
-            record["time"] = texts(origins.data.stamps[begin + step : begin + step + 1])[0]
-            record["median"], record["mean"] = numbers([levels[0, row, step], paths[row, :, step].mean()])
-            if paths.shape[1] > 1:
-                names = ("low_80", "high_80", "low_95", "high_95")
-                record |= dict(zip(names, numbers(levels[1:, row, step]), strict=True))
-            yield record
 
 
 def _named(parts: Any) -> list[tuple[str, Origins]]:
@@ -344,18 +328,3 @@ def _new(scheme: Scheme, series: SeriesSet) -> list[str]:
     new = [name for name in series.names if name not in set(scheme.names)] if scheme.names else []
     some = ", ".join(map(repr, new[:3])) + (", ..." if len(new) > 3 else "")
     return [f"{len(new):,} series the model does not know by name: {some}"] if new else []
-
-
-class _standard_input:
-    """Standard input as a file that can be read again."""
-
-    def __enter__(self) -> str:
-        text = sys.stdin.buffer.read()
-        ending = ".jsonl" if text.lstrip()[:1] == b"{" else ".csv"
-        self.file = tempfile.NamedTemporaryFile(suffix=ending)
-        self.file.write(text)
-        self.file.flush()
-        return self.file.name
-
-    def __exit__(self, *_: Any) -> None:
-        self.file.close()
