@@ -238,11 +238,11 @@ def _laid_out(
 
 
 def _apart(places: NDArray[np.int64], series: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Places without two rows on one: the later goes on to the next."""
-    places = places.copy()
-    for at in np.flatnonzero((np.diff(places) <= 0) & (np.diff(series) == 0)) + 1:
-        places[at] = max(places[at], places[at - 1] + 1)
-    return places
+    """Places without two rows of a series on one: the later goes on to the next."""
+    rows = np.arange(len(places))
+    beyond = int(places.max()) + len(places) + 1  # between the series
+    moved: NDArray[np.int64] = np.maximum.accumulate(places - rows + series * beyond) + rows - series * beyond
+    return moved
 
 
 def _tell_missing(table: Table, made: SeriesSet, held: NDArray[np.int64], faults: Faults) -> None:
