@@ -382,6 +382,14 @@ def test_settings_that_cannot_be(tmp_path: Path) -> None:
         Forecasting().read(settings_for(file, known=("discount",)))
 
 
+@pytest.mark.parametrize("name", ["horizon", "season", "context", "every"])
+def test_numbers_that_cannot_be(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ArgumentError, match=f"{name}: expected 1 or more, got 0"):
+        Forecasting().begin(settings_for(write(tmp_path), **{name: 0}), tmp_path / "run")
+    with pytest.raises(DataError, match="the season is longer than half of what there is to learn from"):
+        Forecasting().read(settings_for(write(tmp_path), season=80))
+
+
 def test_what_is_left_out_is_recognised_and_said(tmp_path: Path) -> None:
     data = Forecasting().read(ForecastingSettings(path=str(write(tmp_path)), target="sold"))
     said = " / ".join(data.notes)

@@ -19,7 +19,7 @@ from rondeau.data.series_shape import Shape, shape_of
 from rondeau.data.series_steps import cycles_within
 from rondeau.data.table import Table, glance, read_table
 from rondeau.data.table_files import SUFFIXES, suffix
-from rondeau.errors import DataError, RondeauError
+from rondeau.errors import ArgumentError, DataError, RondeauError
 from rondeau.heads.likelihoods import KINDS, likelihood
 from rondeau.insight.results import Metric, Row
 from rondeau.tasks import forecast_baselines
@@ -72,6 +72,14 @@ class ForecastingSettings(Common):
     on_error: str = option("fail", "What a row or step that cannot be used does.", ("fail", "skip"))
     delimiter: str | None = option(None, "Between the cells of a CSV file. Default: recognised.")
     encoding: str = option("utf-8", "Of CSV and JSON lines.")
+
+    def check(self) -> None:
+        """Raise `ArgumentError` for settings no run can begin with."""
+        super().check()
+        for name in ("horizon", "season", "context", "every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ArgumentError(name, expected="1 or more", got=value)
 
 
 @dataclass
@@ -149,6 +157,11 @@ class Forecasting(Job[ForecastingSettings]):
             notes.append(f"the horizon is {horizon} steps (--horizon says otherwise)")
         series = long_enough(series, horizon, faults)
         train_end, validation_end, said = ends_of(series, horizon, settings.validation, settings.test)
+        longest = int(train_end.max())
+        if settings.season is not None and 2 * settings.season > longest:
+            what = "the season is longer than half of what there is to learn from"
+            raise DataError(what, expected=f"{longest // 2} steps at most", got=settings.season)
+        seasons = tuple(season for season in seasons if 2 * season <= longest)
         season = seasons[0] if seasons else 1
         parts = divide(series, horizon, season, (train_end, validation_end), settings.every, _LEAST)
         sizes = {
