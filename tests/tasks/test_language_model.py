@@ -19,6 +19,7 @@ from rondeau.data import cache
 from rondeau.errors import ArgumentError, CheckpointError, DataError
 from rondeau.tasks import language_model as task
 from rondeau.tasks.language_model import Settings
+from rondeau.tasks.language_model_task import LanguageModel
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.speed import Speed, read_speed, total_speed
 from rondeau.training.callbacks import Callback
@@ -315,3 +316,21 @@ class Interrupt(Callback):
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         self.left -= 1
         self.loop.interrupted = self.left == 0
+
+
+def test_a_table_of_texts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table = tmp_path / "posts.jsonl"
+    lines = [json.dumps({"id": i, "body": f"the {i} posts hang on the wall, said number {i}"}) for i in range(60)]
+    table.write_text("\n".join([*lines, json.dumps({"id": 99, "body": ""}), "{broken"]))
+    settings = replace(SMALL, path=str(table), batch_size=2, window=4)
+    with pytest.raises(DataError, match=r"posts\.jsonl.*62"):
+        task.read_corpus(settings)
+    corpus = task.read_corpus(replace(settings, on_error="skip"))
+    assert "left out: 1 empty documents; 1 " in caplog.text
+    assert sum(corpus.characters.values()) > 60 * len("the 1 posts hang on the wall, said number 1")
+    assert "broken" not in corpus.text.train
+    why = LanguageModel().guess(table)
+    assert why is not None
+    assert "'body'" in why
+    with pytest.raises(ArgumentError, match="no such column"):
+        task.read_corpus(replace(settings, text_column="absent", on_error="skip"))

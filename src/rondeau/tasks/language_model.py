@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,8 +13,12 @@ import numpy as np
 import torch
 
 from rondeau.data.corpus import default_corpus, default_corpus_name
+from rondeau.data.documents import read_texts
+from rondeau.data.faults import Faults
 from rondeau.data.large_text import LARGE, LargeSplit, encode_large, read_large_text, size_of, train_on_large
+from rondeau.data.rows import TABLES
 from rondeau.data.text import SEPARATOR, Document, Split, read_text, split_text
+from rondeau.data.text_lines import suffix_of
 from rondeau.data.tokenizer import BPETokenizer, CharacterTokenizer
 from rondeau.data.windows import TextWindows
 from rondeau.data.word_tokenizer import WordTokenizer
@@ -39,6 +44,7 @@ from rondeau.training.optimizers import schedules
 from rondeau.training.provenance import FORMAT, VERSION
 
 Ids = np.ndarray[Any, Any]
+logger = logging.getLogger(__name__)
 Tokenizer = CharacterTokenizer | BPETokenizer | WordTokenizer
 TOKENS = ("characters", "words", "bpe")
 
@@ -59,6 +65,8 @@ class Settings(Common):
     layers: int = option(2, "Recurrent layers.")
     embedding: int = option(64, "Features of a token.")
     dropout: float = option(0.2, "Rate before, between and after the recurrent layers.")
+    text_column: str | None = option(None, "Column of the texts in a table. Default: guessed.")
+    on_error: str = option("fail", "What a record of a table that cannot be used does.", ("fail", "skip"))
     window: int = option(64, "Steps of backpropagation through time.")
     batch_size: int = option(32, "Parts of the text read side by side.")
     epochs: int = option(12, "Times the whole text is read.")
@@ -94,15 +102,35 @@ class Corpus(NamedTuple):
 
 def read_corpus(settings: Settings, tokenizer: Tokenizer | None = None) -> Corpus:
     """Read, divide and tokenize. Raises `DataError` for text that is missing, unreadable or too short."""
-    if settings.path is not None and size_of(settings.path) > LARGE:
+    if settings.path is not None and size_of(settings.path) > LARGE and not is_table(Path(settings.path)):
         return _read_large(settings, settings.path, tokenizer)
-    documents = default_corpus() if settings.path is None else read_text(settings.path)
+    documents = default_corpus() if settings.path is None else _documents(settings, settings.path)
     name = default_corpus_name() if settings.path is None else settings.path
     text = split_text(documents, settings.validation, settings.test, settings.seed)
     if tokenizer is None:
         tokenizer = train_tokenizer(settings, text.train)
     train, validation, test = (tokenizer.encode(part) for part in text)
     return _long_enough(settings, Corpus(name, text, tokenizer, (train, validation, test)))
+
+
+def _documents(settings: Settings, path: str) -> list[Document]:
+    """The documents of a text file, a folder, or a table's column."""
+    if not is_table(Path(path)):
+        return read_text(path)
+    faults = Faults(settings.on_error)
+    found = [Document(one.where, one.text) for one in read_texts(path, text_column=settings.text_column, faults=faults)]
+    kept = [document for document in found if document.text.strip()]
+    if not kept:
+        raise DataError("no text in the table", expected="at least one record with text", got=len(found), where=path)
+    left_out = [f"{len(found) - len(kept):,} empty documents"] if len(kept) < len(found) else []
+    if faults.total or left_out:
+        logger.warning("%s: left out: %s", path, "; ".join([*left_out, *filter(None, [faults.describe()])]))
+    return kept
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file's name is that of a table of texts."""
+    return suffix_of(path) in TABLES and path.is_file()
 
 
 def _read_large(settings: Settings, path: str, tokenizer: Tokenizer | None) -> Corpus:

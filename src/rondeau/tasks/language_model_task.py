@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rondeau.data.layouts import guess_text
+from rondeau.data.rows import read_head
 from rondeau.data.text import read_text
 from rondeau.data.word_tokenizer import WordTokenizer
+from rondeau.errors import ArgumentError, DataError
 from rondeau.insight.results import Results, Row
 from rondeau.tasks import language_model as model_of
 from rondeau.tasks.advice import check_run
@@ -25,6 +28,8 @@ class LanguageModel(Task[Settings]):
     def guess(self, path: Path) -> str | None:
         if path.is_file() and path.suffix.lower() in (".txt", ".text", ".md", ".rst", ".tex", ".log", ".py", ""):
             return "it is a plain text without labels"
+        if model_of.is_table(path):
+            return _text_column(path)
         if path.is_dir() and any(path.rglob("*.txt")):
             return "it is a folder of plain texts without labels"
         return None
@@ -78,3 +83,12 @@ class LanguageModel(Task[Settings]):
 
     def inspect(self, run: RunFolder, look: Look) -> dict[str, Any]:
         return inspect(run, look)
+
+
+def _text_column(path: Path) -> str | None:
+    """Why a table looks like texts, if it does."""
+    try:
+        column, reason = guess_text(read_head(path), path)
+    except (DataError, ArgumentError):
+        return None
+    return f"it is a table with texts, and no labels, in its column {column!r}: {reason}"
