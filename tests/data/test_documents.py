@@ -78,18 +78,24 @@ def test_tables(tmp_path: Path, name: str) -> None:
 
 def test_columns_guessed_by_what_they_hold(tmp_path: Path) -> None:
     lines = "".join(f"{i},{WORDS} {i},{'xyz'[i % 3]}\n" for i in range(30))
-    path = write(tmp_path, {"a.csv": "number,words,kind\n" + lines}) / "a.csv"
+    path = write(tmp_path, {"a.csv": "number,words,sort\n" + lines}) / "a.csv"
     found = read_labelled(path)
     assert found.columns is not None
-    assert found.columns[:2] == ("words", "kind")
+    assert found.columns[:2] == ("words", "sort")
     assert "6 words on average" in found.reason
     assert "few different values, 3" in found.reason
     more = "".join(f"{line},{i % 2}\n" for i, line in enumerate(lines.splitlines()))
-    unlike = write(tmp_path, {"b.csv": "number,words,kind,sort\n" + more})
+    unlike = write(tmp_path, {"b.csv": "number,words,sort,shape\n" + more})
     with pytest.raises(
-        DataError, match=r"classes is not plain .*'number', 'words', 'kind', 'sort'\. Name it: --label-c"
+        DataError, match=r"classes is not plain .*'number', 'words', 'sort', 'shape'\. Name it: --label-c"
     ):
         read_labelled(unlike / "b.csv")
+    number = write(
+        tmp_path, {"n.csv": "document,sentence,kind\n" + "".join(f"d{i},{WORDS},{i % 2}\n" for i in range(20))}
+    )
+    columns = read_labelled(number / "n.csv", group="document").columns
+    assert columns is not None
+    assert columns[:2] == ("sentence", "kind")  # a document is no text where it is a word
     short = write(tmp_path, {"c.csv": "name,label\nanna,1\n"}) / "c.csv"
     with pytest.raises(DataError, match=r"texts is not plain .*--text-column"):
         read_labelled(short)
@@ -112,7 +118,7 @@ def test_columns_that_are_named(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="the answer would stand in the question"):
         read_labelled(path, text_column="label", label_column="label")
     with pytest.raises(ArgumentError, match="the column of the texts or of the classes"):
-        read_labelled(path, group="label")
+        read_labelled(path, label_column="label", group="label")
     folder = write(tmp_path / "f", {"pos": "a\n", "neg": "b\n"})
     with pytest.raises(ArgumentError, match="label_column: these are no tables"):
         read_labelled(folder, label_column="label")

@@ -59,7 +59,7 @@ def read_labelled(
                 raise ArgumentError(f"{name}: these are no tables", got=layout.reason, fix="Leave it out")
         return Labelled(_from_text(layout, encoding, faults), layout.reason, None)
     first = layout.places[0].path
-    columns = find_columns(read_head(first, encoding), first, text_column, label_column)
+    columns = find_columns(read_head(first, encoding), first, text_column, label_column, group)
     wanted = [columns.text, columns.label, *([] if group is None else [group])]
     for place in layout.places:
         _check_columns(place, encoding, wanted)

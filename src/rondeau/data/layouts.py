@@ -24,6 +24,7 @@ TEXT_NAMES = (
 LABEL_NAMES = (
     *("label", "labels", "class", "category", "sentiment", "target", "polarity", "intent", "emotion", "topic", "tag"),
     *("y", "genre", "stars", "rating", "score", "is_spam", "spam", "toxic", "language", "lang"),
+    *("kind", "mood", "type"),
 )
 _CLASS_WORDS = {
     *("pos", "neg", "positive", "negative", "neutral", "spam", "ham", "true", "false", "yes", "no", "fake", "real"),
@@ -171,8 +172,11 @@ def _files(root: Path, files: Sequence[Path]) -> Layout:
     return Layout(places, f"{_named(file.name for file in files)}: a file for each class, a document on each line")
 
 
-def find_columns(head: Head, path: Path, text: str | None = None, label: str | None = None) -> Columns:
-    """The columns of the texts and of their classes, as given or guessed by their names, then by what they hold.
+def find_columns(
+    head: Head, path: Path, text: str | None = None, label: str | None = None, group: str | None = None
+) -> Columns:
+    """The columns of the texts and of their classes, as given or guessed by their names and by what they hold; neither
+    is that of the `group`.
 
     Raises `ArgumentError` for columns that are not there or are one and the same, `DataError` where nothing fits.
     """
@@ -187,31 +191,34 @@ def find_columns(head: Head, path: Path, text: str | None = None, label: str | N
         raise ArgumentError(what, got=repr(text), fix="Name two columns: --text-column, --label-column")
     reasons = []
     if text is None:
-        text, reason = guess_text(head, path, label)
+        text, reason = guess_text(head, path, (label, group))
         reasons.append(f"texts in column {text!r} ({reason})")
     if label is None:
-        label, reason = _guess_label(head, path, text)
+        label, reason = _guess_label(head, path, (text, group))
         reasons.append(f"classes in column {label!r} ({reason})")
     return Columns(text, label, ", ".join(reasons))
 
 
-def guess_text(head: Head, path: Path, label: str | None = None) -> tuple[str, str]:
+def guess_text(head: Head, path: Path, but: Iterable[str | None] = ()) -> tuple[str, str]:
     """The column of the texts, and why. Raises `DataError` where none looks like them."""
     words = {}
-    for name, values in _values(head, (label,)).items():
+    for name, values in _values(head, but).items():
         texts = [value for value in values if isinstance(value, str)]
         if 2 * len(texts) >= len(values):
             words[name] = sum(len(text.split()) for text in texts) / len(texts)
     named = [name for wanted in TEXT_NAMES for name in words if name.lower() == wanted]
-    if named:
-        return named[0], "by its name"
-    if words and (longest := max(words, key=words.__getitem__)) and words[longest] >= _WORDS:
+    long = [name for name in words if words[name] >= _WORDS]
+    for name in named:
+        if name in long or not long:  # a `document` may be its number
+            return name, "by its name"
+    if long:
+        longest = max(long, key=words.__getitem__)
         return longest, f"the longest texts, {words[longest]:.0f} words on average"
     raise _unknown("texts", "--text-column", head, path)
 
 
-def _guess_label(head: Head, path: Path, text: str) -> tuple[str, str]:
-    values = _values(head, (text,))
+def _guess_label(head: Head, path: Path, but: Iterable[str | None]) -> tuple[str, str]:
+    values = _values(head, but)
     named = [name for wanted in LABEL_NAMES for name in values if name.lower() == wanted]
     if named:
         return named[0], "by its name"
