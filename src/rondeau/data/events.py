@@ -37,8 +37,8 @@ class Events:
 
     `times`: float64; seconds since 1970 where `dated`, else the data's own numbers. `categories`, `numbers`: features
     by name, `(events,)`; a missing number is NaN. `labels`: int8, 1 positive, 0 negative, -1 not known; None where
-    there are none. `groups`: of each entity what it belongs to. `lines`: of each event its line in the file. `notes`: what was
-    done.
+    there are none. `groups`: of each entity what it belongs to. `lines`: of each event its line in the file. `notes`:
+    what was done.
     """
 
     entities: tuple[str, ...]
