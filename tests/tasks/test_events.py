@@ -78,7 +78,7 @@ def test_a_fresh_table_is_judged_and_scored(run: Any) -> None:
     bare = write_table(folder / "bare.csv", made_transactions(12, seed=9), label=None)
     records = list(job.predict(work.run, str(bare), "cpu", {}))
     assert len(records) == len(made_transactions(12, seed=9))
-    assert set(records[0]) == {"card", "time", "row", "score", "alarm"}
+    assert set(records[0]) == {"card", "time", "line", "score", "alarm"}
     with pytest.raises(DataError, match="fraud"):
         job.evaluate(work.run, str(bare), "cpu")
     broken = folder / "broken.csv"

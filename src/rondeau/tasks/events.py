@@ -281,7 +281,7 @@ class EventClassification(Job[EventSettings]):
             {
                 roles.entity: events.entities[owner],
                 str(roles.time): time_word(events, row),
-                "row": int(events.lines[row]) + 1,
+                "line": int(events.lines[row]),
                 "score": round(float(score), 6),
                 "alarm": bool(score >= threshold),
             }
@@ -359,7 +359,7 @@ def _explained(model: Any, prepared: EventsPrepared, events: Events, piece: Piec
         x = of_events(EventBatches(cut, prepared.features, 1, shuffle=False, targets=False).batch(np.zeros(1, int)).x)
         sign = 1.0 if float(of_features(x.values[None])[0, -1, 0]) > 0 else -1.0
     steps = [_event_word(events, row) for row in range(begin, end)]
-    answer = f"{steps[-1].strip()}: {prepared.columns.positive if sign > 0 else 'other'}"
+    answer = f"{steps[-1].rstrip(' ·')}: {prepared.columns.positive if sign > 0 else 'other'}"
     return Explained(
         x.values[None], steps, answer, end - begin - 1, lambda y: logsigmoid(sign * y[:, -1, 0]), of_features
     )
