@@ -38,7 +38,7 @@ def test_a_folder_for_each_class(tmp_path: Path) -> None:
 
 
 def test_a_file_for_each_class_a_document_a_line(tmp_path: Path) -> None:
-    write(tmp_path, {"rt.pos": "good\nl\x85ine\u2028\n", "rt.neg": "bad\r\nworse"})
+    write(tmp_path, {"rt.pos": "good\nl\x85ine\u2028\n", "rt.neg": "bad\r\nworse", "README.txt": "about"})
     assert rows_of(tmp_path) == [("bad", "neg"), ("worse", "neg"), ("good", "pos"), ("l\x85ine\u2028", "pos")]
     write(tmp_path / "other", {"ham.txt.gz": "hello\n", "spam.txt": "win\n"})
     assert rows_of(tmp_path / "other") == [("hello", "ham"), ("win", "spam")]
@@ -107,6 +107,8 @@ def test_columns_that_are_named(tmp_path: Path) -> None:
             ArgumentError, match=r"no such column .*expected 'text', 'label', 'other', 'author', got 'txt'"
         ):
             read_labelled(path, **options)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="text_column: the table has no such column"):
+        read_labelled(path, text_column="txt")
     with pytest.raises(ArgumentError, match="the answer would stand in the question"):
         read_labelled(path, text_column="label", label_column="label")
     with pytest.raises(ArgumentError, match="the column of the texts or of the classes"):

@@ -229,12 +229,27 @@ def test_too_little_text_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_unknown_tokens_and_prompts_are_named(text_file: Path, finished: RunFolder) -> None:
-    with pytest.raises(ArgumentError, match="'characters' or 'bpe'"):
-        task.read_corpus(replace(SMALL, path=str(text_file), tokens="words"))
+    with pytest.raises(ArgumentError, match="there is no kind of tokens called 'letters'"):
+        task.read_corpus(replace(SMALL, path=str(text_file), tokens="letters"))
     with pytest.raises(DataError, match=r"never seen.*'é'"):
         task.prompt_ids(finished.tokenizer(), "caté")
     with pytest.raises(DataError, match="prompt is empty"):
         task.prompt_ids(finished.tokenizer(), "")
+
+
+def test_words_with_a_sampled_softmax(text_file: Path, tmp_path: Path) -> None:
+    settings = replace(SMALL, path=str(text_file), tokens="words", sampled=5, batch_size=4, window=8, epochs=2)
+    run = _train(settings, tmp_path / "run")
+    corpus = task.reopen(run.path)[2]
+    results = task.compare(run, settings, corpus, _no_view)
+    assert results.metric == task.PERPLEXITY
+    assert 1 < results.own.scores["perplexity"] < 4 * corpus.tokenizer.size
+    assert "known, " in results.notes[0] or "known; " in results.notes[0]
+    assert run.read_lines(run.history)[0].keys() >= {"perplexity", "val_perplexity"}
+    with pytest.raises(ArgumentError, match="sampled"):
+        task.check(replace(settings, sampled=10**6), corpus)
+    with pytest.raises(DataError, match=r"a word the run has never seen.*' unheard'"):
+        task.prompt_ids(corpus.tokenizer, corpus.tokenizer.tokens[1] + " unheard")
 
 
 # Texts that are larger than memory

@@ -14,6 +14,7 @@ import torch
 from rondeau.data.reviews import made_reviews
 from rondeau.errors import ArgumentError, DataError
 from rondeau.tasks.api import Run
+from rondeau.tasks.look import Look
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.text_classification import TextClassification
 from rondeau.tasks.texts.prepared import sort_labels
@@ -90,6 +91,17 @@ def test_a_fresh_reader_predicts_and_evaluates_the_same(run: Any, folder: Path, 
     share = 100 * len(run[1].data.train) / 140
     seen = next(note for note in judged.notes if "were learnt from" in note)
     assert float(seen.split("%")[0]) == pytest.approx(share, abs=1)
+
+
+def test_an_answer_rests_on_the_word_that_tells(run: Any, tmp_path: Path) -> None:
+    texts = tmp_path / "in.txt"
+    texts.write_text("number 7 is a bad thing\n\n")
+    found = JOB.inspect(run[0], Look(str(texts)))
+    (why,) = found["saliency"]  # an empty text has nothing to rest on
+    assert why["token"] == "bad"
+    assert [step.strip() for step in why["context"]] == ["number", "7", "is", "a", "bad", "thing"]
+    assert np.argmax(why["scores"]) == 4
+    assert found["hidden"]["tokens"] == why["context"]
 
 
 def test_classes_never_learnt(run: Any, tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from rondeau.data.text import read_text
+from rondeau.data.word_tokenizer import WordTokenizer
 from rondeau.insight.results import Results, Row
 from rondeau.tasks import language_model as model_of
 from rondeau.tasks.advice import check_run
 from rondeau.tasks.inspect import inspect
-from rondeau.tasks.language_model import METRIC, Corpus, Settings
+from rondeau.tasks.language_model import METRIC, PERPLEXITY, Corpus, Settings
 from rondeau.tasks.look import Look
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.task import Task, View, Work
@@ -61,11 +62,16 @@ class LanguageModel(Task[Settings]):
         tokenizer, model = run.tokenizer(), run.load_model()
         text = model_of.join(read_text(path))
         ids = tokenizer.encode(text)
-        bits = model_of.evaluate_ids(model, ids, device) / (len(text) * (len(ids) - 1) / len(ids))
+        total = model_of.evaluate_ids(model, ids, device)
+        bits = total / (len(text) * (len(ids) - 1) / len(ids))
         unknown = 0 if tokenizer.unknown is None else int((ids == tokenizer.unknown).sum())
-        notes = [f"{unknown:,} characters are not in the run's vocabulary; each counts as the unknown character"]
-        row = Row(self.name, model.count_params(), {METRIC.name: bits})
-        return Results([METRIC], [row], f"{len(text):,} characters of {path}", notes if unknown else [])
+        what = "words" if isinstance(tokenizer, WordTokenizer) else "characters"
+        one = what.removesuffix("s")
+        notes = [f"{unknown:,} {what} are not in the run's vocabulary; each counts as the unknown {one}"]
+        perplexity = 2 ** (total / max(len(ids) - 1, 1))
+        row = Row(self.name, model.count_params(), {METRIC.name: bits, PERPLEXITY.name: perplexity})
+        metrics = [PERPLEXITY] if isinstance(tokenizer, WordTokenizer) else [METRIC, PERPLEXITY]
+        return Results(metrics, [row], f"{len(text):,} characters of {path}", notes if unknown else [])
 
     def instead(self) -> str:
         return "Let it write: rondeau generate RUN --prompt TEXT"

@@ -244,7 +244,8 @@ class TextClassification(Job[TextClassificationSettings]):
         x = torch.from_numpy(prepared.reading.vocabulary.encode(tokens))[None]
         with torch.no_grad():
             chosen = int(model(x.to(next(model.parameters()).device))[0].argmax())
-        steps = [f"{token} " for token in tokens] if settings.tokens == "words" else tokens
+        segmenter = prepared.reading.segmenter
+        steps = [f"{token} " if segmenter.kind == "words" else segmenter.join([token]) for token in tokens]
         return Explained(x, steps, prepared.labels[chosen], None, lambda logits: log_softmax(logits, -1)[:, chosen])
 
     def answers(

@@ -41,12 +41,13 @@ def test_equal_documents_stay_together() -> None:
 
 def test_groups_stay_together_with_all_that_is_equal_to_them() -> None:
     documents = [Document(f"text {i}", "ab"[i % 2], f"author {i // 4}") for i in range(80)]
-    documents += [Document("text 0", "a", "author 19")]  # binds the first author to the last
+    documents += [Document(f"text {4 * i}", "a", f"author {i + 10}") for i in range(10)]  # binds each author to another
     store = stored(*documents)
     parts, notes = divide(store, 0.2, 0.2, seed=1)
     where = {row: part for part, rows in enumerate(parts) for row in rows.tolist()}
-    for rows in [range(4 * i, 4 * i + 4) for i in range(20)] + [[0, 79, 80]]:
-        assert len({where[row] for row in rows}) == 1
+    for i in range(10):
+        assert len({where[row] for row in [*range(4 * i, 4 * i + 4), *range(40 + 4 * i, 44 + 4 * i), 80 + i]}) == 1
+    assert {where[row] for row in range(90)} == {0, 1, 2}
     assert "divided by group: 20 groups" in notes
 
 
