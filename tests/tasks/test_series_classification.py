@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -203,11 +204,9 @@ def test_made_gestures_repeat_and_no_summary_tells_them_apart() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "least"), [("JapaneseVowels", 0.93), ("BasicMotions", 0.85)])
-def test_real_sets(name: str, least: float, tmp_path: Path) -> None:
+def test_real_sets(name: str, least: float, tmp_path: Path, shared: Callable[[str], Path]) -> None:
     """Floors well below the figures in docs/results.md: a broken model falls below, another seed does not."""
-    folder = Path(__file__).parents[2].parent / "shared" / "data" / "uea" / name
-    if not folder.is_dir():
-        pytest.skip(f"there is no {folder}")
+    folder = shared("uea") / name
     job = SeriesClassification()
     settings = SeriesSettings(path=str(folder), epochs=60, insight=False, device="cpu")
     work = job.begin(settings, tmp_path / "run")
