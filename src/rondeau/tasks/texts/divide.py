@@ -30,8 +30,8 @@ def divide(store: DocumentStore, validation: float, test: float, seed: int) -> t
     """
     classes = _check_classes(store)
     keys = [key_of(store[row].text) for row in progress(range(len(store)), "looking for repeats", unit="documents")]
-    notes = _note_equal(store, keys)
     grouped = store.groups[0] is not None
+    notes = _note_equal(store, keys, grouped)
     together = store.groups if grouped else keys  # what is never divided
     if grouped:
         notes.append(f"divided by group: {len(set(store.groups)):,} groups")
@@ -80,7 +80,7 @@ def key_of(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(plain.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
-def _note_equal(store: DocumentStore, keys: Sequence[int]) -> list[str]:
+def _note_equal(store: DocumentStore, keys: Sequence[int], grouped: bool) -> list[str]:
     rows: defaultdict[int, list[int]] = defaultdict(list)
     for row, key in enumerate(keys):
         rows[key].append(row)
@@ -88,7 +88,7 @@ def _note_equal(store: DocumentStore, keys: Sequence[int]) -> list[str]:
     if not equal:
         return []
     more = sum(map(len, equal)) - len(equal)
-    notes = [f"{more:,} documents repeat others; equal ones are kept in one part"]
+    notes = [f"{more:,} documents repeat others" + ("" if grouped else "; equal ones are kept in one part")]
     torn = [own for own in equal if len({store.labels[row] for row in own}) > 1]
     if torn:
         notes.append(f"{len(torn):,} texts stand there with different classes, such as {_short(store, torn[0][0])}")
