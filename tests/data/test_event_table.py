@@ -50,6 +50,7 @@ def test_events_are_sorted_by_entity_and_time(tmp_path: Path) -> None:
     assert events.labels.tolist() == [1, 0, 0, 0, 0]
     np.testing.assert_array_equal(events.numbers["amount"], np.float32([9, 7, 3.5, 40, np.nan]))
     assert events.gaps.tolist() == [0, 86400, 86400, 0, 86400]
+    assert events.lines.tolist() == [4, 6, 2, 3, 5]
     assert any("1 events came before" in note for note in events.notes)
 
 
@@ -100,7 +101,8 @@ def test_an_event_without_a_time_is_a_fault(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no time.*line 6"):
         events_of(table, columns)
     faults = Faults("skip")
-    assert len(events_of(table, columns, faults=faults)) == 4
+    events = events_of(table, columns, faults=faults)
+    assert events.lines.tolist() == [4, 2, 3, 5]
     assert faults.total == 1
 
 

@@ -193,6 +193,8 @@ def test_what_looks_like_pairs_and_what_does_not(folder: Path, tmp_path: Path) -
     assert looks_like_pairs(table) == "columns source and target"
     for name, lines in {
         "tagged.txt": ["The\tDET", "dog\tNOUN", "", "A\tDET"],
+        "classes.txt": ["a good film\tvery good", "a bad film\tvery bad"] * 3,
+        "words.txt": ["good\tyes", "bad\tno"],
         "plain.txt": GERMAN,
         "labelled.csv": ["text,label", "good film,yes", "bad film,no"],
         "series.csv": ["a,b", "1,2"],

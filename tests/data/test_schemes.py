@@ -50,3 +50,7 @@ def test_forbidden_pairs_are_just_those_that_bio_cannot_have():
         for j, tag in enumerate(labels):
             written = [tag] if before is None else [before.replace("I-", "B-"), tag]
             assert ((i, j) in forbidden) == (to_bio(written) != written)
+
+
+def test_what_follows_an_end_begins_anew():
+    assert to_bio(["S-A", "I-A", "E-A", "E-A"]) == ["B-A", "B-A", "I-A", "B-A"]

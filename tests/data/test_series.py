@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from rondeau.data.faults import Faults
-from rondeau.data.series import SeriesSet, extended, read_series, shape_of, taken
+from rondeau.data.series import SeriesSet, extended, read_series, taken
 from rondeau.data.series_demo import demo_table
+from rondeau.data.series_shape import shape_of
 from rondeau.data.series_steps import Step, calendar, step_of
 from rondeau.data.table import Table, read_table
 from rondeau.data.table_kinds import STAMPS
@@ -58,6 +59,13 @@ def test_a_wide_table_has_a_series_for_each_column_of_numbers(tmp_path: Path) ->
     assert series.stamps[5] == np.datetime64("2024-06-01") == series.stamps[11]
 
 
+def test_a_series_that_begins_later_lacks_nothing(tmp_path: Path) -> None:
+    text = "month,north,south\n" + "".join(f"2024-{m:02d},{m},{m if m > 2 else ''}\n" for m in range(1, 7))
+    series, faults = series_of(tmp_path, text)
+    assert not faults.total
+    np.testing.assert_array_equal(series.part(1, 0, 6), [np.nan, np.nan, 3, 4, 5, 6])
+
+
 def test_files_of_a_folder_are_series_where_nothing_else_tells_them_apart(tmp_path: Path) -> None:
     for name, first in (("x.csv", 1), ("y.csv", 5)):
         rows = "".join(f"{day},{first + i}\n" for i, day in enumerate(days(1, 2, 3, 4)))
@@ -72,6 +80,7 @@ def test_files_of_a_folder_are_series_where_nothing_else_tells_them_apart(tmp_pa
     ("stamps", "step", "words"),
     [
         (["2024-01-31", "2024-02-29", "2024-03-31", "2024-04-30"], Step("months", 1.0), "every month"),
+        (["2024-02-29", "2024-03-31", "2024-04-30", "2024-05-31"], Step("months", 1.0), "every month"),
         (["2023-01", "2023-04", "2023-07", "2023-10"], Step("months", 3.0), "every 3 months"),
         (["2024-01-01", "2024-01-08", "2024-01-15"], Step("time", 7 * 86_400e6), "every week"),
         (["2024-01-01T00:00", "2024-01-01T00:15", "2024-01-01T00:30"], Step("time", 900e6), "every 15 minutes"),
@@ -89,6 +98,17 @@ def test_the_beat_is_recognised_and_goes_on(stamps: list[str], step: Step, words
     if step.unit != "irregular":
         np.testing.assert_array_equal(found.stamp(given[0], np.arange(len(given))), given)
         np.testing.assert_array_equal(found.places(given, given[0]), np.arange(len(given)))
+
+
+def test_stamps_off_the_beat_are_moved_to_the_nearest_step_and_none_is_lost(tmp_path: Path) -> None:
+    text = "time,y\n" + "\n".join(
+        f"{np.datetime64('2024-01-01T00:00') + np.timedelta64(60 * i, 'm')},{i}" for i in range(200)
+    )
+    text = text.replace("2024-01-03T01:00,", "2024-01-03T00:10,")
+    series, faults = series_of(tmp_path, text + "\n")
+    assert not faults.total
+    assert series.values.tolist() == list(range(200))
+    assert any("1 stamps are off the beat" in note for note in series.notes)
 
 
 def test_working_days() -> None:
@@ -118,7 +138,7 @@ def test_the_calendar_has_what_a_step_is_short_enough_for() -> None:
 BAD = [
     ("date,y\n2024-01-01,1\n2024-01-02,2\n2024-01-03,\n2024-01-04,4\n", "values are missing", "a.csv, line 4"),
     ("date,y\n2024-01-01,1\n2024-01-02,2\n2024-01-03,3\n2024-01-05,5\n", "values are missing", "after a.csv, line 4"),
-    ("date,y\n2024-01-01,1\n2024-01-02,2\n2024-01-02,2\n2024-01-03,3\n", "a time stamp comes twice", "a.csv, line 4"),
+    ("date,y\n2024-01-01,1\n2024-01-02,2\n2024-01-02,9\n2024-01-03,3\n", "a time stamp comes twice", "a.csv, line 4"),
     ("date,y\n2024-01-01,1\n2024-01-03,3\n2024-01-02,2\n2024-01-04,4\n", "stamps are not in order", "a.csv, line 4"),
     ("date,y\n2024-01-01,1\n2024-01-02,2\n,3\n2024-01-03,4\n", "a time stamp is missing", "a.csv, line 4"),
 ]

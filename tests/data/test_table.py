@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from rondeau.data.faults import Faults
-from rondeau.data.table import Growing, Table, glance, read_table
+from rondeau.data.growing import Growing
+from rondeau.data.table import Table, glance, read_table
 from rondeau.errors import ArgumentError, DataError
 
 pytest.importorskip("pandas")
@@ -61,6 +63,7 @@ def test_a_decimal_comma(tmp_path: Path) -> None:
         ("year", ["1949", "1950"], "1950-01-01"),
         ("when", ["31.01.2024", "01.02.2024"], "2024-02-01"),
         ("when", ["01/31/2024", "02/01/2024"], "2024-02-01"),
+        ("when", ["31/01/2024", "01/02/2024"], "2024-02-01"),
         ("when", ["2024/01/31 10:00", "2024/02/01 11:30:10"], "2024-02-01T11:30:10"),
         ("when", ["2024-01-31T10:00:00+02:00", "2024-02-01T00:30:00+02:00"], "2024-01-31T22:30"),
         ("timestamp", ["1700000000", "1700000060"], "2023-11-14T22:14:20"),
@@ -108,18 +111,19 @@ def test_a_corrupt_line_among_many_is_found_beyond_the_first_chunk(
 ) -> None:
     monkeypatch.setattr("rondeau.data.table._CHUNK", 1 << 12)
     lines = [f"{i},{i / 2},s{i % 7}" for i in range(5000)]
+    lines[10] = '10,5.0,"s\n3"'
     lines[3001], lines[4000] = "x,y,z", "1,2"
     faults = Faults("skip")
     table = read_table(made(tmp_path, "a,b,c\n" + "\n".join(lines)), faults)
     assert table.rows == 4998
     assert {place for kind in faults.to_json().values() for place in kind["places"]} == {
-        "a.csv, line 3,003",
-        "a.csv, line 4,002",
+        "a.csv, line 3,004",
+        "a.csv, line 4,003",
     }
-    assert table.where(4997) == "a.csv, line 5,001"
+    assert table.where(4997) == "a.csv, line 5,002"
     assert table["c"].texts(np.array([4997])) == [f"s{4999 % 7}"]
     part = table.take(np.array([5, 4997]))
-    assert part.where(1) == "a.csv, line 5,001"
+    assert part.where(1) == "a.csv, line 5,002"
     assert part["a"].values.tolist() == [5, 4999]
 
 
@@ -166,6 +170,14 @@ def test_json_lines(tmp_path: Path) -> None:
             read_table(file)
         faults = Faults("skip")
         assert read_table(file, faults).rows == 1 == faults.total
+
+
+def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text, name in ((SALES, "standard input.csv"), ('{"day": "2024-01-01", "sold": 3.5}\n', "standard input.jsonl")):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        table = read_table("-", columns=["day", "sold"])
+        assert table["sold"].values[0] == 3.5
+        assert table.file(0) == name
 
 
 def test_parquet_keeps_its_types(tmp_path: Path) -> None:

@@ -228,7 +228,7 @@ def test_json_round_trip(tokenizer: Tokenizer) -> None:
     assert np.array_equal(again.encode(SAMPLE + "new ß"), tokenizer.encode(SAMPLE + "new ß"))
 
 
-@pytest.mark.parametrize("wrong", [[], None, {}, {"kind": "words"}, {"kind": []}])
+@pytest.mark.parametrize("wrong", [[], None, {}, {"kind": "syllables"}, {"kind": []}])
 def test_json_of_unknown_kind(wrong: Any) -> None:
     with pytest.raises(CheckpointError, match="damaged vocabulary: unknown kind"):
         tokenizer_from_json(wrong)

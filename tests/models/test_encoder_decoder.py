@@ -285,6 +285,8 @@ def test_tied_answers_are_products_with_the_embedding() -> None:
     assert untied.count_params() - model.count_params() == 8 * size + (16 + 1) * (8 - 4)
     x, _ = model.pairs(SOURCE, TARGET)
     before = model(x).values
+    F.cross_entropy(before, torch.zeros(len(before), dtype=torch.int64)).backward()
+    assert model.decoder.embedding.embeddings.grad[model.end_token].any()  # never read: through the answers alone
     with torch.no_grad():
         model.decoder.embedding.embeddings[model.end_token] += 1
     assert not torch.equal(model(x).values[:, model.end_token], before[:, model.end_token])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from rondeau.tasks.dictionary import Dictionary
 
@@ -36,3 +37,4 @@ def test_the_first_round_is_the_one_by_hand() -> None:
     dictionary = Dictionary(ids([2, 3], [2]), ids([5, 6], [5]), rounds=1)
     # 2 with 5: 1/3 + 1/2, 2 with 6: 1/3; 3 with 5 and 6: 1/3 each
     assert dictionary.best == {2: 5, 3: 5}
+    assert dictionary.chances == {2: pytest.approx((5 / 6) / (7 / 6)), 3: pytest.approx(1 / 2)}

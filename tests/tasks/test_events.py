@@ -20,6 +20,7 @@ from rondeau.errors import ArgumentError, DataError
 from rondeau.report.html import write_report
 from rondeau.tasks.event_reading import divide_events
 from rondeau.tasks.events import EventClassification, EventSettings, time_word
+from rondeau.tasks.look import Look
 from rondeau.tasks.registry import guess_task
 
 TINY = {"units": 8, "epochs": 2, "insight": False, "device": "cpu"}
@@ -77,7 +78,7 @@ def test_a_fresh_table_is_judged_and_scored(run: Any) -> None:
     bare = write_table(folder / "bare.csv", made_transactions(12, seed=9), label=None)
     records = list(job.predict(work.run, str(bare), "cpu", {}))
     assert len(records) == len(made_transactions(12, seed=9))
-    assert set(records[0]) == {"card", "time", "row", "score", "alarm"}
+    assert set(records[0]) == {"card", "time", "line", "score", "alarm"}
     with pytest.raises(DataError, match="fraud"):
         job.evaluate(work.run, str(bare), "cpu")
     broken = folder / "broken.csv"
@@ -91,6 +92,16 @@ def test_unseen_words_are_told(run: Any) -> None:
     file = write_table(folder / "abroad.csv", made_transactions(12, seed=9))
     file.write_text(file.read_text().replace("FR", "ZZ"))
     assert any("did not have" in note for note in job.evaluate(work.run, str(file), "cpu").notes)
+
+
+def test_numbers_missing_for_the_first_time_are_told(run: Any) -> None:
+    job, work, _, folder = run
+    text = write_table(folder / "gaps.csv", made_transactions(12, seed=9)).read_text().splitlines()
+    cells = text[5].split(",")
+    text[5] = ",".join([*cells[:4], "", cells[5]])
+    (folder / "gaps.csv").write_text("\n".join(text) + "\n")
+    notes = job.evaluate(work.run, str(folder / "gaps.csv"), "cpu").notes
+    assert any("missing, as none was in training" in note and "1 of 'amount'" in note for note in notes)
 
 
 def test_the_report_draws_the_curves(run: Any) -> None:
@@ -173,3 +184,20 @@ def test_a_part_of_one_class_is_refused(tmp_path: Path) -> None:
     file = write_table(tmp_path / "rare.csv", rare)
     with pytest.raises(DataError, match="one class only"):
         EventClassification().read(EventSettings(path=str(file)))
+
+
+def test_a_run_is_opened_again_and_knows_its_data(run: Any) -> None:
+    job, work, *_ = run
+    again = job.reopen(work.run)
+    assert again.data.digest == work.data.digest
+    assert again.prepared.to_json() == work.prepared.to_json()
+    np.testing.assert_array_equal(again.data.test.table, work.data.test.table)
+
+
+def test_an_alarm_is_explained_by_the_events_before_it(run: Any) -> None:
+    job, work, _, folder = run
+    found = job.inspect(work.run, Look(position=0))
+    (why,) = found["saliency"]
+    assert why["position"] == len(why["scores"]) - 1 == len(why["context"]) - 1
+    assert why["relative_gap"] < 0.05
+    assert job.inspect(work.run, Look(file=str(folder / "fresh.csv"), position=1))["saliency"]

@@ -15,6 +15,7 @@ import torch
 from rondeau.data.faults import Faults
 from rondeau.data.series import SeriesSet
 from rondeau.data.series_steps import Step
+from rondeau.data.table import Column
 from rondeau.errors import ArgumentError, DataError
 from rondeau.tasks import forecast_baselines
 from rondeau.tasks.forecast_data import (
@@ -140,6 +141,37 @@ def test_what_lies_before_a_series_or_is_missing_has_no_weight() -> None:
     assert batch.weight[0].tolist() == [0.0] * 3 + [1.0] * 8
     assert batch.weight[1].tolist() == [1.0] * 6 + [0.0] + [1.0] * 4
     assert torch.isfinite(batch.x[0]).all()
+
+
+def test_covariates_are_scaled_and_new_words_have_an_id_of_their_own() -> None:
+    data = series_of(wave(30))
+    price = np.arange(30.0)
+    price[19] = np.nan
+    kind = Column("kind", "category", "", np.asarray([0, 1, 2, -1] * 8, np.int32)[:30], ("u", "v", "new"))
+    data = replace(data, numbers={"price": price}, words={"kind": kind})
+    scheme = scheme_of(data, numbers={"price": (10.0, 2.0)}, words={"kind": ("v", "u")}, names=())
+    windows = cut(scheme, data, np.array([0]), np.array([20]))
+    np.testing.assert_allclose(windows.x[0, [0, 7, 8], -1], [1.0, 0.0, 5.0])  # a missing one is the mean
+    assert windows.ids[0][0, :4].tolist() == [2, 1, 0, 0]
+    other = cut(replace(scheme, names=("a",)), data, np.array([0]), np.array([20]))
+    assert other.ids[0].tolist() == [[0] * 11]  # a series the model does not know
+
+
+def test_without_a_beat_the_time_between_is_read() -> None:
+    stamps = np.datetime64("2024-01-01", "us") + (np.arange(30) ** 2 * 1_000_000).astype("timedelta64[us]")
+    data = replace(series_of(wave(30)), stamps=stamps, step=Step("irregular", 10e6))
+    windows = cut(scheme_of(data), data, np.array([0]), np.array([20]))
+    gaps = 2 * np.arange(12, 23) - 1
+    np.testing.assert_allclose(windows.x[0, :, -1], np.log(gaps / 10), rtol=1e-5)
+
+
+def test_a_flat_past_or_none_gives_no_endless_values() -> None:
+    values = np.concatenate([np.full(12, np.nan), np.zeros(12), wave(20)])
+    scheme = scheme_of(series_of(values), least=0.1)
+    batch = next(WindowBatches(scheme, origins_of(series_of(values), 12, 24), 2, False, 1.0).batches(0, 0, 0))
+    assert batch.weight[0].sum() == 0  # nothing is known of its scale
+    assert batch.y[1].abs().max() < 200
+    assert torch.isfinite(batch.y).all()
 
 
 def origins_of(data: SeriesSet, *steps: int, series: int = 0) -> Origins:
@@ -348,6 +380,14 @@ def test_settings_that_cannot_be(tmp_path: Path) -> None:
         Forecasting().read(settings_for(file, horizon=200))
     with pytest.raises(DataError, match="no such column"):
         Forecasting().read(settings_for(file, known=("discount",)))
+
+
+@pytest.mark.parametrize("name", ["horizon", "season", "context", "every"])
+def test_numbers_that_cannot_be(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ArgumentError, match=f"{name}: expected 1 or more, got 0"):
+        Forecasting().begin(settings_for(write(tmp_path), **{name: 0}), tmp_path / "run")
+    with pytest.raises(DataError, match="the season is longer than half of what there is to learn from"):
+        Forecasting().read(settings_for(write(tmp_path), season=80))
 
 
 def test_what_is_left_out_is_recognised_and_said(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from rondeau.data import cache
 from rondeau.errors import ArgumentError, CheckpointError, DataError
 from rondeau.tasks import language_model as task
 from rondeau.tasks.language_model import Settings
+from rondeau.tasks.language_model_task import LanguageModel
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.speed import Speed, read_speed, total_speed
 from rondeau.training.callbacks import Callback
@@ -229,12 +230,27 @@ def test_too_little_text_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_unknown_tokens_and_prompts_are_named(text_file: Path, finished: RunFolder) -> None:
-    with pytest.raises(ArgumentError, match="'characters' or 'bpe'"):
-        task.read_corpus(replace(SMALL, path=str(text_file), tokens="words"))
+    with pytest.raises(ArgumentError, match="there is no kind of tokens called 'letters'"):
+        task.read_corpus(replace(SMALL, path=str(text_file), tokens="letters"))
     with pytest.raises(DataError, match=r"never seen.*'é'"):
         task.prompt_ids(finished.tokenizer(), "caté")
     with pytest.raises(DataError, match="prompt is empty"):
         task.prompt_ids(finished.tokenizer(), "")
+
+
+def test_words_with_a_sampled_softmax(text_file: Path, tmp_path: Path) -> None:
+    settings = replace(SMALL, path=str(text_file), tokens="words", sampled=5, batch_size=4, window=8, epochs=2)
+    run = _train(settings, tmp_path / "run")
+    corpus = task.reopen(run.path)[2]
+    results = task.compare(run, settings, corpus, _no_view)
+    assert results.metric == task.PERPLEXITY
+    assert 1 < results.own.scores["perplexity"] < 4 * corpus.tokenizer.size
+    assert "known, " in results.notes[0] or "known; " in results.notes[0]
+    assert run.read_lines(run.history)[0].keys() >= {"perplexity", "val_perplexity"}
+    with pytest.raises(ArgumentError, match="sampled"):
+        task.check(replace(settings, sampled=10**6), corpus)
+    with pytest.raises(DataError, match=r"a word the run has never seen.*' unheard'"):
+        task.prompt_ids(corpus.tokenizer, corpus.tokenizer.tokens[1] + " unheard")
 
 
 # Texts that are larger than memory
@@ -300,3 +316,21 @@ class Interrupt(Callback):
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         self.left -= 1
         self.loop.interrupted = self.left == 0
+
+
+def test_a_table_of_texts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table = tmp_path / "posts.jsonl"
+    lines = [json.dumps({"id": i, "body": f"the {i} posts hang on the wall, said number {i}"}) for i in range(60)]
+    table.write_text("\n".join([*lines, json.dumps({"id": 99, "body": ""}), "{broken"]))
+    settings = replace(SMALL, path=str(table), batch_size=2, window=4)
+    with pytest.raises(DataError, match=r"posts\.jsonl.*62"):
+        task.read_corpus(settings)
+    corpus = task.read_corpus(replace(settings, on_error="skip"))
+    assert "left out: 1 empty documents; 1 " in caplog.text
+    assert sum(corpus.characters.values()) > 60 * len("the 1 posts hang on the wall, said number 1")
+    assert "broken" not in corpus.text.train
+    why = LanguageModel().guess(table)
+    assert why is not None
+    assert "'body'" in why
+    with pytest.raises(ArgumentError, match="no such column"):
+        task.read_corpus(replace(settings, text_column="absent", on_error="skip"))

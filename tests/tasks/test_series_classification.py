@@ -16,6 +16,7 @@ from rondeau.data.faults import Faults
 from rondeau.data.made_series import made_gestures
 from rondeau.data.ts import Series
 from rondeau.errors import ArgumentError, DataError
+from rondeau.tasks.look import Look
 from rondeau.tasks.registry import guess_task
 from rondeau.tasks.series_baselines import nearest, stretched, summary
 from rondeau.tasks.series_classification import SeriesClassification, SeriesSettings, macro_f1
@@ -106,6 +107,26 @@ def test_a_long_table_is_read_too(tmp_path: Path) -> None:
     assert prepared.channels == ("x", "y")
 
 
+def test_rare_classes_can_count_as_much_as_common_ones() -> None:
+    series = [one for i, one in enumerate(ramps(40)) if one.label == "up" or i % 8 == 0]
+    prepared = SeriesPreparation.fit(series)
+    job = SeriesClassification()
+    _, y, weights = job.batches(SeriesSettings(class_weights="balanced"), prepared, series, True)
+    assert weights[y == 0].sum() == pytest.approx(weights[y == 1].sum(), rel=1e-6)
+    assert weights.mean() == pytest.approx(1, rel=1e-6)
+    assert len(job.batches(SeriesSettings(), prepared, series, True)) == 2
+
+
+def test_missing_values_that_training_had_none_of_are_told(run: Any) -> None:
+    job, work, _, folder = run
+    file = folder / "gaps.ts"
+    file.write_text(lines(ramps(6, seed=4)).replace("nan", "?"))
+    text = file.read_text().splitlines()
+    text[-1] = text[-1].replace(text[-1].split(",")[1], "?", 1)
+    file.write_text("\n".join(text) + "\n")
+    assert any("missing, as none was" in note for note in job.evaluate(work.run, str(file), "cpu").notes)
+
+
 def test_the_scale_is_of_the_training_part_alone() -> None:
     series = ramps(20)
     other = [replace(one, values=one.values * 100) for one in series[10:]]
@@ -193,3 +214,12 @@ def test_real_sets(name: str, least: float, tmp_path: Path) -> None:
     job.fit(work, lambda steps, speed: [])
     judged = job.judge(work.run.load_model(), settings, work.prepared, work.data.test)
     assert judged.scores["accuracy"] >= least
+
+
+def test_a_class_is_explained_by_the_steps(run: Any) -> None:
+    job, work, *_ = run
+    (why,) = job.inspect(work.run, Look(position=3))["saliency"]
+    assert len(why["scores"]) == len(work.data.test[3].values)
+    assert why["token"] in ("up", "down")
+    with pytest.raises(ArgumentError, match="position"):
+        job.inspect(work.run, Look(position=99))

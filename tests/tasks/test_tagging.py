@@ -209,7 +209,7 @@ def test_scores_are_those_of_seqeval():
     from rondeau.data.vocabulary import Vocabulary
 
     told = findings(sentences, found, labels, Vocabulary(["w"]), bio=True)
-    assert told["by_group"][1]["rows"] == [["seen in training", 280, ours["accuracy"]]]
+    assert told["by_group"][1]["rows"] == [["known", 280, ours["accuracy"]]]
     assert json.dumps(told)
 
 

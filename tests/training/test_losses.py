@@ -559,6 +559,8 @@ def test_smoothed_integer_labels_are_smoothed_one_hot_ones() -> None:
         )
         values = left_out(labels, given)
         assert values[2:4].tolist() == [0, 0]
+        plain = losses.sparse_categorical_crossentropy(labels, given, from_logits, 2, label_smoothing=0.2)
+        assert plain[2:4].tolist() == [0, 0]
         assert values[0] != losses.SparseCategoricalCrossentropy(from_logits, reduction=None)(labels, given)[0]
     with pytest.raises(ArgumentError, match="label_smoothing is a share"):
         losses.SparseCategoricalCrossentropy(label_smoothing=1.5)

@@ -128,8 +128,18 @@ def events_of(table: Table, columns: Columns, group: str | None = None, faults: 
         _labels(table, columns),
         coded(table, group) if group else None,
         dated,
+        _lines(table),
     )
     return events
+
+
+def _lines(table: Table) -> NDArray[np.int64]:
+    """Of each row its line in the file."""
+    begins = np.array([begin for begin, _, _ in table.places])
+    first = np.array([line for _, _, line in table.places])
+    rows = np.arange(len(table))
+    held = np.searchsorted(begins, rows, "right") - 1
+    return np.asarray(first[held] + rows - begins[held], np.int64)
 
 
 def coded(table: Table, name: str) -> Coded:

@@ -37,8 +37,8 @@ class Events:
 
     `times`: float64; seconds since 1970 where `dated`, else the data's own numbers. `categories`, `numbers`: features
     by name, `(events,)`; a missing number is NaN. `labels`: int8, 1 positive, 0 negative, -1 not known; None where
-    there are none. `groups`: of each entity what it belongs to. `lines`: where each event stood. `notes`: what was
-    done.
+    there are none. `groups`: of each entity what it belongs to. `lines`: of each event its line in the file. `notes`:
+    what was done.
     """
 
     entities: tuple[str, ...]
@@ -128,7 +128,7 @@ def sorted_events(
         numbers={name: np.asarray(values, np.float32)[order] for name, values in numbers.items()},
         labels=None if labels is None else np.asarray(labels, np.int8)[order],
         groups=_groups(group, order, offsets, entity, present),
-        lines=np.arange(rows)[order] if lines is None else np.asarray(lines, np.int64)[order],
+        lines=np.arange(1, rows + 1)[order] if lines is None else np.asarray(lines, np.int64)[order],
         notes=notes,
     )
 

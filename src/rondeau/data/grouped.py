@@ -127,10 +127,9 @@ class Grouper:
             sizes = np.diff(first, append=len(keys))
             places = np.repeat(free[keys[first]] - first, sizes) + np.arange(len(keys))
             free[keys[first]] += sizes
-            self._made["times"][places] = np.asarray(given["times"][part])[order]
+            pages.put(self._made["times"], places, np.asarray(given["times"][part])[order])
             values = np.asarray(given["values"][part.start * self.features : part.stop * self.features])
-            self._made["values"][places] = values.reshape(-1, self.features)[order]
-            pages.looked(len(keys), values.nbytes)
+            pages.put(self._made["values"], places, values.reshape(-1, self.features)[order])
             meter.advance(len(keys))
 
     def _sort(self, meter: Meter) -> None:

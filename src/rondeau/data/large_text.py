@@ -20,6 +20,7 @@ from rondeau.data.packed import smallest_type
 from rondeau.data.progress import Meter
 from rondeau.data.text import MANY_DOCUMENTS, SEPARATOR, draw, refuse_binary
 from rondeau.data.tokenizer import UNKNOWN, BPETokenizer, CharacterTokenizer
+from rondeau.data.word_tokenizer import WordTokenizer
 from rondeau.errors import ArgumentError, DataError
 
 LARGE = 1 << 26  # bytes of text from which on it is never held in memory
@@ -148,13 +149,15 @@ def read_large_text(
     return LargeSplit(train, *texts)
 
 
-def train_on_large(text: LongText, kind: str, vocabulary: int) -> CharacterTokenizer | BPETokenizer:
-    """The tokenizer of a large training text: all its characters, or byte pairs learnt from 32 million of them.
+def train_on_large(text: LongText, kind: str, vocabulary: int) -> CharacterTokenizer | BPETokenizer | WordTokenizer:
+    """The tokenizer of a large training text: its characters or words, or byte pairs learnt from 32 million of them.
 
     These come from 16 places all over the text.
     """
     if kind == "characters":
         return CharacterTokenizer(sorted(set(text.seen) - {UNKNOWN}))
+    if kind == "words":
+        return WordTokenizer.train(text.pieces("counting the words"), vocabulary)
     share = LEARNT_FROM // 16
     steps = max(text.size // 16, share)
     parts: list[str] = []
@@ -170,7 +173,7 @@ def train_on_large(text: LongText, kind: str, vocabulary: int) -> CharacterToken
 
 
 def encode_large(
-    text: LargeSplit, tokenizer: CharacterTokenizer | BPETokenizer
+    text: LargeSplit, tokenizer: CharacterTokenizer | BPETokenizer | WordTokenizer
 ) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
     """The ids of training, validation and test text; those of the training text in a file of the cache folder.
 

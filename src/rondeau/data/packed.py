@@ -24,6 +24,7 @@ from rondeau.sequence import Ragged
 FORMAT, VERSION = "rondeau-packed", 1
 VALUES, OFFSETS, LENGTHS, _ABOUT = "values.bin", "offsets.bin", "lengths.bin", "packed.json"
 _BUFFER = 1 << 20  # bytes written at once
+_AT_ONCE = 256  # rows gathered before it is seen whether pages are to be let go
 _LONG = 512  # steps: rows that are longer on average are copied one by one
 
 
@@ -225,16 +226,19 @@ class Packed:
         if len(index) and not 0 <= index.min() <= index.max() < len(self):
             got = f"{index.min()} to {index.max()}"
             raise DataError("there is no such row", expected=f"0 to {len(self) - 1}", got=got)
-        starts, lengths = np.asarray(self.offsets[index]), np.asarray(self.lengths[index])
+        starts, lengths = self._pages.take(self.offsets, index), self._pages.take(self.lengths, index)
         if first is not None:
             lengths = np.minimum(lengths, first)
-        values = self._gathered(starts, lengths)
-        self._pages.looked(2 * len(index), values.nbytes)
+        several = [
+            self._gathered(starts[i : i + _AT_ONCE], lengths[i : i + _AT_ONCE]) for i in range(0, len(index), _AT_ONCE)
+        ]
+        values = several[0] if len(several) == 1 else np.concatenate([self.values[:0], *several])
         return Ragged(_as_tensor(values), torch.from_numpy(np.array(lengths)))
 
     def _gathered(self, starts: NDArray[Any], lengths: NDArray[Any]) -> NDArray[Any]:
         steps = int(lengths.sum())
         plain = np.asarray(self.values)  # parts of a memory map are slower to take
+        self._pages.looked(len(lengths), steps * plain.strides[0])
         if steps <= _LONG * len(lengths):
             places = np.arange(steps) + np.repeat(starts - (lengths.cumsum() - lengths), lengths)
             found: NDArray[Any] = plain[places]

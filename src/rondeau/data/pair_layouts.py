@@ -80,7 +80,8 @@ def looks_like_pairs(path: str | os.PathLike[str]) -> str | None:
     lines = [line.text.rstrip("\r\n") for line in islice(read_lines(root, faults=Faults("skip")), 50)]
     fields = [line.split("\t") for line in lines]
     sentences = all(len(one) > 1 and all(len(side.split()) > 1 for side in one[:2]) for one in fields)
-    return "lines of two sentences with a tab between" if sentences else None
+    different = len({one[1] for one in fields if len(one) > 1}) > len(fields) / 2  # else the second is a class
+    return "lines of two sentences with a tab between" if sentences and different else None
 
 
 def has_sides(path: str | os.PathLike[str], sides: tuple[str, str], encoding: str = "utf-8") -> bool:

@@ -1,7 +1,4 @@
-"""Time series from a table: one or many, a row for each value or a column for each series, on a regular beat.
-
-Longer than most: it is one decision after another about what a table's columns mean, each with its error.
-"""
+"""Time series from a table: one or many, a row for each value or a column for each series, on a regular beat."""
 
 from __future__ import annotations
 
@@ -13,26 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rondeau.data.faults import Faults
+from rondeau.data.series_shape import Shape
 from rondeau.data.series_steps import Step, step_of
 from rondeau.data.table import Column, Table
 from rondeau.data.table_kinds import STAMPS
 from rondeau.errors import DataError
 
-TARGETS = ("target", "y", "value", "values", "sales", "sold", "demand", "quantity", "count", "load", "units")
-_COUNTERS = ("t", "time", "step", "index", "period", "week", "month", "day", "hour", "year")
 _WIDEST = 20  # times as many steps as rows: beyond that a stamp is wrong rather than values missing
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Which columns mean what: `time` and `entity` may be none; of a wide table there are several `targets`."""
-
-    time: str | None
-    entity: str | None
-    targets: tuple[str, ...]
-    known: tuple[str, ...]
-    wide: bool
-    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -74,93 +58,6 @@ class SeriesSet:
         return self.values[start + begin : start + end]
 
 
-def shape_of(
-    table: Table,
-    target: str | None = None,
-    time: str | None = None,
-    entity: str | None = None,
-    known: Sequence[str] = (),
-) -> Shape:
-    """Which columns mean what: those that are said, and for the others what the table shows.
-
-    Raises `DataError` for columns that are not there or of another kind, and where the target cannot be told.
-    """
-    for name in (target, time, entity, *known):
-        if name is not None:
-            table[name]
-    notes: list[str] = []
-    time = time if time is not None else _time(table, notes)
-    if time is not None and table[time].kind == "category":
-        what = f"column {time!r} holds no time stamps"
-        raise DataError(what, expected="time stamps or numbers", got=table[time].reason, where=table.path)
-    if target is not None and table[target].kind != "number":
-        what = f"the target {target!r} holds no numbers"
-        raise DataError(what, expected="numbers", got=table[target].reason, where=table.path)
-    if target is not None and target in known:
-        what = "the target is among the covariates known in advance"
-        raise DataError(what, got=repr(target), where=table.path, fix="Leave it out of --known")
-    entity = entity if entity is not None else _entity(table, time, known, notes)
-    numbers = [name for name in table.of_kind("number") if name not in (time, entity, *known)]
-    if target is not None:
-        return Shape(time, entity, (target,), tuple(known), False, notes)
-    if not numbers:
-        raise DataError("no column holds numbers to forecast", expected="one", got=", ".join(table.columns))
-    if len(numbers) == 1:
-        notes.append(f"the target is {numbers[0]!r}, the only other column of numbers")
-        return Shape(time, entity, tuple(numbers), tuple(known), False, notes)
-    named = [name for name in numbers if name.lower() in TARGETS]
-    if len(named) == 1:
-        notes.append(f"the target is {named[0]!r}, by its name")
-        return Shape(time, entity, tuple(named), tuple(known), False, notes)
-    if entity is None:
-        notes.append(f"each of the {len(numbers)} columns of numbers is a series: {_some(numbers)}")
-        return Shape(time, None, tuple(numbers), tuple(known), True, notes)
-    fix = "Say which: --target COLUMN"
-    raise DataError("several columns could be the target", expected="one", got=", ".join(numbers), fix=fix)
-
-
-def _some(names: Sequence[str], shown: int = 5) -> str:
-    return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
-
-
-def _time(table: Table, notes: list[str]) -> str | None:
-    stamps = table.of_kind("time")
-    if len(stamps) > 1:
-        fix = "Say which: --time COLUMN"
-        raise DataError("several columns hold time stamps", expected="one", got=", ".join(stamps), fix=fix)
-    if stamps:
-        notes.append(f"{stamps[0]!r} says when: {table[stamps[0]].reason}")
-        return stamps[0]
-    for name in table.of_kind("number"):
-        values = table[name].values
-        if name.lower() in _COUNTERS and not np.isnan(values).any() and (values == np.rint(values)).all():
-            notes.append(f"{name!r} says when: whole numbers, by its name")
-            return name
-    notes.append("no column says when: rows are taken to follow each other")
-    return None
-
-
-def _entity(table: Table, time: str | None, known: Sequence[str], notes: list[str]) -> str | None:
-    """The column of words of which each moment has one row a word; none where each moment comes once."""
-    words = [name for name in table.of_kind("category") if name not in known and name != time]
-    if time is None or not words:
-        return None
-    stamps = table[time].values
-    if len(np.unique(stamps)) == len(stamps):
-        return None
-    least: tuple[float, str] | None = None
-    for name in words:
-        codes = table[name].values
-        order = np.lexsort((stamps, codes))
-        again = ((np.diff(codes[order]) == 0) & (np.diff(stamps[order]).astype(np.int64) == 0)).mean()
-        if least is None or again < least[0]:
-            least = again, name
-    if least is None or least[0] > 0.02:
-        return None
-    notes.append(f"each {least[1]!r} is a series: no moment comes twice in one")
-    return least[1]
-
-
 def read_series(table: Table, shape: Shape, faults: Faults | None = None) -> SeriesSet:
     """The series of a table, on a regular beat where stamps have one: steps that no row has are missing values.
 
@@ -187,7 +84,8 @@ def read_series(table: Table, shape: Shape, faults: Faults | None = None) -> Ser
         raise DataError("the table holds no value to forecast from", where=table.path)
     notes = [*shape.notes]
     step = step_of(stamps[rows], series, counted)
-    notes.append(f"a value comes {step.describe()}")
+    if shape.time is not None:
+        notes.append(f"a value comes {step.describe()}")
     made, held = _laid_out(table, shape, step, stamps, names, rows, series, values, notes)
     _tell_missing(table, made, held, faults)
     return made
@@ -340,11 +238,11 @@ def _laid_out(
 
 
 def _apart(places: NDArray[np.int64], series: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Places without two rows on one: the later goes on to the next."""
-    places = places.copy()
-    for at in np.flatnonzero((np.diff(places) <= 0) & (np.diff(series) == 0)) + 1:
-        places[at] = max(places[at], places[at - 1] + 1)
-    return places
+    """Places without two rows of a series on one: the later goes on to the next."""
+    rows = np.arange(len(places))
+    beyond = int(places.max()) + len(places) + 1  # between the series
+    moved: NDArray[np.int64] = np.maximum.accumulate(places - rows + series * beyond) + rows - series * beyond
+    return moved
 
 
 def _tell_missing(table: Table, made: SeriesSet, held: NDArray[np.int64], faults: Faults) -> None:
@@ -352,7 +250,9 @@ def _tell_missing(table: Table, made: SeriesSet, held: NDArray[np.int64], faults
     empty = np.isnan(made.values)
     ends = made.offsets[1:] - made.future
     for i, (begin, end) in enumerate(zip(made.offsets[:-1].tolist(), ends.tolist(), strict=True)):
+        known = np.flatnonzero(~empty[begin:end])
         gaps = np.flatnonzero(empty[begin:end])
+        gaps = gaps[gaps > known[0]] if len(known) else gaps  # before its first value a series has not begun
         if not len(gaps):
             continue
         for run in np.split(gaps, np.flatnonzero(np.diff(gaps) > 1) + 1):

@@ -34,7 +34,7 @@ class Step:
         if self.unit == "irregular":
             return f"at irregular times, usually {_duration(self.size)} apart"
         if self.unit == "number":
-            return f"every {self.size:g}"
+            return "at every count" if self.size == 1 else f"at every count of {self.size:g}"
         if self.unit == "time":
             return f"every {_duration(self.size)}"
         words = {"months": "month", "working days": "working day"}

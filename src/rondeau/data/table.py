@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rondeau.data.faults import Faults
+from rondeau.data.growing import Growing
+from rondeau.data.progress import Meter
 from rondeau.data.table_cells import Reader, missing
-from rondeau.data.table_files import Chunk, arrow, chunks, table_files
+from rondeau.data.table_files import Chunk, arrow, chunks, standard_input, table_files
 from rondeau.data.table_kinds import MISSING, STAMPS, Form, Kind, decimal_comma, given, recognise
 from rondeau.errors import ArgumentError, DataError
 
 _SAMPLE = 1000  # rows in which columns are recognised
 _CHUNK = 1 << 22  # bytes of a CSV file read at once
-_HELD = 1 << 20  # rows of a column that are held in memory before they go to a file
 TYPES = {"time": STAMPS, "number": np.dtype(np.float64), "category": np.dtype(np.int32)}
 
 
@@ -131,7 +131,7 @@ def read_table(
 
     Args:
         path: `.csv`, `.tsv`, `.parquet`, `.jsonl` (any but Parquet also as `.gz`), or a folder of them; a file of
-            another suffix is read as CSV.
+            another suffix is read as CSV; "-" is standard input, JSON lines where it begins with a brace, else CSV.
         faults: what becomes of bad rows, see `Faults`; default: the first one ends the reading.
         columns: the only ones to read; default: all.
         kinds: by column 'time', 'number' or 'category', where what is recognised would be wrong.
@@ -160,36 +160,39 @@ def read_table(
     """
     arrow()
     faults = faults or Faults()
+    if os.fspath(path) == "-":
+        with standard_input() as file:
+            told = {"columns": columns, "kinds": kinds, "delimiter": delimiter, "encoding": encoding, "rows": rows}
+            return read_table(file, faults, **told)  # type: ignore[arg-type]
     root = Path(path)
     readers: dict[str, Reader] = {}
     stored: dict[str, Growing] = {}
-    notes: list[str] = []
     places: list[tuple[int, str, int]] = []
     total = 0
-    for file in table_files(root):
-        name = file.name if file == root else file.relative_to(root).as_posix()
-        for number, chunk in enumerate(chunks(file, faults, delimiter, encoding, _CHUNK)):
-            if not readers:
-                readers = _readers(chunk, columns, kinds or {}, root, encoding)
-                stored = {column: Growing(TYPES[reader.form.kind]) for column, reader in readers.items()}
-            if number == 0:
-                _same_columns(chunk, readers, columns is None, file)
-            values, lines = _converted(chunk, readers, faults, name, file)
-            if rows is not None and total + len(lines) > rows:
-                lines = lines[: rows - total]
-                values = {column: part[: len(lines)] for column, part in values.items()}
-            for column, part in values.items():
-                stored[column].add(part)
-            places += _stretches(lines, np.zeros(len(lines), np.int64), total, [name])
-            total += len(lines)
+    with Meter(f"reading {root.name}", unit="rows") as meter:
+        for file in table_files(root):
+            name = file.name if file == root else file.relative_to(root).as_posix()
+            for number, chunk in enumerate(chunks(file, faults, delimiter, encoding, _CHUNK)):
+                if not readers:
+                    readers = _readers(chunk, columns, kinds or {}, root, encoding)
+                    stored = {column: Growing(TYPES[reader.form.kind]) for column, reader in readers.items()}
+                if number == 0:
+                    _same_columns(chunk, readers, columns is None, file)
+                values, lines = _converted(chunk, readers, faults, name)
+                lines = lines if rows is None else lines[: rows - total]
+                for column, part in values.items():
+                    stored[column].add(part[: len(lines)])
+                places += _stretches(lines, np.zeros(len(lines), np.int64), total, [name])
+                total += len(lines)
+                meter.advance(len(lines))
+                if rows is not None and total >= rows:
+                    break
             if rows is not None and total >= rows:
                 break
-        if rows is not None and total >= rows:
-            break
     if not total:
         raise DataError("the table has no rows", where=root)
     done = {n: Column(n, r.form.kind, r.form.reason, stored[n].array(), tuple(r.labels)) for n, r in readers.items()}
-    notes += [f"column {column.name!r} is taken for {_a(column.kind)}: {column.reason}" for column in done.values()]
+    notes = [f"column {column.name!r} is taken for {_a(column.kind)}: {column.reason}" for column in done.values()]
     return Table(root, total, done, notes, _merged(places))
 
 
@@ -238,7 +241,7 @@ def _same_columns(chunk: Chunk, readers: dict[str, Reader], all_of_them: bool, f
 
 
 def _converted(
-    chunk: Chunk, readers: dict[str, Reader], faults: Faults, name: str, file: Path
+    chunk: Chunk, readers: dict[str, Reader], faults: Faults, name: str
 ) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
     """The values of a chunk's good rows by column, and their lines."""
     values, bad = {}, np.zeros(len(chunk.lines), bool)
@@ -279,44 +282,4 @@ def _merged(places: list[tuple[int, str, int]]) -> list[tuple[int, str, int]]:
     return kept
 
 
-class Growing:
-    """An array that grows: in memory, and beyond a million rows in a file that vanishes with the process.
-
-    >>> values = Growing(np.float64)
-    >>> values.add(np.ones(2)); values.add(np.zeros(1)); values.array()
-    array([1., 1., 0.])
-    """
-
-    def __init__(self, dtype: Any, held: int = _HELD) -> None:
-        self.dtype, self.held = np.dtype(dtype), held
-        self.parts: list[NDArray[Any]] = []
-        self.rows = 0
-        self._file: Any = None
-
-    def add(self, values: NDArray[Any]) -> None:
-        """More values at the end."""
-        self.parts.append(np.ascontiguousarray(values, self.dtype))
-        self.rows += len(values)
-        if sum(len(part) for part in self.parts) > self.held:
-            self._write()
-
-    def _write(self) -> None:
-        if self._file is None:
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115  # the map below outlives any block
-        for part in self.parts:
-            self._file.write(part.view(np.uint8).data)
-        self.parts = []
-
-    def array(self) -> NDArray[Any]:
-        """All values, `(rows,)`; nothing can be added after."""
-        if self._file is None:
-            return np.concatenate([np.empty(0, self.dtype), *self.parts])
-        self._write()
-        self._file.flush()
-        raw = np.memmap(self._file, np.uint8, "r+", shape=(self.rows * self.dtype.itemsize,))
-        self._file.close()  # the map holds on to it
-        values: NDArray[Any] = raw.view(self.dtype)
-        return values
-
-
-__all__ = ["MISSING", "Column", "Growing", "Table", "glance", "read_table"]
+__all__ = ["MISSING", "Column", "Table", "glance", "read_table"]

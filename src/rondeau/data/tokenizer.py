@@ -7,12 +7,15 @@ import importlib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rondeau.errors import ArgumentError, CheckpointError, DataError, MissingExtraError
+
+if TYPE_CHECKING:
+    from rondeau.data.word_tokenizer import WordTokenizer
 
 Ids = NDArray[np.int64]
 
@@ -114,7 +117,7 @@ class CharacterTokenizer:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> CharacterTokenizer:
         """What `to_json` described. Raises `CheckpointError` for anything else."""
-        characters = _strings(data, "characters", "characters")
+        characters = strings(data, "characters", "characters")
         try:
             return cls(characters)
         except ArgumentError as error:
@@ -207,7 +210,7 @@ class BPETokenizer:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> BPETokenizer:
         """What `to_json` described. Raises `CheckpointError` for anything else."""
-        tokens = _strings(data, "bpe", "tokens")
+        tokens = strings(data, "bpe", "tokens")
         alphabet = set(_byte_alphabet())
         merges = data.get("merges")
         if not isinstance(merges, list) or any(not isinstance(m, (list, tuple)) or len(m) != 2 for m in merges):
@@ -233,12 +236,16 @@ class _ByteStream:
         return self._decoder.decode(b"", final=True)
 
 
-def tokenizer_from_json(data: dict[str, Any]) -> CharacterTokenizer | BPETokenizer:
+def tokenizer_from_json(data: dict[str, Any]) -> CharacterTokenizer | BPETokenizer | WordTokenizer:
     """The tokenizer that `to_json` described. Raises `CheckpointError` for an unknown kind or damaged data."""
     kind = data.get("kind") if isinstance(data, dict) else None
-    if kind not in ("characters", "bpe"):
-        raise CheckpointError("damaged vocabulary: unknown kind", expected="characters or bpe", got=kind)
-    return CharacterTokenizer.from_json(data) if kind == "characters" else BPETokenizer.from_json(data)
+    from rondeau.data.word_tokenizer import WordTokenizer  # it is made of what stands here
+
+    kinds: dict[Any, Any] = {"characters": CharacterTokenizer, "bpe": BPETokenizer, "words": WordTokenizer}
+    if not isinstance(kind, str) or kind not in kinds:
+        raise CheckpointError("damaged vocabulary: unknown kind", expected=" or ".join(kinds), got=kind)
+    tokenizer: CharacterTokenizer | BPETokenizer | WordTokenizer = kinds[kind].from_json(data)
+    return tokenizer
 
 
 def checked_ids(ids: ArrayLike, size: int) -> Ids:
@@ -259,7 +266,8 @@ def checked_ids(ids: ArrayLike, size: int) -> Ids:
     return array.astype(np.int64)
 
 
-def _strings(data: dict[str, Any], kind: str, key: str) -> list[str]:
+def strings(data: dict[str, Any], kind: str, key: str) -> list[str]:
+    """The strings under a key of a vocabulary. Raises `CheckpointError` where it is of another kind, or damaged."""
     if not isinstance(data, dict) or data.get("kind") != kind:
         raise CheckpointError("damaged vocabulary", expected=f"an object of kind {kind!r}")
     values = data.get(key)

@@ -13,7 +13,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from rondeau.data.faults import Faults
-from rondeau.data.series import SeriesSet, Shape, extended
+from rondeau.data.series import SeriesSet, extended
+from rondeau.data.series_shape import Shape
 from rondeau.data.series_steps import Step, step_of
 from rondeau.data.table_kinds import STAMPS
 from rondeau.errors import DataError

@@ -21,6 +21,9 @@ class Dictionary:
         sources, targets: ids of training pairs; id 0 stands for nothing, 1 for what is not known.
         rounds: of expectation maximisation (default 6).
 
+    Attributes: `best`, of each source word the most probable target word; `chances`, how probable it is; `parameters`,
+    pairs of words that were seen together.
+
     >>> pairs = [([2, 3], [5, 6]), ([2], [5]), ([3, 4], [6, 7])]
     >>> Dictionary(*([np.array(p[side]) for p in pairs] for side in (0, 1))).translate(np.array([4, 2]))
     [7, 5]
@@ -44,6 +47,7 @@ class Dictionary:
             if word not in (PADDING, UNKNOWN) and other != UNKNOWN and value > best.get(word, (0.0, 0))[0]:
                 best[word] = value, other
         self.best = {word: other for word, (_, other) in best.items()}
+        self.chances = {word: value for word, (value, _) in best.items()}
 
     def translate(self, source: Ids) -> list[int]:
         """Its words' best translations, one after another; a word without one is left out."""

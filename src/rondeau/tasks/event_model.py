@@ -46,3 +46,17 @@ def event_scores(model: Any, preparation: EventPreparation, pieces: Pieces, size
     begins = np.append(0, lengths[:-1].cumsum()) + table[:, 2] - table[:, 1]
     counted = odds[ranges(begins, begins + table[:, 3] - table[:, 2])]
     return np.asarray(1 / (1 + np.exp(-np.clip(counted, -60, 60))))
+
+
+def parts_of(model: Any) -> tuple[Any, Any]:
+    """The network in two, weights shared: what makes features of events, `(batch, time, features)`; what reads them.
+
+    The second is a function of numbers that can be moved: for `rondeau.insight.saliency`. Both are in `eval` mode.
+    """
+    first = next(i for i, node in enumerate(model.nodes) if isinstance(node.layer, layers.Dense))
+    features = model.nodes[first].args[0]
+    begun = layers.Input((None, features.shape[-1]))
+    y: Any = begun
+    for node in model.nodes[first:]:
+        y = node.layer(y)
+    return Model(model._inputs, features, name="features").eval(), Model(begun, y, name="scores").eval()

@@ -28,7 +28,14 @@ class Piece(NamedTuple):
     end: int
 
 
-class Pieces(Sequence[Piece]):
+class History(NamedTuple):
+    """One piece, and the events that it is of."""
+
+    events: Events
+    piece: Piece
+
+
+class Pieces(Sequence[History]):
     """The pieces of a part of the data.
 
     Args:
@@ -43,15 +50,15 @@ class Pieces(Sequence[Piece]):
         return len(self.table)
 
     @overload
-    def __getitem__(self, index: int) -> Piece: ...
+    def __getitem__(self, index: int) -> History: ...
 
     @overload
     def __getitem__(self, index: slice) -> Pieces: ...
 
-    def __getitem__(self, index: int | slice) -> Piece | Pieces:
+    def __getitem__(self, index: int | slice) -> History | Pieces:
         if isinstance(index, slice):
             return Pieces(self.events, self.table[index])
-        return Piece(*self.table[index].tolist())
+        return History(self.events, Piece(*self.table[index].tolist()))
 
     def rows(self) -> NDArray[np.int64]:
         """The rows whose answers count, piece after piece."""

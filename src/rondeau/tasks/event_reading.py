@@ -89,6 +89,10 @@ def read_like(
     told = [f"{count:,} of {name!r}" for name, count in unknown.items() if count]
     if told:
         events.notes.append(f"words that the training part did not have: {', '.join(told)}")
+    gone = {name: int(np.isnan(events.numbers[name]).sum()) for name in columns.numbers}
+    told = [f"{n:,} of {name!r}" for name, n in gone.items() if n and not features.scales[name].missing]
+    if told:
+        events.notes.append(f"missing, as none was in training, and taken for the mean: {', '.join(told)}")
     return events
 
 

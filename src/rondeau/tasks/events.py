@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.nn.functional import logsigmoid
 
 from rondeau.data.events import Events
 from rondeau.data.faults import Faults
@@ -16,11 +18,12 @@ from rondeau.errors import ArgumentError, CheckpointError, DataError, RondeauErr
 from rondeau.insight.results import Metric, Row
 from rondeau.tasks.bootstrap import intervals
 from rondeau.tasks.event_baselines import baseline_scores
-from rondeau.tasks.event_model import event_model, event_scores
-from rondeau.tasks.event_pieces import EventBatches, Piece, Pieces
+from rondeau.tasks.event_model import event_model, event_scores, parts_of
+from rondeau.tasks.event_pieces import EventBatches, History, Piece, Pieces
 from rondeau.tasks.event_preparation import EventPreparation
 from rondeau.tasks.event_reading import EventColumns, divide_events, find_events, read_like
 from rondeau.tasks.job import Data, Examples, Job, Judged
+from rondeau.tasks.look import LONGEST, Explained
 from rondeau.tasks.ranking import Ranking
 from rondeau.tasks.series_reading import from_standard_input
 from rondeau.tasks.settings import Settings, option
@@ -231,16 +234,14 @@ class EventClassification(Job[EventSettings]):
         events = read_like(prepared.columns, prepared.features, path, settings, labelled=True)
         return whole(events, settings.longest), events.notes
 
-    def read_inputs(
-        self, settings: EventSettings, prepared: EventsPrepared, path: str
-    ) -> Iterator[tuple[Events, Piece]]:
+    def read_inputs(self, settings: EventSettings, prepared: EventsPrepared, path: str) -> Iterator[History]:
         file = from_standard_input() if path == "-" else Path(path)
         try:
             events = read_like(prepared.columns, prepared.features, str(file), settings, labelled=False)
         finally:
             if path == "-":
                 file.unlink()
-        yield from ((events, piece) for piece in whole(events, settings.longest))
+        yield from whole(events, settings.longest)
 
     def answers(
         self,
@@ -250,10 +251,16 @@ class EventClassification(Job[EventSettings]):
         inputs: list[Any],
         options: dict[str, Any],
     ) -> Iterable[dict[str, Any]]:
-        events: Events = inputs[0][0]
-        pieces = Pieces(events, np.array([piece for _, piece in inputs], np.int64))
+        events: Events = inputs[0].events
+        pieces = Pieces(events, np.array([one.piece for one in inputs], np.int64))
         scores = event_scores(model, prepared.features, pieces, settings.batch_size)
         yield from self._records(prepared, events, pieces.rows(), scores)
+
+    def explain(
+        self, model: Any, settings: EventSettings, prepared: EventsPrepared, example: History
+    ) -> Explained | None:
+        """Why the event of the highest score in a history got it; what came later is left out."""
+        return _explained(model, prepared, example.events, example.piece)
 
     def _ranking(
         self, model: Any, prepared: EventsPrepared, pieces: Pieces
@@ -274,7 +281,7 @@ class EventClassification(Job[EventSettings]):
             {
                 roles.entity: events.entities[owner],
                 str(roles.time): time_word(events, row),
-                "row": int(events.lines[row]) + 1,
+                "line": int(events.lines[row]),
                 "score": round(float(score), 6),
                 "alarm": bool(score >= threshold),
             }
@@ -339,6 +346,29 @@ def time_word(events: Events, row: int) -> str | float:
     """When an event was, as its data wrote it or nearly so."""
     time = float(events.times[row])
     return str(np.datetime64(round(time * 1e6), "us").astype("datetime64[s]")) if events.dated else time
+
+
+def _explained(model: Any, prepared: EventsPrepared, events: Events, piece: Piece) -> Explained:
+    """The highest score of a piece, by the events of its entity up to then, the last `LONGEST` of them."""
+    scores = event_scores(model, prepared.features, Pieces(events, np.array([piece], np.int64)), 1)
+    end = piece.counted + int(scores.argmax()) + 1
+    begin = max(piece.begin, end - LONGEST)
+    cut = Pieces(events, np.array([(piece.entity, begin, begin, end)], np.int64))
+    of_events, of_features = parts_of(model)
+    with torch.no_grad():
+        x = of_events(EventBatches(cut, prepared.features, 1, shuffle=False, targets=False).batch(np.zeros(1, int)).x)
+        sign = 1.0 if float(of_features(x.values[None])[0, -1, 0]) > 0 else -1.0
+    steps = [_event_word(events, row) for row in range(begin, end)]
+    answer = f"{steps[-1].rstrip(' ·')}: {prepared.columns.positive if sign > 0 else 'other'}"
+    return Explained(
+        x.values[None], steps, answer, end - begin - 1, lambda y: logsigmoid(sign * y[:, -1, 0]), of_features
+    )
+
+
+def _event_word(events: Events, row: int) -> str:
+    """An event in a few letters: its words and numbers."""
+    words = [column.words[column.codes[row]] for column in events.categories.values()]
+    return " ".join([*words, *(f"{values[row]:g}" for values in events.numbers.values())]) + " · "
 
 
 def _point(counts: list[list[int]]) -> dict[str, float]:

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rondeau.data.faults import Faults
-from rondeau.data.series import SeriesSet, Shape, taken
+from rondeau.data.series import SeriesSet, taken
+from rondeau.data.series_shape import Shape
 from rondeau.errors import ArgumentError, DataError
 from rondeau.tasks.forecast_windows import Numbers, Origins, Rows
 
@@ -45,6 +46,8 @@ def seasons_of(data: SeriesSet, ends: Rows) -> tuple[tuple[int, ...], list[str]]
         return (), ["no season: the series are shorter than two"]
     # the more steps there are, the less agrees by chance
     sure = max(_SEASONAL / 2, min(_SEASONAL, 3 / max(sum(map(len, parts)), 1) ** 0.5))
+    if free:  # and the more lags are tried, the more does
+        sure = 1.5 * _SEASONAL
     good = {lag: value for lag, value in agreed.items() if value > sure}
     if free and good:
         best = max(good, key=lambda lag: good[lag])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,21 @@ def records(scheme: Scheme, origins: Origins, paths: Any) -> list[dict[str, Any]
             }
         )
     return found
+
+
+def ahead(scheme: Scheme, origins: Origins, paths: Any) -> Iterator[dict[str, Any]]:
+    """A record for each series and step to come: its stamp, median, mean, and the 80 % and 95 % intervals."""
+    levels = np.quantile(paths, (0.5, 0.1, 0.9, 0.025, 0.975), axis=1)
+    for row in range(len(origins)):
+        begin = int(origins.data.offsets[origins.series[row]] + origins.steps[row])
+        for step in range(scheme.horizon):
+            record: dict[str, Any] = {"series": origins.data.names[int(origins.series[row])], "step": step + 1}
+            record["time"] = texts(origins.data.stamps[begin + step : begin + step + 1])[0]
+            record["median"], record["mean"] = numbers([levels[0, row, step], paths[row, :, step].mean()])
+            if paths.shape[1] > 1:
+                names = ("low_80", "high_80", "low_95", "high_95")
+                record |= dict(zip(names, numbers(levels[1:, row, step]), strict=True))
+            yield record
 
 
 def numbers(values: Any) -> list[float | None]:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from rondeau import layers
+from rondeau.data.progress import Meter
 from rondeau.heads.likelihoods import likelihood
 from rondeau.init import by_name
 from rondeau.models.language_model import CELLS
@@ -63,10 +64,12 @@ def forecast(model: Any, scheme: Scheme, origins: Origins, seed: int = 0, draws:
     generator = np.random.default_rng(seed)
     made = np.empty((len(origins), draws, scheme.horizon), np.float32)
     at_once = max(1, _ROWS // draws)
-    for begin in range(0, len(origins), at_once):
-        some = slice(begin, begin + at_once)
-        windows = cut(scheme, origins.data, origins.series[some], origins.steps[some], blind=True)
-        made[some] = _drawn(model, scheme, windows, generator, draws)
+    with Meter("forecasting", len(origins), "origins") as meter:
+        for begin in range(0, len(origins), at_once):
+            some = slice(begin, begin + at_once)
+            windows = cut(scheme, origins.data, origins.series[some], origins.steps[some], blind=True)
+            made[some] = _drawn(model, scheme, windows, generator, draws)
+            meter.advance(len(windows.x))
     return made
 
 

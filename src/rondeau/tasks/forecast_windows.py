@@ -33,7 +33,7 @@ class Scheme:
         step: the series' beat; likelihood: of the answers.
         names: the series the model knows; new ones have id 0. words: the same of each category.
         numbers: mean and deviation of each known covariate; level: those of the logarithm of the windows' scales.
-        cycles: of the calendar, that are read.
+        cycles: of the calendar, that are read; least: scale of a window.
         features: numbers that are read at a step.
         columns: which columns of a table mean what: target, time, entity, known, and whether it is wide.
     """
@@ -49,6 +49,7 @@ class Scheme:
     numbers: dict[str, tuple[float, float]] = field(default_factory=dict)
     level: tuple[float, float] = (0.0, 1.0)
     cycles: tuple[str, ...] = ()
+    least: float = 1e-8
     features: int = 0
     columns: dict[str, Any] = field(default_factory=dict)
 
@@ -173,7 +174,7 @@ def _scales(past: Numbers, scheme: Scheme) -> tuple[Numbers, Numbers]:
         return np.zeros(len(past)), 1 + np.maximum(mean, 0)
     square = np.where(there, past - mean[:, None], 0) ** 2
     deviation = np.sqrt(square.sum(1) / count)
-    return mean, np.maximum(deviation, 1e-2 * np.abs(mean)) + 1e-8
+    return mean, np.maximum(np.maximum(deviation, 1e-2 * np.abs(mean)), scheme.least)
 
 
 def _filled(scaled: Numbers) -> Numbers:
@@ -201,7 +202,8 @@ def targets(scheme: Scheme, windows: Windows, past: float) -> tuple[torch.Tensor
 
     `past`: the weight of steps before the origin; missing values have none.
     """
-    there = ~np.isnan(windows.values)
+    known = np.any(windows.seen[:, : windows.seen.shape[1] - scheme.horizon], axis=1)  # else there is no scale
+    there = ~np.isnan(windows.values) & known[:, None]
     values = np.nan_to_num(windows.values)
     if likelihood(scheme.likelihood).counts:
         stacked = np.stack([values, np.broadcast_to(windows.scale[:, None], values.shape)], -1)

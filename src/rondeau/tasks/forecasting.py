@@ -1,9 +1,10 @@
-"""Forecasting: what comes next in time series, and how sure that is."""
+"""Forecasting: what comes next in time series, and how sure that is.
+
+Longer than most: the list of what a task says of itself; what is done stands in the modules `forecast_...` beside it.
+"""
 
 from __future__ import annotations
 
-import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from rondeau.data.faults import Faults
-from rondeau.data.series import SeriesSet, Shape, extended, read_series, shape_of
+from rondeau.data.series import SeriesSet, extended, read_series
 from rondeau.data.series_demo import demo_table
+from rondeau.data.series_shape import Shape, shape_of
 from rondeau.data.series_steps import cycles_within
 from rondeau.data.table import Table, glance, read_table
 from rondeau.data.table_files import SUFFIXES, suffix
-from rondeau.errors import DataError, RondeauError
+from rondeau.errors import ArgumentError, DataError, RondeauError
 from rondeau.heads.likelihoods import KINDS, likelihood
 from rondeau.insight.results import Metric, Row
 from rondeau.tasks import forecast_baselines
@@ -33,22 +35,23 @@ from rondeau.tasks.forecast_data import (
     seasons_of,
     shape_from,
 )
-from rondeau.tasks.forecast_findings import findings, records
+from rondeau.tasks.forecast_findings import ahead, findings, records
 from rondeau.tasks.forecast_model import forecast, network
 from rondeau.tasks.forecast_scores import errors, groups, statistic, truths
 from rondeau.tasks.forecast_windows import Origins, Scheme, WindowBatches, cut
 from rondeau.tasks.job import Data, Job, Judged
-from rondeau.tasks.settings import Settings, option
+from rondeau.tasks.settings import Common, option
 from rondeau.training.losses import NegativeLogLikelihood
 
 PAST = 0.2  # the weight of steps before the origin in the training loss: they know the window's scale already
 _LEAST = 4  # steps before an origin
 _NAMED = 5000  # series that the model knows by name at most
+_LEAST_SCALE = 0.02  # of the usual one: after a flat stretch any change would be endless
 _LONGEST = 256  # steps of context, unless told otherwise
 
 
 @dataclass(frozen=True)
-class ForecastingSettings(Settings):
+class ForecastingSettings(Common):
     """What a forecasting run is asked."""
 
     test: float = option(0.2, "Share of the moments held out to the end: the last ones.")
@@ -66,8 +69,17 @@ class ForecastingSettings(Settings):
     season: int | None = option(None, "Steps of a season, 1 for none. Default: recognised.")
     context: int | None = option(None, "Steps read before a forecast. Default: by season and horizon.")
     every: int = option(1, "A forecast to judge every so many steps.")
+    on_error: str = option("fail", "What a row or step that cannot be used does.", ("fail", "skip"))
     delimiter: str | None = option(None, "Between the cells of a CSV file. Default: recognised.")
     encoding: str = option("utf-8", "Of CSV and JSON lines.")
+
+    def check(self) -> None:
+        """Raise `ArgumentError` for settings no run can begin with."""
+        super().check()
+        for name in ("horizon", "season", "context", "every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ArgumentError(name, expected="1 or more", got=value)
 
 
 @dataclass
@@ -145,6 +157,11 @@ class Forecasting(Job[ForecastingSettings]):
             notes.append(f"the horizon is {horizon} steps (--horizon says otherwise)")
         series = long_enough(series, horizon, faults)
         train_end, validation_end, said = ends_of(series, horizon, settings.validation, settings.test)
+        longest = int(train_end.max())
+        if settings.season is not None and 2 * settings.season > longest:
+            what = "the season is longer than half of what there is to learn from"
+            raise DataError(what, expected=f"{longest // 2} steps at most", got=settings.season)
+        seasons = tuple(season for season in seasons if 2 * season <= longest)
         season = seasons[0] if seasons else 1
         parts = divide(series, horizon, season, (train_end, validation_end), settings.every, _LEAST)
         sizes = {
@@ -195,6 +212,9 @@ class Forecasting(Job[ForecastingSettings]):
             columns=columns_of(data.shape),
         )
         some = np.linspace(0, len(train) - 1, min(len(train), 2000)).round().astype(np.int64)
+        scales = cut(scheme, series, train.series[some], train.steps[some]).scale
+        scales = scales[scales > 1e-6]
+        scheme = replace(scheme, least=_LEAST_SCALE * float(np.median(scales)) if len(scales) else 1.0)
         windows = cut(scheme, series, train.series[some], train.steps[some])
         scales = np.log(windows.scale)
         level = float(scales.mean()), max(float(scales.std()), 0.1)
@@ -258,11 +278,8 @@ class Forecasting(Job[ForecastingSettings]):
         kinds = dict.fromkeys((*shape.targets, *scheme.numbers), "number")
         kinds |= {name: "category" for name in (shape.entity, *scheme.words) if name is not None}
         columns = [name for name in (shape.time, shape.entity, *shape.targets, *shape.known) if name is not None]
-        if path == "-":
-            with _standard_input() as file:
-                table = read_table(file, faults, columns=columns, kinds=kinds, encoding=settings.encoding)
-        else:
-            table = read_table(path, faults, columns=columns, kinds=kinds, encoding=settings.encoding)
+        told = {"delimiter": settings.delimiter, "encoding": settings.encoding}
+        table = read_table(path, faults, columns=columns, kinds=kinds, **told)  # type: ignore[arg-type]
         series = read_series(table, shape, faults)
         same = (series.step.unit, series.step.size) == (scheme.step.unit, scheme.step.size)
         if int(series.lengths.max()) > 1 and not same and "irregular" not in (series.step.unit, scheme.step.unit):
@@ -283,28 +300,6 @@ class Forecasting(Job[ForecastingSettings]):
         which = np.asarray([i for _, i in inputs])
         origins = Origins(series, which, series.lengths[which], np.full(len(series), np.nan))
         return ahead(prepared, origins, forecast(model, prepared, origins, settings.seed))
-
-
-def ahead(scheme: Scheme, origins: Origins, paths: Any) -> Iterator[dict[str, Any]]:
-    """A record for each series and step to come: its stamp, median, mean, and the 80 % and 95 % intervals."""
-    levels = np.quantile(paths, (0.5, 0.1, 0.9, 0.025, 0.975), axis=1)
-    for row in range(len(origins)):
-        begin = int(origins.data.offsets[origins.series[row]] + origins.steps[row])
-        for step in range(scheme.horizon):
-            record: dict[str, Any] = {"series": origins.data.names[int(origins.series[row])], "step": step + 1}
-            record["time"] = stamp(origins.data.stamps[begin + step])
-            record["median"], record["mean"] = float(levels[0, row, step]), float(paths[row, :, step].mean())
-            if paths.shape[1] > 1:
-                names = ("low_80", "high_80", "low_95", "high_95")
-                record |= {name: float(levels[i, row, step]) for i, name in enumerate(names, 1)}
-            yield record
-
-
-def stamp(value: Any) -> Any:
-    """A time stamp as text, as short as it may be; a number as it is."""
-    if not isinstance(value, np.datetime64):
-        return int(value)
-    return str(value).removesuffix(".000000").removesuffix("T00:00:00")
 
 
 def _named(parts: Any) -> list[tuple[str, Origins]]:
@@ -346,18 +341,3 @@ def _new(scheme: Scheme, series: SeriesSet) -> list[str]:
     new = [name for name in series.names if name not in set(scheme.names)] if scheme.names else []
     some = ", ".join(map(repr, new[:3])) + (", ..." if len(new) > 3 else "")
     return [f"{len(new):,} series the model does not know by name: {some}"] if new else []
-
-
-class _standard_input:
-    """Standard input as a file that can be read again."""
-
-    def __enter__(self) -> str:
-        text = sys.stdin.buffer.read()
-        ending = ".jsonl" if text.lstrip()[:1] == b"{" else ".csv"
-        self.file = tempfile.NamedTemporaryFile(suffix=ending)
-        self.file.write(text)
-        self.file.flush()
-        return self.file.name
-
-    def __exit__(self, *_: Any) -> None:
-        self.file.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,16 +13,21 @@ import numpy as np
 import torch
 
 from rondeau.data.corpus import default_corpus, default_corpus_name
+from rondeau.data.documents import read_texts
+from rondeau.data.faults import Faults
 from rondeau.data.large_text import LARGE, LargeSplit, encode_large, read_large_text, size_of, train_on_large
+from rondeau.data.rows import TABLES
 from rondeau.data.text import SEPARATOR, Document, Split, read_text, split_text
+from rondeau.data.text_lines import suffix_of
 from rondeau.data.tokenizer import BPETokenizer, CharacterTokenizer
 from rondeau.data.windows import TextWindows
+from rondeau.data.word_tokenizer import WordTokenizer
 from rondeau.errors import ArgumentError, CheckpointError, DataError
 from rondeau.insight import Insight
 from rondeau.insight.results import Metric, Results, Row
 from rondeau.models import Sequential
 from rondeau.models.language_model import generate, language_model
-from rondeau.tasks.along import BitsPerCharacter, Keeper
+from rondeau.tasks.along import BitsPerCharacter, Keeper, Perplexity
 from rondeau.tasks.baselines import count_bits, feed_forward_bits
 from rondeau.tasks.ngram import InterpolatedNgram, Unigram
 from rondeau.tasks.reproduce import reproduce
@@ -32,12 +38,15 @@ from rondeau.tasks.task import View, settings_of
 from rondeau.training import optimizers
 from rondeau.training.checkpoint import BackupAndRestore
 from rondeau.training.interrupt import StopOnInterrupt
+from rondeau.training.lookup import unknown
 from rondeau.training.losses import SparseCategoricalCrossentropy
 from rondeau.training.optimizers import schedules
 from rondeau.training.provenance import FORMAT, VERSION
 
 Ids = np.ndarray[Any, Any]
-Tokenizer = CharacterTokenizer | BPETokenizer
+logger = logging.getLogger(__name__)
+Tokenizer = CharacterTokenizer | BPETokenizer | WordTokenizer
+TOKENS = ("characters", "words", "bpe")
 
 
 @dataclass(frozen=True)
@@ -49,12 +58,15 @@ class Settings(Common):
 
     validation: float = option(0.05, "Share of the text on which the best epoch is chosen.")
     test: float = option(0.05, "Share of the text held out to the end.")
-    tokens: str = option("characters", "What the text is cut into; bpe needs the extra `text`.", ("characters", "bpe"))
-    vocabulary: int = option(2000, "Pieces to learn with --tokens bpe.")
+    tokens: str = option("characters", "What the text is cut into; bpe needs the extra `text`.", TOKENS)
+    vocabulary: int | None = option(None, "Pieces of bpe to learn (default 2000), or words at most (default 20000).")
+    sampled: int | None = option(None, "Of many words: look at so many drawn ones in training (a sampled softmax).")
     units: int = option(192, "Units of a recurrent layer.")
     layers: int = option(2, "Recurrent layers.")
     embedding: int = option(64, "Features of a token.")
     dropout: float = option(0.2, "Rate before, between and after the recurrent layers.")
+    text_column: str | None = option(None, "Column of the texts in a table. Default: guessed.")
+    on_error: str = option("fail", "What a record of a table that cannot be used does.", ("fail", "skip"))
     window: int = option(64, "Steps of backpropagation through time.")
     batch_size: int = option(32, "Parts of the text read side by side.")
     epochs: int = option(12, "Times the whole text is read.")
@@ -62,6 +74,8 @@ class Settings(Common):
 
 
 METRIC = Metric("bits_per_character", higher=False)
+PERPLEXITY = Metric("perplexity", higher=False, digits=2)  # of a token
+VOCABULARY = {"characters": 0, "words": 20_000, "bpe": 2000}
 
 
 class Corpus(NamedTuple):
@@ -88,9 +102,9 @@ class Corpus(NamedTuple):
 
 def read_corpus(settings: Settings, tokenizer: Tokenizer | None = None) -> Corpus:
     """Read, divide and tokenize. Raises `DataError` for text that is missing, unreadable or too short."""
-    if settings.path is not None and size_of(settings.path) > LARGE:
+    if settings.path is not None and size_of(settings.path) > LARGE and not is_table(Path(settings.path)):
         return _read_large(settings, settings.path, tokenizer)
-    documents = default_corpus() if settings.path is None else read_text(settings.path)
+    documents = default_corpus() if settings.path is None else _documents(settings, settings.path)
     name = default_corpus_name() if settings.path is None else settings.path
     text = split_text(documents, settings.validation, settings.test, settings.seed)
     if tokenizer is None:
@@ -99,11 +113,31 @@ def read_corpus(settings: Settings, tokenizer: Tokenizer | None = None) -> Corpu
     return _long_enough(settings, Corpus(name, text, tokenizer, (train, validation, test)))
 
 
+def _documents(settings: Settings, path: str) -> list[Document]:
+    """The documents of a text file, a folder, or a table's column."""
+    if not is_table(Path(path)):
+        return read_text(path)
+    faults = Faults(settings.on_error)
+    found = [Document(one.where, one.text) for one in read_texts(path, text_column=settings.text_column, faults=faults)]
+    kept = [document for document in found if document.text.strip()]
+    if not kept:
+        raise DataError("no text in the table", expected="at least one record with text", got=len(found), where=path)
+    left_out = [f"{len(found) - len(kept):,} empty documents"] if len(kept) < len(found) else []
+    if faults.total or left_out:
+        logger.warning("%s: left out: %s", path, "; ".join([*left_out, *filter(None, [faults.describe()])]))
+    return kept
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file's name is that of a table of texts."""
+    return suffix_of(path) in TABLES and path.is_file()
+
+
 def _read_large(settings: Settings, path: str, tokenizer: Tokenizer | None) -> Corpus:
     text = read_large_text(path, settings.validation, settings.test, settings.seed)
     if tokenizer is None:
         _check_tokens(settings)
-        tokenizer = train_on_large(text.train, settings.tokens, settings.vocabulary)
+        tokenizer = train_on_large(text.train, settings.tokens, settings.vocabulary or VOCABULARY[settings.tokens])
     return _long_enough(settings, Corpus(path, text, tokenizer, encode_large(text, tokenizer)))
 
 
@@ -132,16 +166,17 @@ def _require(part: str, ids: Ids, rows: int, window: int, otherwise: str) -> Non
 
 
 def train_tokenizer(settings: Settings, text: str) -> Tokenizer:
-    """Characters, or byte-pair pieces learnt from the training text."""
+    """Characters, words or byte-pair pieces of the training text."""
     _check_tokens(settings)
     if settings.tokens == "characters":
         return CharacterTokenizer.train(text)
-    return BPETokenizer.train(text, settings.vocabulary)
+    kind = WordTokenizer if settings.tokens == "words" else BPETokenizer
+    return kind.train(text, settings.vocabulary or VOCABULARY[settings.tokens])
 
 
 def _check_tokens(settings: Settings) -> None:
-    if settings.tokens not in ("characters", "bpe"):
-        raise ArgumentError("tokens", expected="'characters' or 'bpe'", got=repr(settings.tokens))
+    if settings.tokens not in TOKENS:
+        raise unknown("kind of tokens", settings.tokens, TOKENS)
 
 
 def join(documents: list[Document]) -> str:
@@ -174,6 +209,9 @@ def check(settings: Settings, corpus: Corpus) -> None:
     settings.check()
     if settings.window < 1:
         raise ArgumentError("window", expected="1 or more", got=settings.window)
+    if settings.sampled is not None and not 1 <= settings.sampled < corpus.tokenizer.size:
+        expected = f"1 or more, below the {corpus.tokenizer.size:,} tokens there are"
+        raise ArgumentError("sampled", expected=expected, got=settings.sampled)
     build(settings, corpus.tokenizer.size)
 
 
@@ -201,7 +239,7 @@ def read_again(run: RunFolder) -> tuple[Settings, Corpus]:
 def build(settings: Settings, tokens: int) -> Sequential:
     """The model that the settings describe."""
     s = settings
-    return language_model(tokens, s.cell, s.units, s.layers, s.embedding, s.dropout)
+    return language_model(tokens, s.cell, s.units, s.layers, s.embedding, s.dropout, s.sampled)
 
 
 def untrained(settings: Settings, corpus: Corpus) -> tuple[Sequential, TextWindows]:
@@ -211,7 +249,7 @@ def untrained(settings: Settings, corpus: Corpus) -> tuple[Sequential, TextWindo
     train = TextWindows(corpus.ids[0], settings.batch_size, name="the training text")
     updates = len(train.in_windows(settings.window)) * settings.epochs
     rate = schedules.CosineDecay(settings.learning_rate, updates, alpha=0.02)
-    loss = SparseCategoricalCrossentropy(from_logits=True)
+    loss = SparseCategoricalCrossentropy(from_logits=True) if settings.sampled is None else "sampled_softmax"
     model.compile(optimizers.Adam(rate, global_clipnorm=settings.clipnorm), loss, device=settings.device)
     return model, train
 
@@ -224,7 +262,7 @@ def fit(run: RunFolder, settings: Settings, corpus: Corpus, view: View) -> bool:
     backup = BackupAndRestore(run.checkpoint, seconds=settings.checkpoint_seconds, delete_checkpoint=False)
     speed = Speed(lambda batches: int(train.lengths.clamp(max=batches * settings.window).sum()), run)
     callbacks = [
-        BitsPerCharacter(per_token[0], per_token[1]),
+        Perplexity() if settings.tokens == "words" else BitsPerCharacter(per_token[0], per_token[1]),
         Keeper(run),
         *([Insight(run.path, history=False)] if settings.insight else []),
         speed,
@@ -262,7 +300,7 @@ def compare(run: RunFolder, settings: Settings, corpus: Corpus, view: View) -> R
     characters = len(corpus.text.test) * (len(test) - 1) / len(test)  # the first token is given, not predicted
     model = run.load_model()
     weights = model.count_params()
-    size = corpus.tokenizer.size
+    tokenizer, size = corpus.tokenizer, corpus.tokenizer.size
     unigram, ngram = Unigram(train, size), InterpolatedNgram(train, size, 5)
     epochs = math.ceil(settings.epochs / 3)  # it learns faster than the recurrent model, and then learns by heart
     budget = (size, weights, epochs, settings.seed, settings.device)
@@ -273,8 +311,18 @@ def compare(run: RunFolder, settings: Settings, corpus: Corpus, view: View) -> R
         (f"feed-forward over the last 16 tokens{learnt}", network, network_bits),
         (f"{settings.cell}, {settings.layers} x {settings.units}", weights, evaluate_ids(model, test)),
     )
-    rows = [Row(name, parameters, {METRIC.name: bits / characters}) for name, parameters, bits in found]
-    results = Results([METRIC], rows, "the held-out test text")
+    rows = [
+        Row(name, parameters, {METRIC.name: bits / characters, PERPLEXITY.name: 2 ** (bits / (len(test) - 1))})
+        for name, parameters, bits in found
+    ]
+    notes = []
+    unknown_share = 0.0 if tokenizer.unknown is None else float((test == tokenizer.unknown).mean())
+    if settings.tokens == "words":
+        notes = [
+            f"{unknown_share:.1%} of the test's tokens are not among the {size:,} known; they are told as one word"
+        ]
+    metrics = [PERPLEXITY] if settings.tokens == "words" else [METRIC, PERPLEXITY]
+    results = Results(metrics, rows, "the held-out test text", notes)
     run.write_json(run.results, results.to_json())
     return results
 
@@ -304,7 +352,7 @@ def prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
         raise DataError("the prompt is empty", expected="at least one character")
     if tokenizer.unknown is not None and tokenizer.unknown in ids:
         at = ids.index(tokenizer.unknown)
-        raise DataError(
-            "the prompt has a character the run has never seen", got=repr(prompt[at]), where=f"character {at}"
-        )
+        words = isinstance(tokenizer, WordTokenizer)
+        one, parts = ("word", WordTokenizer.split(prompt)) if words else ("character", list(prompt))
+        raise DataError(f"the prompt has a {one} the run has never seen", got=repr(parts[at]), where=f"{one} {at}")
     return ids

@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rondeau.data.layouts import guess_text
+from rondeau.data.rows import read_head
 from rondeau.data.text import read_text
+from rondeau.data.word_tokenizer import WordTokenizer
+from rondeau.errors import ArgumentError, DataError
 from rondeau.insight.results import Results, Row
 from rondeau.tasks import language_model as model_of
 from rondeau.tasks.advice import check_run
 from rondeau.tasks.inspect import inspect
-from rondeau.tasks.language_model import METRIC, Corpus, Settings
+from rondeau.tasks.language_model import METRIC, PERPLEXITY, Corpus, Settings
 from rondeau.tasks.look import Look
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.task import Task, View, Work
@@ -24,6 +28,8 @@ class LanguageModel(Task[Settings]):
     def guess(self, path: Path) -> str | None:
         if path.is_file() and path.suffix.lower() in (".txt", ".text", ".md", ".rst", ".tex", ".log", ".py", ""):
             return "it is a plain text without labels"
+        if model_of.is_table(path):
+            return _text_column(path)
         if path.is_dir() and any(path.rglob("*.txt")):
             return "it is a folder of plain texts without labels"
         return None
@@ -61,14 +67,28 @@ class LanguageModel(Task[Settings]):
         tokenizer, model = run.tokenizer(), run.load_model()
         text = model_of.join(read_text(path))
         ids = tokenizer.encode(text)
-        bits = model_of.evaluate_ids(model, ids, device) / (len(text) * (len(ids) - 1) / len(ids))
+        total = model_of.evaluate_ids(model, ids, device)
+        bits = total / (len(text) * (len(ids) - 1) / len(ids))
         unknown = 0 if tokenizer.unknown is None else int((ids == tokenizer.unknown).sum())
-        notes = [f"{unknown:,} characters are not in the run's vocabulary; each counts as the unknown character"]
-        row = Row(self.name, model.count_params(), {METRIC.name: bits})
-        return Results([METRIC], [row], f"{len(text):,} characters of {path}", notes if unknown else [])
+        what = "words" if isinstance(tokenizer, WordTokenizer) else "characters"
+        one = what.removesuffix("s")
+        notes = [f"{unknown:,} {what} are not in the run's vocabulary; each counts as the unknown {one}"]
+        perplexity = 2 ** (total / max(len(ids) - 1, 1))
+        row = Row(self.name, model.count_params(), {METRIC.name: bits, PERPLEXITY.name: perplexity})
+        metrics = [PERPLEXITY] if isinstance(tokenizer, WordTokenizer) else [METRIC, PERPLEXITY]
+        return Results(metrics, [row], f"{len(text):,} characters of {path}", notes if unknown else [])
 
     def instead(self) -> str:
         return "Let it write: rondeau generate RUN --prompt TEXT"
 
     def inspect(self, run: RunFolder, look: Look) -> dict[str, Any]:
         return inspect(run, look)
+
+
+def _text_column(path: Path) -> str | None:
+    """Why a table looks like texts, if it does."""
+    try:
+        column, reason = guess_text(read_head(path), path)
+    except (DataError, ArgumentError):
+        return None
+    return f"it is a table with texts, and no labels, in its column {column!r}: {reason}"

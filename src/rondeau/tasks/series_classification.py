@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from rondeau.data.faults import Faults
@@ -17,6 +18,7 @@ from rondeau.insight.results import Metric, Row
 from rondeau.tasks import series_baselines
 from rondeau.tasks.bootstrap import intervals
 from rondeau.tasks.job import Data, Examples, Job, Judged
+from rondeau.tasks.look import Explained
 from rondeau.tasks.series_model import series_model
 from rondeau.tasks.series_preparation import SeriesPreparation
 from rondeau.tasks.series_reading import Wanted, digest_of, divide, find_series, from_standard_input
@@ -24,6 +26,7 @@ from rondeau.tasks.settings import Settings, option
 from rondeau.training.losses import SparseCategoricalCrossentropy
 
 Numbers = NDArray[np.int64]
+SHOWN_STEPS = 300  # of a series that is explained
 SHOWN = 20  # series in the report's table of mistakes
 
 
@@ -45,6 +48,7 @@ class SeriesSettings(Settings):
     kernel: int = option(9, "Steps that a filter sees.")
     stride: int = option(1, "Steps from one place of a filter to the next; above 1 it shortens long series.")
     bidirectional: bool = option(True, "Recurrent layers in both directions.")
+    class_weights: str = option("equal", "How much a series counts: the same, or its class.", ("equal", "balanced"))
 
     def check(self) -> None:
         super().check()
@@ -117,8 +121,12 @@ class SeriesClassification(Job[SeriesSettings]):
 
     def batches(
         self, settings: SeriesSettings, prepared: SeriesPreparation, examples: Examples, training: bool
-    ) -> tuple[list[Any], Numbers]:
-        return [prepared.values(one) for one in examples], numbers(prepared, examples)
+    ) -> tuple[Any, ...]:
+        x, y = [prepared.values(one) for one in examples], numbers(prepared, examples)
+        if settings.class_weights == "equal" or not training:
+            return x, y
+        counts = np.bincount(y, minlength=len(prepared.classes))
+        return x, y, (len(y) / (len(counts) * counts[y])).astype(np.float32)
 
     def count_steps(self, settings: SeriesSettings, prepared: SeriesPreparation, examples: Examples) -> int:
         return sum(len(one.values) for one in examples)
@@ -166,7 +174,7 @@ class SeriesClassification(Job[SeriesSettings]):
         found = find_series(path, settings.wanted, Faults(settings.on_error))
         if found.test is not None:
             return found.test, [f"of the data's own division the test part, {len(found.test)} series"]
-        return found.train, found.notes
+        return found.train, [*found.notes, *_missing(prepared, found.train)]
 
     def read_inputs(self, settings: SeriesSettings, prepared: SeriesPreparation, path: str) -> Iterator[Series]:
         file = from_standard_input() if path == "-" else Path(path)
@@ -190,6 +198,18 @@ class SeriesClassification(Job[SeriesSettings]):
             record: dict[str, Any] = {"place": one.where, "predicted": prepared.classes[int(shares.argmax())]}
             named = zip(prepared.classes, shares.tolist(), strict=True)
             yield record | {f"probability of {name}": round(share, 6) for name, share in named}
+
+    def explain(
+        self, model: Any, settings: SeriesSettings, prepared: SeriesPreparation, example: Series
+    ) -> Explained | None:
+        """Why a series got its class; None for one too long to show."""
+        if len(example.values) > SHOWN_STEPS:
+            return None
+        x = torch.from_numpy(prepared.values(example))[None]
+        with torch.no_grad():
+            chosen = int(model(x)[0].argmax())
+        steps = [f"{step} " for step in range(1, len(example.values) + 1)]
+        return Explained(x, steps, prepared.classes[chosen], None, lambda y: y.log_softmax(-1)[:, chosen])
 
     def name_of(self, settings: SeriesSettings) -> str:
         parts = f"{settings.cell}, {settings.layers} x {settings.units}"
@@ -249,6 +269,18 @@ def by_class(classes: Sequence[str], truth: Numbers, said: Numbers) -> dict[str,
         if there.any():
             rows.append([name, int(there.sum()), f"{100 * float((said[there] == number).mean()):.1f} %"])
     return {"title": "By class", "heads": ["class", "series", "found"], "rows": rows}
+
+
+def _missing(prepared: SeriesPreparation, series: Sequence[Series]) -> list[str]:
+    """What is told of values that are missing in a channel where none was in training."""
+    channels = list(zip(prepared.channels, prepared.scales, strict=True))
+    gone = {
+        name: sum(int(np.isnan(one.values[:, i]).sum()) for one in series if one.values.shape[1] == len(channels))
+        for i, (name, scale) in enumerate(channels)
+        if not scale.missing
+    }
+    told = [f"{count:,} of {name!r}" for name, count in gone.items() if count]
+    return [f"missing, as none was in training, and taken for the mean: {', '.join(told)}"] if told else []
 
 
 def _table_channels(prepared: SeriesPreparation) -> tuple[str, ...]:

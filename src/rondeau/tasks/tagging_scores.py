@@ -83,12 +83,12 @@ def _by_familiarity(sentences: Sequence[Sentence], predicted: Sequence[Tags], wo
     right, total = Counter[str](), Counter[str]()
     for one, tags in zip(sentences, predicted, strict=True):
         for word, true, tag in zip(one.words, one.tags, tags, strict=True):
-            kind = "seen in training" if word.lower() in words else "never seen"
+            kind = "known" if word.lower() in words else "unknown"
             total[kind] += 1
             right[kind] += true == tag
-    rows = [[kind, total[kind], right[kind] / total[kind]] for kind in sorted(total, reverse=True)]
+    rows = [[kind, total[kind], right[kind] / total[kind]] for kind in sorted(total)]
     return {
-        "title": "Accuracy on words seen in training and others",
+        "title": "Words that the model knows, and others",
         "heads": ["word", "tokens", "accuracy"],
         "rows": rows,
     }

@@ -46,7 +46,8 @@ def best(history: list[dict[str, Any]], metric: str) -> tuple[float, float] | No
 
 
 def _falls(metric: str) -> bool:
-    return metric in {"loss", "bits_per_character", "mse", "mae"} or metric.endswith(("_error", "entropy"))
+    falling = {"loss", "bits_per_character", "perplexity", "mse", "mae"}
+    return metric in falling or metric.endswith(("_error", "entropy"))
 
 
 @rc_context(STYLE)
