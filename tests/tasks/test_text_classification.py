@@ -80,6 +80,8 @@ def test_a_fresh_reader_predicts_and_evaluates_the_same(run: Any, folder: Path, 
     records = list(JOB.predict(again, str(texts), "cpu", {}))
     assert [record["predicted"] for record in records][::2] == ["good", "bad"]
     assert [(record["tokens"], record["unknown_tokens"]) for record in records] == [(6, 0), (0, 0), (6, 4)]
+    texts.write_text("number 1 is a bad thing , said 0 , number 2 is a bad thing\nnumber 3 is a good thing\n")
+    assert [record["predicted"] for record in JOB.predict(again, str(texts), "cpu", {})] == ["bad", "good"]
     lines = again.read_lines(again.predictions)
     texts.write_text("".join(line["text"] + "\n" for line in lines))
     told = list(JOB.predict(again, str(texts), "cpu", {}))
@@ -161,7 +163,9 @@ def test_the_threshold_is_chosen_on_the_validation_part(folder: Path) -> None:
     settled = JOB.settle(Leaning(), settings, prepared, data)
     assert settled.threshold == pytest.approx(0.15)
     assert JOB.judge(Leaning(), settings, settled, data.test).scores["accuracy"] == 1
-    assert JOB.load_prepared(json.loads(json.dumps(settled.to_json()))).to_json() == settled.to_json()
+    again = JOB.load_prepared(json.loads(json.dumps(settled.to_json())))
+    assert again.threshold == settled.threshold
+    assert again.to_json() == settled.to_json()
 
 
 def test_given_vectors_begin_the_network(folder: Path, tmp_path: Path) -> None:
