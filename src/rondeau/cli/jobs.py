@@ -158,7 +158,7 @@ def show_table(console: Console, shown: Table) -> None:
         console.print(shown)
         return
     needed = console.measure(shown, options=console.options.update(width=1000)).maximum
-    console.print(shown, width=max(console.width, needed), crop=False)
+    Console(width=max(console.width, needed)).print(shown)
 
 
 def _cell(metric: Metric, row: Row) -> str:
