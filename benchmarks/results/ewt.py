@@ -56,7 +56,7 @@ def main() -> None:
 
 def _without_leakage(folder: Path, run: Path) -> float:
     """Accuracy on the test sentences that the training part does not hold word for word."""
-    from rondeau.data.conll import read_conllu
+    from rondeau.data.texts.conll import read_conllu
 
     known = {one.words for one in read_conllu(next(folder.glob("*train.conllu")))}
     right = total = 0

@@ -16,7 +16,10 @@ COMMON = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from rondeau.data import Buckets, Prefetch, TextWindows, cache, grouped, large_text, lines, mapped
+from rondeau.data import Buckets, Prefetch, TextWindows
+from rondeau.data.disk import cache, lines, mapped
+from rondeau.data.tables import grouped
+from rondeau.data.texts import large_text
 from rondeau.training import steps
 
 # blocks small beside both files: the smaller one fills them too
@@ -38,9 +41,9 @@ ids = large_text.encode_large(split, large_text.train_on_large(split.train, "cha
 units = sum(batch.x.numel() for batch in TextWindows(ids, 32, 512).batches(0, 0, 0) if hasattr(batch.x, "numel"))
 """
 LINES = """
-from rondeau.data.counting import count_tokens, pack_tokens
-from rondeau.data.lines import Lines
-from rondeau.data.vocabulary import Vocabulary
+from rondeau.data.texts.counting import count_tokens, pack_tokens
+from rondeau.data.disk.lines import Lines
+from rondeau.data.texts.vocabulary import Vocabulary
 records = Lines(path, delimiter=",")
 words = Vocabulary.from_counts(count_tokens(line.split() for line in records))
 rows = pack_tokens((line.split() for line in records), words, out / "rows")
@@ -49,7 +52,7 @@ units = sum(len(batch.x.values) for batch in source.batches(0, 0, 0))
 assert units == int(rows.lengths.sum())
 """
 ROWS = """
-from rondeau.data.grouped import Grouper
+from rondeau.data.tables.grouped import Grouper
 from rondeau.data.scaler import Scaler
 scaler, rng = Scaler(), np.random.default_rng(0)
 with Grouper(out / "rows", 8) as grouper:

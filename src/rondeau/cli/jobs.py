@@ -20,9 +20,9 @@ from rondeau.insight.results import Metric, Results, Row, results_from_json
 from rondeau.models.language_model import generate
 from rondeau.report import Watch, write_comparison, write_report, write_tensorboard
 from rondeau.tasks import TASKS, get_task
-from rondeau.tasks import language_model as text
 from rondeau.tasks.advice import advice_of
 from rondeau.tasks.api import free_folder
+from rondeau.tasks.language import training as text
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.speed import Speed, describe_speed, read_speed, total_speed
 from rondeau.tasks.task import Task, Work

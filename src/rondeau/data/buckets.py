@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rondeau.data.mapped import Pages
+from rondeau.data.disk.mapped import Pages
 from rondeau.data.shuffle import Permutation, Rows
 from rondeau.errors import ArgumentError, DataError
 from rondeau.training.batch import Batch, as_batch, row_count

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rondeau.data.tokenizer import BPETokenizer, CharacterTokenizer, tokenizer_from_json
-from rondeau.data.word_tokenizer import WordTokenizer
+from rondeau.data.texts.tokenizer import BPETokenizer, CharacterTokenizer, tokenizer_from_json
+from rondeau.data.texts.word_tokenizer import WordTokenizer
 from rondeau.errors import CheckpointError
 from rondeau.insight import checks
 from rondeau.insight import files as insight

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rondeau.data.documents import Document
+from rondeau.data.texts.documents import Document
 from rondeau.errors import DataError
 from rondeau.tasks.texts.divide import divide
 from rondeau.tasks.texts.examples import DocumentStore

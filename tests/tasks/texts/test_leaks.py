@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rondeau.data.segment import Segmenter
-from rondeau.data.vocabulary import Vocabulary
+from rondeau.data.texts.segment import Segmenter
+from rondeau.data.texts.vocabulary import Vocabulary
 from rondeau.tasks.texts import leaks
 from rondeau.tasks.texts.examples import Encoded, Reading
 from rondeau.tasks.texts.leaks import remember, seen_share, telling_words
