@@ -27,7 +27,7 @@ from rondeau.sequence import Ragged
 
 TEXT, ROWS, DOCUMENTS = 2_000_000_000, 20_000_000, 1_000_000  # bytes; rows; documents
 ENTITIES = 200_000
-FED_SECONDS, STEP_SECONDS = 100.0, 20.0  # for which reading is measured at most, and training
+FED_SECONDS, STEP_SECONDS = 60.0, 20.0  # for which reading is measured at most, and training
 
 
 class Measured(NamedTuple):
@@ -105,8 +105,8 @@ def make_events(path: Path, share: float) -> None:
 
 def measure_text(path: Path) -> Measured:
     """Characters: a stateful LSTM of 128 units over windows of 64, 64 rows side by side."""
-    from rondeau.data.large_text import encode_large, read_large_text, train_on_large
-    from rondeau.data.windows import TextWindows
+    from rondeau.data.texts.large_text import encode_large, read_large_text, train_on_large
+    from rondeau.data.texts.windows import TextWindows
     from rondeau.models.language_model import language_model
     from rondeau.training.losses import SparseCategoricalCrossentropy
 
@@ -126,10 +126,10 @@ def measure_text(path: Path) -> Measured:
 def measure_documents(path: Path) -> Measured:
     """Tokens: embedding and an LSTM of 64 units, batches of about 4,096 tokens."""
     from rondeau.data import Buckets, Prefetch
-    from rondeau.data.cache import folder
-    from rondeau.data.counting import count_tokens, pack_tokens
-    from rondeau.data.lines import Lines
-    from rondeau.data.vocabulary import Vocabulary
+    from rondeau.data.disk.cache import folder
+    from rondeau.data.disk.lines import Lines
+    from rondeau.data.texts.counting import count_tokens, pack_tokens
+    from rondeau.data.texts.vocabulary import Vocabulary
     from rondeau.layers import LSTM, Dense, Embedding
     from rondeau.models import Sequential
 
@@ -161,9 +161,9 @@ def measure_events(path: Path) -> Measured:
     import pandas as pd
 
     from rondeau.data import Buckets, Prefetch
-    from rondeau.data.cache import folder
-    from rondeau.data.grouped import Grouper
+    from rondeau.data.disk.cache import folder
     from rondeau.data.scaler import Scaler
+    from rondeau.data.tables.grouped import Grouper
     from rondeau.layers import LSTM, Dense
     from rondeau.models import Sequential
 

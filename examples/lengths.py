@@ -16,7 +16,7 @@ import numpy as np
 
 import rondeau
 from rondeau import layers, losses, optimizers
-from rondeau.data.synthetic import PROBLEMS
+from rondeau.data.made.synthetic import PROBLEMS
 
 LENGTHS = [10, 20, 50, 100, 200, 300, 500, 700, 1000]
 SHORT, LONG = 10, 100  # steps of the sequences it learns from

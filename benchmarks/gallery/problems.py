@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rondeau.data.synthetic import SYMBOLS, WORD, copy_memory
+from rondeau.data.made.synthetic import SYMBOLS, WORD, copy_memory
 
 
 class Batch(NamedTuple):

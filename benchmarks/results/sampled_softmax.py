@@ -1,6 +1,6 @@
 """A training step of a language model of 50,000 words: sampled softmax beside the full one.
 
-python benchmarks/results/sampled_softmax.py [--steps 5]
+python -m benchmarks.results.sampled_softmax [--steps 5]
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WORDS, UNITS, ROWS, WINDOW = 50_000, 256, 20, 35
 
 
 def measure(sampled: int | None, steps: int, seed: int) -> tuple[float, float]:
-    """Words a second in training, the median step, and the loss of one step on the same batch."""
+    """Words a second in training, and the seconds of the median step."""
     torch.manual_seed(seed)
     model = language_model(WORDS, units=UNITS, embedding=UNITS, sampled=sampled)
     if sampled is None:
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    command = f"python benchmarks/results/sampled_softmax.py --steps {given.steps} --seed {given.seed}"
+    command = f"python -m benchmarks.results.sampled_softmax --steps {given.steps} --seed {given.seed}"
     rates = {}
     print("| last layer | words/s | seconds a step | peak memory so far, MiB | threads | command |")
     print("|---|---|---|---|---|---|")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from rondeau.cli import main
-from rondeau.tasks import language_model as job
 from rondeau.tasks.advice import advice_of
+from rondeau.tasks.language import training as job
 from rondeau.tasks.run_folder import RunFolder
 
 

@@ -16,7 +16,15 @@ COMMON = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from rondeau.data import Buckets, Prefetch, TextWindows, cache
+from rondeau.data import Buckets, Prefetch, TextWindows
+from rondeau.data.disk import cache, lines, mapped
+from rondeau.data.tables import grouped
+from rondeau.data.texts import large_text
+from rondeau.training import steps
+
+# blocks small beside both files: the smaller one fills them too
+lines._BLOCK = large_text._BLOCK = mapped._HELD = steps.MAPPED = 1 << 20
+grouped._BLOCK = 1 << 14
 
 def status(field):
     line = next(l for l in Path("/proc/self/status").read_text().splitlines() if l.startswith(field))
@@ -27,25 +35,24 @@ cache.folder = lambda: out / "cache"
 before = status("VmRSS")
 """
 TEXT = """
-from rondeau.data import large_text
 large_text.HELD_OUT = 100_000
 split = large_text.read_large_text(path)
 ids = large_text.encode_large(split, large_text.train_on_large(split.train, "characters", 0))[0]
 units = sum(batch.x.numel() for batch in TextWindows(ids, 32, 512).batches(0, 0, 0) if hasattr(batch.x, "numel"))
 """
 LINES = """
-from rondeau.data.counting import count_tokens, pack_tokens
-from rondeau.data.lines import Lines
-from rondeau.data.vocabulary import Vocabulary
-lines = Lines(path, delimiter=",")
-words = Vocabulary.from_counts(count_tokens(line.split() for line in lines))
-rows = pack_tokens((line.split() for line in lines), words, out / "rows")
+from rondeau.data.texts.counting import count_tokens, pack_tokens
+from rondeau.data.disk.lines import Lines
+from rondeau.data.texts.vocabulary import Vocabulary
+records = Lines(path, delimiter=",")
+words = Vocabulary.from_counts(count_tokens(line.split() for line in records))
+rows = pack_tokens((line.split() for line in records), words, out / "rows")
 source = Prefetch(Buckets(rows.lengths, rows.batch, tokens=20_000))
 units = sum(len(batch.x.values) for batch in source.batches(0, 0, 0))
 assert units == int(rows.lengths.sum())
 """
 ROWS = """
-from rondeau.data.grouped import Grouper
+from rondeau.data.tables.grouped import Grouper
 from rondeau.data.scaler import Scaler
 scaler, rng = Scaler(), np.random.default_rng(0)
 with Grouper(out / "rows", 8) as grouper:

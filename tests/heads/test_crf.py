@@ -197,3 +197,13 @@ def test_what_does_not_fit_is_refused():
         CRFLoss()(torch.full((2, 4), 3), CRF()(torch.zeros(2, 4, 3)))
     with pytest.raises(ShapeError, match="chain of tags"):
         conditionals(Ragged(torch.zeros(2, 3), torch.tensor([2])), torch.zeros(2, 2), torch.zeros(3), torch.zeros(3))
+
+
+def test_a_window_is_not_enough():
+    model = Sequential([layers.Input((None, 3)), layers.Dense(3), CRF()])
+    model.compile("adam", loss="crf")
+    x, y = torch.zeros(2, 8, 3), torch.zeros(2, 8, dtype=torch.long)
+    with pytest.raises(ArgumentError, match="rest on all tags of the sequence"):
+        model.fit(x, y, window=4, verbose=0)
+    with pytest.raises(ArgumentError, match="crf"):
+        model.stream()

@@ -311,6 +311,14 @@ def test_start_is_not_taken_from_a_lucky_batch_or_one_window() -> None:
     assert windowed.start == 1.0
 
 
+def test_a_likelihood_is_no_loss_of_which_a_share_is_learnt() -> None:
+    facts = FAULTS["underfitting"]
+    assert facts.learnt is not None
+    assert replace(facts, settings={"likelihood": "quantile"}).learnt is not None
+    assert replace(facts, settings={"likelihood": "student_t"}).learnt is None
+    assert said(replace(facts, settings={"likelihood": "student_t"}), "underfitting") is None
+
+
 def test_facts_of_a_folder(tmp_path: Path) -> None:
     assert facts_of(tmp_path) == Facts([], [])
     file = SampleFile(tmp_path)

@@ -35,7 +35,7 @@ def test_the_gain_is_over_the_best_baseline_and_above_0_where_the_model_is_bette
 
 def test_figures_are_written_as_the_metric_says() -> None:
     assert ACCURACY.show(0.8761) == "87.6 %"
-    assert ACCURACY.show_with(0.8761, (0.85, 0.9)) == "87.6 % (85.0 to 90.0)"
+    assert ACCURACY.show_with(0.8761, (0.85, 0.9)) == "87.6 % (85.0–90.0)"
     assert LOSS.show(0.12345) == "0.123"
     assert LOSS.show(None) == LOSS.show(float("nan")) == "–"
     assert LOSS.word == "log loss"

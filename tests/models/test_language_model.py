@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rondeau.data.windows import TextWindows
+from rondeau.data.texts.windows import TextWindows
 from rondeau.errors import ArgumentError
 from rondeau.models.language_model import generate, language_model
 from rondeau.models.sequential import Sequential

@@ -76,3 +76,7 @@ def test_threshold_stays_where_nothing_is_better() -> None:
     chances = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.1, 0.9]])
     assert choose_threshold(np.array([0, 0, 1, 1]), chances, 1) == 0.5
     assert decide(chances, 0, 0.85).tolist() == [0, 1, 1, 1]
+
+
+def test_a_class_that_is_only_predicted_counts() -> None:
+    assert macro_f1(np.array([0, 0]), np.array([0, 1]), 3) == pytest.approx(1 / 3, abs=CLOSE)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from rondeau.data.events import Coded, Events, sorted_events
-from rondeau.data.made_events import FRAUD, made_transactions
+from rondeau.data.made.cards import FRAUD, made_transactions
+from rondeau.data.tables.events import Coded, Events, sorted_events
 from rondeau.errors import ArgumentError, CheckpointError, DataError
-from rondeau.tasks.event_aggregates import aggregates
-from rondeau.tasks.event_model import event_model, event_scores
-from rondeau.tasks.event_pieces import NUMBERS, EventBatches, Pieces, pieces, ranges
-from rondeau.tasks.event_preparation import EventPreparation
+from rondeau.tasks.events.aggregates import aggregates
+from rondeau.tasks.events.model import event_model, event_scores
+from rondeau.tasks.events.pieces import NUMBERS, EventBatches, Pieces, pieces, ranges
+from rondeau.tasks.events.preparation import EventPreparation
 
 
 def small() -> Events:

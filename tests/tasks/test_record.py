@@ -18,7 +18,7 @@ from rondeau.cli.main import app
 from rondeau.errors import CheckpointError
 from rondeau.insight import facts_of
 from rondeau.insight.files import read_lines
-from rondeau.tasks.language_model import Settings
+from rondeau.tasks.language.training import Settings
 from rondeau.tasks.record import read_record
 from rondeau.tasks.reproduce import command, reproduce
 from tests.report.made import fit_run, samples, text_run

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rondeau import layers
-from rondeau.data.windows import Contexts
+from rondeau.data.texts.windows import Contexts
 from rondeau.models import Sequential
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.speed import Speed, describe_speed, read_speed, total_speed

@@ -20,9 +20,9 @@ from rondeau.insight.results import Metric, Results, Row, results_from_json
 from rondeau.models.language_model import generate
 from rondeau.report import Watch, write_comparison, write_report, write_tensorboard
 from rondeau.tasks import TASKS, get_task
-from rondeau.tasks import language_model as text
 from rondeau.tasks.advice import advice_of
 from rondeau.tasks.api import free_folder
+from rondeau.tasks.language import training as text
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.speed import Speed, describe_speed, read_speed, total_speed
 from rondeau.tasks.task import Task, Work
@@ -80,7 +80,7 @@ def _go_on(task: Task[Any], work: Work[Any]) -> None:
         write_report(run.path, run.report)
     except KeyboardInterrupt:
         _stopped(console, run)
-    console.print(table(results))
+    show_table(console, table(results))
     for note in results.notes:
         console.print(note, highlight=False)
     sample = task.sample(work)
@@ -138,7 +138,7 @@ def table(results: Results) -> Table:
     shown.add_column("model")
     shown.add_column("parameters", justify="right")
     for metric in metrics:
-        shown.add_column(metric.word, justify="right")
+        shown.add_column(metric.word, justify="right", overflow="fold")
     known = [row for row in results.rows if results.metric.name in row.scores]
     pick = max if results.metric.higher else min
     best = pick(known, key=lambda row: row.scores[results.metric.name]) if known else None
@@ -150,6 +150,15 @@ def table(results: Results) -> Table:
         shown.caption = "below a figure: its 95 % interval over test examples drawn anew (bootstrap)"
         shown.caption_justify = "left"
     return shown
+
+
+def show_table(console: Console, shown: Table) -> None:
+    """Print a table: on a terminal as wide as that is, in a file as wide as it needs to be."""
+    if console.is_terminal:
+        console.print(shown)
+        return
+    needed = console.measure(shown, options=console.options.update(width=1000)).maximum
+    Console(width=max(console.width, needed)).print(shown)
 
 
 def _cell(metric: Metric, row: Row) -> str:
@@ -223,7 +232,7 @@ def summarize(folder: Path) -> None:
         print(f"the run has not come to its end; go on with: rondeau train --resume {folder}")
         return
     console = Console()
-    console.print(table(results_from_json(run.read_json(run.results), run.results)))
+    show_table(console, table(results_from_json(run.read_json(run.results), run.results)))
     say_speed(console, run, get_task(run.task).steps)
 
 

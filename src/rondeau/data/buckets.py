@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rondeau.data.disk.mapped import Pages
 from rondeau.data.shuffle import Permutation, Rows
 from rondeau.errors import ArgumentError, DataError
 from rondeau.training.batch import Batch, as_batch, row_count
@@ -67,7 +68,7 @@ class Buckets(Source):
                 raise ArgumentError(f"Buckets: {name}", expected="a positive whole number", got=repr(value))
         self.make, self.shuffle, self.parts = make, shuffle, (inputs, outputs)
         self.lengths = _as_lengths(lengths)
-        self.rows = len(self.lengths)
+        self.rows, self._pages = len(self.lengths), Pages(self.lengths)
         self.cut = _by_steps(self.lengths, tokens, batch_size) if tokens else _by_rows(self.rows, batch_size or 32)
         # two chunks where there are few batches: rows are to meet others in every epoch
         in_chunk = min(max(self.cut.batches // 2, FEWEST), CHUNK)
@@ -101,11 +102,11 @@ class Buckets(Source):
         for place, begin in enumerate(range(0, self.rows, self.chunk)):
             end = min(begin + self.chunk, self.rows)
             rows = np.arange(begin, end) if order is None else order.part(begin, end)
-            lengths = self.lengths[rows] if order is not None else self.lengths[begin:end]
+            lengths = self._pages.take(self.lengths, rows)
             # every other chunk the longest first, so that a batch that reaches over a border has rows of like length
-            by_length = _sorted(np.asarray(lengths), backwards=place % 2 == 1)
+            by_length = _sorted(lengths, backwards=place % 2 == 1)
             rows = rows[by_length]
-            weights = self.cut.weigh(np.asarray(lengths)[by_length])
+            weights = self.cut.weigh(lengths[by_length])
             ends = weight + weights.cumsum()
             numbers = np.minimum((ends - weights) // self.cut.share, self.cut.batches - 1)
             weight = int(ends[-1])

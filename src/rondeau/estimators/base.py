@@ -13,12 +13,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from rondeau.data.splits import split_rows
-from rondeau.data.vocabulary import Vocabulary
+from rondeau.data.texts.vocabulary import Vocabulary
 from rondeau.errors import ArgumentError
 from rondeau.estimators.inputs import Inputs, read_inputs
 from rondeau.models import Model
-from rondeau.tasks.series_model import CELLS, series_model
-from rondeau.tasks.series_preparation import channel_scales, scaled
+from rondeau.tasks.series.model import CELLS, series_model
+from rondeau.tasks.series.preparation import channel_scales, scaled
 from rondeau.training import optimizers
 from rondeau.training.callbacks import EarlyStopping
 from rondeau.training.optimizers import schedules

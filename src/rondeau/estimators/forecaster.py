@@ -13,15 +13,16 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from rondeau.data.faults import Faults
-from rondeau.data.series import SeriesSet, Shape, extended
-from rondeau.data.series_steps import Step, step_of
-from rondeau.data.table_kinds import STAMPS
+from rondeau.data.series.beat import Step, step_of
+from rondeau.data.series.series import SeriesSet, extended
+from rondeau.data.series.shape import Shape
+from rondeau.data.tables.kinds import STAMPS
 from rondeau.errors import DataError
-from rondeau.tasks.forecast_data import naive_errors
-from rondeau.tasks.forecast_model import DRAWS, forecast
-from rondeau.tasks.forecast_scores import errors, statistic, truths
-from rondeau.tasks.forecast_windows import Origins, Scheme
-from rondeau.tasks.forecasting import Forecasting, ForecastingSettings, refuse_no_counts
+from rondeau.tasks.forecasting.data import naive_errors
+from rondeau.tasks.forecasting.model import DRAWS, forecast
+from rondeau.tasks.forecasting.scores import errors, statistic, truths
+from rondeau.tasks.forecasting.task import Forecasting, ForecastingSettings, refuse_no_counts
+from rondeau.tasks.forecasting.windows import Origins, Scheme
 from rondeau.tasks.task import Work
 from rondeau.training.callbacks import EarlyStopping
 

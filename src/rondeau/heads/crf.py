@@ -26,7 +26,7 @@ class CRF(Layer):
 
     Args:
         forbidden: pairs (tag before, tag) that cannot be, by number; None before the first step, or after the last:
-            `(None, 2)` if no row begins with tag 2. See `rondeau.data.schemes.bio_forbidden`.
+            `(None, 2)` if no row begins with tag 2. See `rondeau.data.texts.schemes.bio_forbidden`.
 
     Weights `transitions` `(tags, tags)`, `start` and `end` `(tags,)`, zero at first. A `Ragged` gives a `Ragged`, and
     masked steps (`mask` `(batch, time)`) are skipped: the tags on both their sides are neighbours. Raises

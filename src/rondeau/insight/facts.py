@@ -93,8 +93,10 @@ class Facts:
     def learnt(self) -> float | None:
         """The share of the first loss that the training took off, at its end; negative where the loss rose.
 
-        None where that is not known, or no number.
+        None where that is not known, or no number; nor is a share of a log-likelihood anything, whose 0 is nowhere.
         """
+        if self.setting("likelihood") in ("gaussian", "student_t", "negative_binomial"):
+            return None
         if not self.start or not self.curve or not self.start > 0:
             return None
         learnt = 1 - median(self.curve[-3:]) / self.start

@@ -38,7 +38,7 @@ class Metric(NamedTuple):
         if interval is None:
             return self.show(value)
         low, high = (self.show(end).removesuffix(" %") for end in interval)
-        return f"{self.show(value)} ({low} to {high})"
+        return f"{self.show(value)} ({low}–{high})"
 
 
 class Row(NamedTuple):

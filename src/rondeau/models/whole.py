@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rondeau.heads.crf import CRF
 from rondeau.layers import (
     AdditiveAttention,
     Attention,
@@ -25,6 +26,7 @@ NEEDS_MORE: dict[type[Layer], str] = {
     Attention: _LOOKS,
     AdditiveAttention: _LOOKS,
     Conv1D: _LOOKS,
+    CRF: "its probabilities rest on all tags of the sequence",
     Flatten: "it joins all steps into one vector",
     RepeatVector: "it makes steps of its own",
 }

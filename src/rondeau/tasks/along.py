@@ -24,6 +24,17 @@ class BitsPerCharacter(Callback):
         logs["val_bits_per_character"] = logs["val_loss"] / math.log(2) / self.validation
 
 
+class Perplexity(Callback):
+    """Adds `perplexity` and `val_perplexity`: the losses as the number of equally likely tokens."""
+
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        logs["perplexity"] = math.exp(min(logs["loss"], 700.0))
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        self.on_train_batch_end(0, logs)
+        logs["val_perplexity"] = math.exp(min(logs["val_loss"], 700.0))
+
+
 class Keeper(Callback):
     """Writes the history after each epoch, and the model when it is better on the validation part than before.
 

@@ -13,13 +13,13 @@ from rondeau.training.lookup import unknown
 
 # In the order in which they are asked whether data look like theirs: the surest signs first, plain text last.
 TASKS: dict[str, str] = {
-    "tagging": "rondeau.tasks.tagging:Tagging",
-    "translation": "rondeau.tasks.translation:Translation",
-    "text_classification": "rondeau.tasks.text_classification:TextClassification",
-    "series_classification": "rondeau.tasks.series_classification:SeriesClassification",
-    "events": "rondeau.tasks.events:EventClassification",
-    "forecasting": "rondeau.tasks.forecasting:Forecasting",
-    "language_model": "rondeau.tasks.language_model_task:LanguageModel",
+    "tagging": "rondeau.tasks.tagging.task:Tagging",
+    "translation": "rondeau.tasks.translation.task:Translation",
+    "text_classification": "rondeau.tasks.texts.task:TextClassification",
+    "series_classification": "rondeau.tasks.series.task:SeriesClassification",
+    "events": "rondeau.tasks.events.task:EventClassification",
+    "forecasting": "rondeau.tasks.forecasting.task:Forecasting",
+    "language_model": "rondeau.tasks.language.task:LanguageModel",
 }
 
 

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rondeau.data.tokenizer import BPETokenizer, CharacterTokenizer, tokenizer_from_json
+from rondeau.data.texts.tokenizer import BPETokenizer, CharacterTokenizer, tokenizer_from_json
+from rondeau.data.texts.word_tokenizer import WordTokenizer
 from rondeau.errors import CheckpointError
 from rondeau.insight import checks
 from rondeau.insight import files as insight
@@ -131,7 +132,7 @@ class RunFolder:
         """What `write_lines` wrote."""
         return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
-    def tokenizer(self) -> CharacterTokenizer | BPETokenizer:
+    def tokenizer(self) -> CharacterTokenizer | BPETokenizer | WordTokenizer:
         """The run's vocabulary."""
         return tokenizer_from_json(self.read_json(self.vocabulary))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rondeau.data.documents import Document
+from rondeau.data.texts.documents import Document
 from rondeau.errors import DataError
 from rondeau.tasks.texts.divide import divide
 from rondeau.tasks.texts.examples import DocumentStore
@@ -39,15 +39,32 @@ def test_equal_documents_stay_together() -> None:
     assert "10 texts stand there with different classes, such as 't 0'" in notes
 
 
-def test_groups_stay_together_with_all_that_is_equal_to_them() -> None:
+def test_groups_stay_together_and_equal_documents_do_not_bind_them() -> None:
     documents = [Document(f"text {i}", "ab"[i % 2], f"author {i // 4}") for i in range(80)]
-    documents += [Document("text 0", "a", "author 19")]  # binds the first author to the last
+    documents += [Document("Thanks!", "ab"[i % 2], f"author {i}") for i in range(20)]
     store = stored(*documents)
     parts, notes = divide(store, 0.2, 0.2, seed=1)
     where = {row: part for part, rows in enumerate(parts) for row in rows.tolist()}
-    for rows in [range(4 * i, 4 * i + 4) for i in range(20)] + [[0, 79, 80]]:
-        assert len({where[row] for row in rows}) == 1
+    for i in range(20):
+        assert len({where[row] for row in [*range(4 * i, 4 * i + 4), 80 + i] if row in where}) == 1
+    train, validation, test = (texts(store, rows) for rows in parts)
+    assert "thanks!" in test
+    assert "thanks!" not in train | validation
+    assert [len(rows) for rows in parts] == [48, 16, 20]
     assert "divided by group: 20 groups" in notes
+    told = "12 documents of the train part that stand in the test part, too (such as 'Thanks!'): left out of the train"
+    assert any(note.startswith(told) for note in notes)
+
+
+def test_groups_in_parts_that_are_given() -> None:
+    documents = [Document(f"t {i}", "ab"[i % 2], f"author {i // 4}", "train") for i in range(40)]
+    documents += [Document("new", "a", "author 3", "test"), Document("newer", "a", "author 99", "test")]
+    parts, notes = divide(stored(*documents), 0.2, 0.1, seed=0)
+    assert parts.test.tolist() == [40, 41]
+    assert not set(range(12, 16)) & {*parts.train, *parts.validation}
+    assert any("4 documents of the train part of groups that are in the test part" in note for note in notes)
+    authors = [{row // 4 for row in part.tolist()} for part in (parts.train, parts.validation)]
+    assert not authors[0] & authors[1]
 
 
 def test_parts_that_are_given_are_kept_without_leaks() -> None:
@@ -60,7 +77,8 @@ def test_parts_that_are_given_are_kept_without_leaks() -> None:
     assert not set(parts.train) & {3, 4}
     assert not set(parts.validation) & {3, 4}
     assert (
-        "2 documents of the train part stand in the test part, too (such as 't 3'): left out of the train part" in notes
+        "2 documents of the train part that stand in the test part, too (such as 't 3'): left out of the train part"
+        in notes
     )
     assert "there is no validation part: it is drawn from the training part" in notes
     all_three = stored(*train, *test, Document("t 5", "b", part="validation"), Document("new", "b", part="validation"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rondeau.data.segment import Segmenter
-from rondeau.data.vocabulary import Vocabulary
+from rondeau.data.texts.segment import Segmenter
+from rondeau.data.texts.vocabulary import Vocabulary
 from rondeau.tasks.texts import leaks
 from rondeau.tasks.texts.examples import Encoded, Reading
 from rondeau.tasks.texts.leaks import remember, seen_share, telling_words
@@ -37,3 +37,11 @@ def test_words_that_give_the_class_away() -> None:
     encoded = Encoded(Reading(words, vocabulary, 10), texts)
     assert telling_words(encoded, y, ["junk", "mail"], vocabulary) == [("spam", "junk")]
     assert telling_words(encoded, np.arange(90) % 2, ["a", "b"], vocabulary) == []
+
+
+def test_words_never_learnt_give_nothing_away() -> None:
+    texts = [f"it is {'eggs' if i % 2 else f'unlike{i}'}" for i in range(60)]
+    words = Segmenter()
+    vocabulary = Vocabulary.build(map(words.split, texts), min_count=2)
+    encoded = Encoded(Reading(words, vocabulary, 10), texts)
+    assert telling_words(encoded, np.arange(60) % 2, ["a", "b"], vocabulary) == [("eggs", "b")]

@@ -46,7 +46,8 @@ def best(history: list[dict[str, Any]], metric: str) -> tuple[float, float] | No
 
 
 def _falls(metric: str) -> bool:
-    return metric in {"loss", "bits_per_character", "mse", "mae"} or metric.endswith(("_error", "entropy"))
+    falling = {"loss", "bits_per_character", "perplexity", "mse", "mae"}
+    return metric in falling or metric.endswith(("_error", "entropy"))
 
 
 @rc_context(STYLE)
@@ -94,15 +95,17 @@ def comparison(results: Results) -> Figure | None:
     figure, axes = new_figure(height=0.6 + 0.4 * len(rows))
     values = [row.scores[metric.name] for row in rows]
     colours = [BLUE if row is results.own else GREY for row in rows]
-    bars = axes.barh(range(len(rows)), values, color=colours, height=0.6)
+    axes.barh(range(len(rows)), values, color=colours, height=0.6)
     most = max(values)
-    for place, row in enumerate(rows):
+    for place, (row, value) in enumerate(zip(rows, values, strict=True)):
+        end = max(value, row.intervals.get(metric.name, (value, value))[1])
+        label = {"xytext": (5, 0), "textcoords": "offset points", "va": "center", "color": INK, "fontsize": 9.5}
+        axes.annotate(metric.show(value), (max(end, 0), place), **label)
         if metric.name in row.intervals:
             low, high = row.intervals[metric.name]
             axes.plot([low, high], [place, place], color=INK, linewidth=1.2)
             most = max(most, high)
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
-    axes.bar_label(bars, [metric.show(value) for value in values], padding=4, color=INK, fontsize=9.5)
     axes.set_xlabel(f"{metric.word} ({'higher' if metric.higher else 'lower'} is better)")
     axes.set_xlim(min(0, *values), most * 1.18 if most > 0 else 0.01)
     axes.grid(False)

@@ -15,7 +15,7 @@ _TICKS = 4  # stamps written under an axis
 
 @rc_context(STYLE)
 def forecasts(examples: list[dict[str, Any]], target: str) -> Figure | None:
-    """Each example on axes of its own, one below the other: see `rondeau.tasks.forecast_findings`."""
+    """Each example on axes of its own, one below the other: see `rondeau.tasks.forecasting.findings`."""
     if not examples:
         return None
     figure, axes = new_grid(len(examples), 1, 0.5 + 1.75 * len(examples))

@@ -57,8 +57,9 @@ def _why(name: str, one: dict[str, Any]) -> list[Block]:
     largest = sorted(range(len(scores)), key=lambda i: -abs(scores[i]))[:_NAMED]
     words = ", ".join(f"{visible(tokens[i])!r} at {first + i:,} ({scores[i]:+.2f})" for i in largest)
     method = METHODS.get(one["method"], one["method"])
+    before = "to read" if one["position"] is None else "before it"
     caption = (
-        f"{one['bits']:.2f} bits for {visible(one['token'])!r}; with nothing before it they would be "
+        f"{one['bits']:.2f} bits for {visible(one['token'])!r}; with nothing {before} they would be "
         f"{one['baseline_bits']:.2f}. Blue made it likelier, orange (underlined) less likely, in bits, by {method}: "
         f"above all {words}. "
     )
@@ -69,7 +70,8 @@ def _why(name: str, one: dict[str, Any]) -> list[Block]:
     else:
         caption += f"The scores miss the difference by {abs(one['gap']):.2g} bits: gradients at one point only."
     alt = f"The {len(tokens)} tokens before it, each on a ground as strong as its score. Above all: {words}."
-    heading = Heading(f"Why {visible(one['token'])!r} at {one['position']:,}?")
+    place = "" if one["position"] is None else f" at {one['position']:,}"
+    heading = Heading(f"Why {visible(one['token'])!r}{place}?")
     return [heading, Passage(name, marked_text(tokens, scores, "bits", first), caption, alt)]
 
 

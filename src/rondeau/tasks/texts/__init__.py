@@ -1,1 +1,1 @@
-"""What classifying texts is made of; `rondeau.tasks.text_classification` puts it together."""
+"""What classifying texts is made of; `rondeau.tasks.texts.task` puts it together."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rondeau.data.segment import Segmenter
+from rondeau.data.texts.segment import Segmenter
 from rondeau.tasks.class_scores import Chances, Ids, macro_f1
 
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)

@@ -21,24 +21,39 @@ _SHOWN = 60  # characters of a document
 def divide(store: DocumentStore, validation: float, test: float, seed: int) -> tuple[Parts, list[str]]:
     """Training, validation and test rows, and notes in words.
 
-    Documents that are equal but for blanks and capital letters, or of one group, are in one part. Where the data come
-    divided, their own parts are kept; a part that is missing is drawn from the training part, and what stands in a
-    held-out part is left out of the training part. Otherwise parts are drawn, each class divided alike.
+    Documents that are equal but for blanks and capital letters are in one part, each class divided alike. With groups
+    these are never divided, and a document that stands in a held-out part is left out of the training part: groups
+    that were bound together by every "Thank you" in them would be one. Where the data come divided, their own parts
+    are kept, and purged likewise; a part that is missing is drawn from the training part.
 
     Raises `DataError` for one class only, or nearly as many classes as documents.
     """
     classes = _check_classes(store)
     keys = [key_of(store[row].text) for row in progress(range(len(store)), "looking for repeats", unit="documents")]
-    notes = _note_equal(store, keys)
-    if store.groups and store.groups[0] is not None:
-        keys = _joined(keys, store.groups)
+    grouped = store.groups[0] is not None
+    notes = _note_equal(store, keys, grouped)
+    together = store.groups if grouped else keys  # what is never divided
+    if grouped:
         notes.append(f"divided by group: {len(set(store.groups)):,} groups")
     given = np.array([part or "" for part in store.parts])
     if (given != "").any():
-        parts, more = _keep(store, keys, given, validation, test, seed)
-        notes += more
+        rows = {name: np.flatnonzero(given == name) for name in Parts._fields}
+        if grouped:
+            notes += _leave_out(
+                store,
+                rows,
+                np.unique([str(group) for group in store.groups], return_inverse=True)[1],
+                "of groups that are",
+            )
+        notes += _leave_out(store, rows, np.asarray(keys), "that stand")
+        notes += _draw_missing(store, rows, together, validation, test, seed)
+        parts = Parts(**rows)
     else:
-        parts = split_rows(keys, validation, test, seed, store.labels)
+        parts = split_rows(together, validation, test, seed, store.labels)
+        if grouped:
+            rows = parts._asdict()
+            notes += _leave_out(store, rows, np.asarray(keys), "that stand")
+            parts = Parts(**rows)
     rare = [name for name, count in classes.items() if count < 10]
     if rare:
         notes.append(f"classes with fewer than ten documents: {', '.join(map(repr, rare[:5]))}")
@@ -65,7 +80,7 @@ def key_of(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(plain.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
-def _note_equal(store: DocumentStore, keys: Sequence[int]) -> list[str]:
+def _note_equal(store: DocumentStore, keys: Sequence[int], grouped: bool) -> list[str]:
     rows: defaultdict[int, list[int]] = defaultdict(list)
     for row, key in enumerate(keys):
         rows[key].append(row)
@@ -73,58 +88,49 @@ def _note_equal(store: DocumentStore, keys: Sequence[int]) -> list[str]:
     if not equal:
         return []
     more = sum(map(len, equal)) - len(equal)
-    notes = [f"{more:,} documents repeat others; equal ones are kept in one part"]
+    notes = [f"{more:,} documents repeat others" + ("" if grouped else "; equal ones are kept in one part")]
     torn = [own for own in equal if len({store.labels[row] for row in own}) > 1]
     if torn:
         notes.append(f"{len(torn):,} texts stand there with different classes, such as {_short(store, torn[0][0])}")
     return notes
 
 
-def _joined(keys: Sequence[int], groups: Sequence[str | None]) -> list[int]:
-    """One key for rows that are bound together by equal texts, equal groups, or a chain of both."""
-    parent = list(range(len(keys)))
-
-    def root(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
-
-    for values in (keys, groups):
-        first: dict[int | str | None, int] = {}
-        for row, value in enumerate(values):
-            parent[root(row)] = root(first.setdefault(value, row))
-    return [root(row) for row in range(len(keys))]
-
-
-def _keep(
-    store: DocumentStore, keys: Sequence[int], given: NDArray[np.str_], validation: float, test: float, seed: int
-) -> tuple[Parts, list[str]]:
-    """The parts the data come in, with nothing in training that is held out, nor in validation what is in the test."""
-    rows = {name: np.flatnonzero(given == name) for name in Parts._fields}
-    train, notes = rows["train"], []
-    own = np.asarray(keys)
-    for name in ("test", "validation"):
-        held = rows[name]
-        later = ("validation", "train") if name == "test" else ("train",)
-        for other in later:
-            both = np.isin(own[rows[other]], own[held])
+def _leave_out(store: DocumentStore, rows: dict[str, Rows], own: Rows, which: str) -> list[str]:
+    """Take out of training what is held out, and out of validation what is in the test; `own`: of each row its key."""
+    notes = []
+    for name, others in (("test", ("validation", "train")), ("validation", ("train",))):
+        for other in others:
+            both = np.isin(own[rows[other]], own[rows[name]])
             if both.any():
                 example = _short(store, int(rows[other][both][0]))
-                what = f"{int(both.sum()):,} documents of the {other} part stand in the {name} part, too"
+                what = f"{int(both.sum()):,} documents of the {other} part {which} in the {name} part, too"
                 notes.append(f"{what} (such as {example}): left out of the {other} part")
                 rows[other] = rows[other][~both]
-    train = rows["train"]
-    if not len(rows["validation"]) or not len(rows["test"]):
-        shares = (0.0 if len(rows["validation"]) else validation, 0.0 if len(rows["test"]) else test)
-        labels = [store.labels[row] for row in train.tolist()]
-        drawn = split_rows(own[train].tolist(), shares[0], shares[1], seed, labels)
-        for name, part in (("validation", drawn.validation), ("test", drawn.test)):
-            if len(part):
-                rows[name] = train[part]
-                notes.append(f"there is no {name} part: it is drawn from the training part")
-        train = train[drawn.train]
-    return Parts(train, rows["validation"], rows["test"]), notes
+    return notes
+
+
+def _draw_missing(
+    store: DocumentStore,
+    rows: dict[str, Rows],
+    together: Sequence[int | str | None],
+    validation: float,
+    test: float,
+    seed: int,
+) -> list[str]:
+    """Draw the parts that the data do not come with from the training part."""
+    shares = [0.0 if len(rows[name]) else share for name, share in (("validation", validation), ("test", test))]
+    if not any(shares):
+        return []
+    train = rows["train"].tolist()
+    keys, labels = [together[row] for row in train], [store.labels[row] for row in train]
+    drawn = split_rows(keys, shares[0], shares[1], seed, labels)._asdict()
+    notes = []
+    for name in ("validation", "test"):
+        if len(drawn[name]):
+            notes.append(f"there is no {name} part: it is drawn from the training part")
+            rows[name] = rows["train"][drawn[name]]
+    rows["train"] = rows["train"][drawn["train"]]
+    return notes
 
 
 def _short(store: DocumentStore, row: int) -> str:

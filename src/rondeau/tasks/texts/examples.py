@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rondeau.data.documents import Document
+from rondeau.data.disk.stored import Stored
 from rondeau.data.progress import progress
-from rondeau.data.segment import Segmenter
-from rondeau.data.stored import Stored
-from rondeau.data.vocabulary import UNKNOWN, Vocabulary
+from rondeau.data.texts.documents import Document
+from rondeau.data.texts.segment import Segmenter
+from rondeau.data.texts.vocabulary import UNKNOWN, Vocabulary
 from rondeau.errors import CheckpointError
 from rondeau.sequence import Ragged
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rondeau.data.documents import Document
+from rondeau.data.texts.documents import Document
 from rondeau.tasks.class_scores import ClassScores
 
 _WORST = 12

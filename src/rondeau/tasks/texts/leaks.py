@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from rondeau.data.vocabulary import Vocabulary
+from rondeau.data.texts.vocabulary import Vocabulary
 from rondeau.tasks.texts.divide import key_of
 from rondeau.tasks.texts.examples import Encoded
 

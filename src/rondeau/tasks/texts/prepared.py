@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from rondeau.data.buckets import Buckets
-from rondeau.data.vectors import Vectors
+from rondeau.data.texts.vectors import Vectors
 from rondeau.errors import CheckpointError
 from rondeau.tasks.class_scores import Chances, Ids
 from rondeau.tasks.texts.examples import Documents, Reading

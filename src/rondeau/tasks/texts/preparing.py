@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rondeau.data.faults import Faults
-from rondeau.data.layouts import Columns
 from rondeau.data.progress import progress
-from rondeau.data.segment import Segmenter
-from rondeau.data.vectors import Vectors, read_vectors
-from rondeau.data.vocabulary import Vocabulary
+from rondeau.data.texts.layouts import Columns
+from rondeau.data.texts.segment import Segmenter
+from rondeau.data.texts.vectors import Vectors, read_vectors
+from rondeau.data.texts.vocabulary import Vocabulary
 from rondeau.errors import ArgumentError
 from rondeau.tasks.texts.examples import Documents, Reading
 from rondeau.tasks.texts.leaks import remember, telling_words

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rondeau.data.segment import KINDS
+from rondeau.data.texts.segment import KINDS
 from rondeau.errors import ArgumentError
 from rondeau.tasks.settings import Settings, option
 from rondeau.tasks.texts.network import POOLINGS

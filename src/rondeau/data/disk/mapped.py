@@ -1,0 +1,57 @@
+"""Arrays on disk, mapped into memory: few of their pages are held at a time."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+_TOUCHED = 1 << 16  # bytes that a look at one place may bring into memory with it
+_HELD = 1 << 26  # bytes that may be in memory before the pages are let go
+_PLACES = 256  # looked at between two counts
+
+
+def mapped(path: Path, dtype: DTypeLike, shape: tuple[int, ...] | None = None) -> NDArray[Any]:
+    """A file of numbers, read only; as one row unless `shape` says another. An empty file is an empty array."""
+    if path.stat().st_size == 0:
+        return np.zeros(shape or (0,), dtype)
+    return np.memmap(path, dtype, "r", shape=shape)
+
+
+class Pages:
+    """Lets pages of mapped arrays go once many have been looked at.
+
+    The system counts them as this process's memory for as long as there is room; a program that goes through a file
+    ten times its memory would seem to fill all of it.
+    """
+
+    def __init__(self, *arrays: NDArray[Any]) -> None:
+        self.arrays = [array for array in arrays if isinstance(array, np.memmap)]
+        self.touched = 0
+
+    def looked(self, places: int, size: int) -> None:
+        """So many places were looked at, and so many bytes read there."""
+        self.touched += places * _TOUCHED + size
+        if self.touched >= _HELD and hasattr(mmap, "MADV_DONTNEED"):
+            for array in self.arrays:
+                one = array._mmap  # type: ignore[attr-defined]
+                if one is not None:  # what came from another process is a copy
+                    one.madvise(mmap.MADV_DONTNEED)
+            self.touched = 0
+
+    def take(self, array: NDArray[Any], index: NDArray[np.int64]) -> NDArray[Any]:
+        """`array[index]`, letting pages go in between where there are many places."""
+        if not self.arrays or len(index) <= _PLACES:
+            self.looked(len(index), 0)
+            found: NDArray[Any] = np.asarray(array)[index]
+            return found
+        return np.concatenate([self.take(array, index[i : i + _PLACES]) for i in range(0, len(index), _PLACES)])
+
+    def put(self, array: NDArray[Any], index: NDArray[np.int64], values: NDArray[Any]) -> None:
+        """`array[index] = values`, likewise; best with rising places."""
+        for i in range(0, len(index), _PLACES):
+            array[index[i : i + _PLACES]] = values[i : i + _PLACES]
+            self.looked(_PLACES, 0)

@@ -1,0 +1,1 @@
+"""Readers of series: from tables and `.ts` files."""

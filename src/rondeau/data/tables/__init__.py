@@ -1,0 +1,1 @@
+"""Readers of tables: columns of time stamps, numbers and categories; rows one after another."""

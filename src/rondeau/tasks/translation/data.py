@@ -1,0 +1,116 @@
+"""What a translation is asked, what it learns from, and how that is divided."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rondeau.data.splits import split_rows
+from rondeau.data.texts.pairs import Pair, Pairs, leaked
+from rondeau.data.texts.sides import Side
+from rondeau.errors import ArgumentError, DataError
+from rondeau.tasks.job import Data
+from rondeau.tasks.settings import Settings, option
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TranslationSettings(Settings):
+    """What a translation is asked."""
+
+    cell: str = option("gru", "The recurrent cell.", ("lstm", "gru", "simple_rnn"))
+    units: int = option(256, "Units of encoder and decoder each; the encoder's are halved between its directions.")
+    batch_size: int = option(64, "Pairs of a batch.")
+    learning_rate: float = option(2e-3, "Of Adam, at the start; it falls along a cosine.")
+    source_language: str | None = option(None, "Side to read: a file's suffix (de) or a column's name.")
+    target_language: str | None = option(None, "Side to write: a file's suffix (en) or a column's name.")
+    encoding: str = option("utf-8", "How the text is written.")
+    unit: str = option("words", "What a token is, on both sides.", ("words", "characters", "bpe"))
+    lower: bool = option(False, "Turn everything into lower case.")
+    min_count: int = option(2, "How often a word must come in the training part to be known.")
+    pieces: int = option(8000, "Byte-pair pieces of each side, with --unit bpe.")
+    embedding: int = option(256, "Features of a token.")
+    attention: str = option("additive", "How the decoder looks at the source.", ("additive", "dot", "none"))
+    bidirectional: bool = option(True, "Read the source both ways.")
+    tied: bool = option(True, "The answers' weights are the target's embedding.")
+    label_smoothing: float = option(0.1, "Share of each target spread over all tokens while training.")
+    max_tokens: int = option(100, "Longer pairs are left out of training; nothing longer is written.")
+    beam: int = option(5, "Hypotheses kept while writing.")
+    length_penalty: float = option(1.0, "How much longer translations are favoured: 0 for not at all.")
+    copy_unknown: bool = option(True, "Write the source word looked at most where the answer is a word not known.")
+
+    def check(self) -> None:
+        super().check()
+        for name in ("min_count", "pieces", "embedding", "max_tokens", "beam"):
+            if getattr(self, name) < 1:
+                raise ArgumentError(name, expected="1 or more", got=getattr(self, name))
+        if not 0 <= self.label_smoothing < 1:
+            raise ArgumentError("label_smoothing", expected="0 or more, below 1", got=self.label_smoothing)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The two sides' tokens, as the training part has them, and the sides' names ("" for none)."""
+
+    source: Side
+    target: Side
+    names: tuple[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """As `Translation.load_prepared` takes it."""
+        return {"source": self.source.to_json(), "target": self.target.to_json(), "names": list(self.names)}
+
+    def encode(self, pairs: Iterable[Pair]) -> tuple[list[Ids], list[Ids]]:
+        """Both sides of pairs as ids."""
+        both = [(self.source.encode(pair.source), self.target.encode(pair.target)) for pair in pairs]
+        return [one for one, _ in both], [other for _, other in both]
+
+
+@dataclass
+class PairData(Data):
+    """Pairs, and the sides' names."""
+
+    names: tuple[str, str] = ("", "")
+
+
+def divide(found: Pairs, settings: TranslationSettings) -> tuple[dict[str, list[Pair]], list[str]]:
+    """The three parts: the files' own, and what they lack drawn from the training part; and what was noticed.
+
+    Pairs of one source, or of one group where they have groups, stay together. Where the files' own parts share pairs,
+    the training part gives them up.
+    """
+    parts, notes = dict(found.parts), list(found.notes)
+    for name, twice in leaked(parts).items():
+        if twice:
+            here = f"{len(twice):,} pairs of the {name} part stand in the training part too"
+            notes.append(f"{here} (such as {twice[0].where}); they were left out of training")
+            gone = {(pair.source, pair.target) for pair in twice}
+            parts["train"] = [pair for pair in parts["train"] if (pair.source, pair.target) not in gone]
+    shares = {name: getattr(settings, name) for name in ("validation", "test") if not parts.get(name)}
+    if shares:
+        pairs = parts["train"]
+        keys = [pair.source if pair.group is None else pair.group for pair in pairs]
+        drawn = split_rows(keys, **{"validation": 0, "test": 0, **shares}, seed=settings.seed)
+        for name in ("train", *shares):
+            parts[name] = [pairs[i] for i in getattr(drawn, name).tolist()]
+        shown = " and ".join(f"{share:.0%} for {name}" for name, share in shares.items())
+        notes.append(f"held out: {shown}; pairs of one {settings.group or 'source'} stay together")
+    if not parts["train"]:
+        raise DataError("nothing is left to train on", fix="Give other pairs for training than for testing")
+    return {name: parts[name] for name in ("train", "validation", "test")}, notes
+
+
+def digest_of(parts: Mapping[str, Sequence[Pair]]) -> str:
+    """Tells these pairs, so divided, from others."""
+    digest = hashlib.sha256()
+    for name, pairs in parts.items():
+        digest.update(f"{name} {len(pairs)}\n".encode())
+        for pair in pairs:
+            digest.update(f"{pair.source}\t{pair.target}\n".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
