@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -164,9 +163,6 @@ def watch(
 
 def main() -> None:
     """Run the command line; a mistake of the user's or a full disk ends in one clear message, not a traceback."""
-    # torch's own switch, asked for at its first large tensor: large pages for large tensors, where Linux has them.
-    # Small fresh pages are a fifth of the time of a step with an output of thousands of classes.
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     try:
         app(standalone_mode=True)
     except (RondeauError, OSError) as error:
