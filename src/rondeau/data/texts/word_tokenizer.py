@@ -25,9 +25,9 @@ class WordTokenizer:
     Args:
         words: the known tokens, ids 1, 2, ... in this order.
 
-    >>> tokenizer = WordTokenizer.train("the cat and the dog, the end", 10)
-    >>> tokenizer.decode(tokenizer.encode("the end, the bird"))
-    '\ufffd end, the\ufffd'
+    >>> tokenizer = WordTokenizer.train("a cat, a dog, a cat", 10)
+    >>> tokenizer.decode(tokenizer.encode(" a cat, a bird"))
+    ' a cat, a\ufffd'
     """
 
     unknown = 0
