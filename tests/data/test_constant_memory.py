@@ -16,7 +16,7 @@ COMMON = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from rondeau.data import Buckets, Prefetch, TextWindows
+from rondeau.data import Buckets, Prefetch, TextWindows, buckets
 from rondeau.data.disk import cache, lines, mapped
 from rondeau.data.tables import grouped
 from rondeau.data.texts import large_text
@@ -24,7 +24,7 @@ from rondeau.training import steps
 
 # blocks small beside both files: the smaller one fills them too
 lines._BLOCK = large_text._BLOCK = mapped._HELD = steps.MAPPED = 1 << 20
-grouped._BLOCK = 1 << 14
+grouped._BLOCK = buckets._BLOCK = 1 << 14
 
 def status(field):
     line = next(l for l in Path("/proc/self/status").read_text().splitlines() if l.startswith(field))
@@ -47,7 +47,7 @@ from rondeau.data.texts.vocabulary import Vocabulary
 records = Lines(path, delimiter=",")
 words = Vocabulary.from_counts(count_tokens(line.split() for line in records))
 rows = pack_tokens((line.split() for line in records), words, out / "rows")
-source = Prefetch(Buckets(rows.lengths, rows.batch, tokens=20_000))
+source = Prefetch(Buckets(rows.lengths, rows.batch, tokens=500))  # a row may bring 64 kB of each file with it
 units = sum(len(batch.x.values) for batch in source.batches(0, 0, 0))
 assert units == int(rows.lengths.sum())
 """
@@ -61,7 +61,7 @@ with Grouper(out / "rows", 8) as grouper:
         scaler.update(values)
         grouper.add(rng.integers(0, 5000, 100_000), rng.integers(0, 10**9, 100_000), values)
 rows = grouper.result.values
-units = sum(len(batch.x.values) for batch in Buckets(rows.lengths, rows.batch, tokens=20_000).batches(0, 0, 0))
+units = sum(len(batch.x.values) for batch in Buckets(rows.lengths, rows.batch, tokens=2000).batches(0, 0, 0))
 assert units == int(rows.lengths.sum())
 """
 SLACK = 25_000_000  # bytes: what allocators keep, and bookkeeping of eight bytes a row on disk

@@ -20,7 +20,7 @@ from rondeau.training.stream import mixed
 CHUNK, FEWEST = 256, 64  # batches whose rows are sorted together: at most, and at least
 GROUPS = 16  # of like first side, within which pairs are sorted by the second
 LOOKED_AT = 1 << 20  # rows: the padding is counted over so many
-_BLOCK = 1 << 20  # rows of the lengths that are read at a time
+_BLOCK = 1 << 18  # rows of the lengths that are read at a time
 
 
 class Buckets(Source):
@@ -69,10 +69,17 @@ class Buckets(Source):
         self.make, self.shuffle, self.parts = make, shuffle, (inputs, outputs)
         self.lengths = _as_lengths(lengths)
         self.rows, self._pages = len(self.lengths), Pages(self.lengths)
-        self.cut = _by_steps(self.lengths, tokens, batch_size) if tokens else _by_rows(self.rows, batch_size or 32)
+        _check(self._blocks())
+        self.cut = _by_steps(self._blocks(), tokens, batch_size) if tokens else _by_rows(self.rows, batch_size or 32)
         # two chunks where there are few batches: rows are to meet others in every epoch
         in_chunk = min(max(self.cut.batches // 2, FEWEST), CHUNK)
         self.chunk = round(in_chunk * self.rows / self.cut.batches) if tokens else in_chunk * (batch_size or 32)
+
+    def _blocks(self) -> Iterator[NDArray[Any]]:
+        for begin in range(0, self.rows, _BLOCK):
+            block = np.asarray(self.lengths[begin : begin + _BLOCK])
+            yield block
+            self._pages.looked(1, block.nbytes)
 
     def __len__(self) -> int:
         return self.cut.batches
@@ -159,12 +166,11 @@ def _by_rows(rows: int, size: int) -> _Cut:
     return _Cut(-(-rows // size), size, 1, by_rows=True)
 
 
-def _by_steps(lengths: NDArray[Any], tokens: int, most_rows: int | None) -> _Cut:
+def _by_steps(lengths: Iterator[NDArray[Any]], tokens: int, most_rows: int | None) -> _Cut:
     """The largest share of which every order of the rows fills as many batches: no row may weigh more than it."""
     least = max(tokens // most_rows, 1) if most_rows else 1
     counts = np.zeros(tokens + 1, np.int64)  # rows of each length
-    for begin in range(0, len(lengths), _BLOCK):
-        block = lengths[begin : begin + _BLOCK]
+    for block in lengths:
         longest = block.reshape(len(block), -1).max(1).astype(np.int64)
         counts += np.bincount(longest.clip(least, tokens), minlength=tokens + 1)
     weights = np.arange(tokens + 1) * _UNIT
@@ -183,12 +189,16 @@ def _as_lengths(lengths: Any) -> NDArray[Any]:
         raise DataError("Buckets: the lengths of the rows", expected="whole numbers, (rows,)", got=got)
     if not len(array):
         raise DataError("there is no data", expected="at least one row", got=0)
-    for begin in range(0, len(array), _BLOCK):
-        block = array[begin : begin + _BLOCK]
-        if (block < 0).any():
-            where = f"row {begin + int(np.argwhere(block < 0)[0][0])}"
-            raise DataError("a length is negative", got=int(block.min()), where=where)
     return array
+
+
+def _check(blocks: Iterator[NDArray[Any]]) -> None:
+    before = 0
+    for block in blocks:
+        if (block < 0).any():
+            where = f"row {before + int(np.argwhere(block < 0)[0][0])}"
+            raise DataError("a length is negative", got=int(block.min()), where=where)
+        before += len(block)
 
 
 def _sorted(lengths: NDArray[Any], backwards: bool) -> Rows:
