@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 from pathlib import Path
 from unittest import mock
 
@@ -129,6 +130,14 @@ def test_ids_are_those_of_the_whole_text(tmp_path: Path, kind: str) -> None:
     np.testing.assert_array_equal(train, tokenizer.encode(whole))
     np.testing.assert_array_equal(validation, tokenizer.encode(split.validation))
     assert tokenizer.decode(test) == split.test
+
+
+@pytest.mark.parametrize("text", ["ab \n\ncd \n ef", "ab\n\n\ncd", "a\nb\n \n", "abc", "\n\n", " \n a"])
+def test_no_word_and_no_run_of_blanks_is_cut(text: str) -> None:
+    """Blanks that stand together, line breaks among them, can be one piece."""
+    end = module._seam(text)
+    assert end == 0 or (text[end] == "\n" and not text[end - 1].isspace())
+    assert (end > 0) == bool(re.search(r"\S\n", text))
 
 
 def test_pieces_come_from_all_over_the_text(tmp_path: Path) -> None:
