@@ -38,7 +38,12 @@ from rondeau.training.provenance import FORMAT, VERSION
 Examples = Any  # a sequence of examples of the task's own type, by number; it may read them as they are asked for
 PREDICTED_AT_ONCE = 256  # inputs
 
-_MODULES = {"text": ("tokenizers", "seqeval", "sacrebleu", "sklearn"), "table": ("pandas", "pyarrow", "sklearn")}
+_MODULES = {
+    "text": ("tokenizers", "seqeval", "sacrebleu", "sklearn"),
+    "table": ("pandas", "pyarrow", "sklearn"),
+    "audio": ("soundfile", "librosa", "jiwer", "sklearn"),
+    "bio": ("Bio", "sklearn"),
+}
 
 
 @dataclass
