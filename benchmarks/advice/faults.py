@@ -12,6 +12,7 @@ from benchmarks.advice.networks import CELLS, Plan
 T = TypeVar("T")
 Fault = Callable[[Random, Plan], Plan]
 LEARNT = 0.5  # of the first held-out loss: a network that has more left is not called healthy, and drawn again
+SHORT = 0.5  # of its held-out loss a network that underfits would not have, had it no fault
 
 
 def healthy(seed: int, windowed: bool = False) -> Plan:
@@ -145,3 +146,9 @@ def faulty(name: str, seed: int) -> Plan:
     """A network with the fault; another seed is another network."""
     plan = healthy(seed)
     return FAULTS[name](Random(f"{name} {seed}"), plan)
+
+
+def unhindered(seed: int, plan: Plan) -> Plan:
+    """A network that underfits, on the same problem, without what keeps it from learning."""
+    free = healthy(seed)
+    return plan.but(units=free.units, depth=free.depth, penalty=0.0, rows=problems.ROWS, epochs=20)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 import rondeau
 from benchmarks.advice.problems import ROWS, Make, Problem
@@ -60,11 +61,17 @@ class Plan:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network: what insight knows, and the share of the loss at first that is left on held-out rows."""
+    """A trained network.
+
+    Attributes:
+        facts: what insight knows; left: the share of the first held-out loss that remains.
+        loss: that of held-out rows without any penalty, at the end.
+    """
 
     plan: Plan
     facts: Facts
     left: float
+    loss: float = float("inf")
 
 
 def train(plan: Plan) -> Trained:
@@ -94,7 +101,14 @@ def train(plan: Plan) -> Trained:
     checks = check_inputs(model, *problem.held_out)
     checks = checks.with_comparison(memory_helps(model, x, y, problem.held_out))
     left = history.history["val_loss"][-1] / before
-    return Trained(plan, Facts.of(insight, history, checks), left)
+    return Trained(plan, Facts.of(insight, history, checks), left, _loss(model, problem))
+
+
+@torch.no_grad()
+def _loss(model: rondeau.Sequential, problem: Problem) -> float:
+    x, y = problem.held_out
+    found = model.eval()(x)
+    return float(F.cross_entropy(found.flatten(0, -2), y.flatten()) if problem.classes else F.mse_loss(found, y))
 
 
 def _spoilt(problem: Problem, plan: Plan, generator: torch.Generator) -> Problem:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from benchmarks.advice.faults import FAULTS, LEARNT, faulty, healthy
+from benchmarks.advice.faults import FAULTS, LEARNT, SHORT, faulty, healthy, unhindered
 from benchmarks.advice.networks import Plan, Trained, train
 from rondeau.insight.advice import Advice, advise
 
@@ -39,8 +39,20 @@ def cases(count: int, first: int, say: Say = lambda line: None, only: str | None
     for place, name in enumerate(FAULTS, start=1):
         if only is not None and only != name:
             continue
-        for seed in range(count):
-            yield _case(name, faulty(name, first + place * APART + seed), say)
+        seeds: Iterable[int] = itertools.count(first + place * APART)
+        if name == "underfitting":
+            seeds = (seed for seed in seeds if _falls_short(seed, say))
+        for seed in itertools.islice(seeds, count):
+            yield _case(name, faulty(name, seed), say)
+
+
+def _falls_short(seed: int, say: Say) -> bool:
+    """Whether much less of the loss is left without the fault: else there is none, whatever was built in."""
+    plan = faulty("underfitting", seed)
+    hindered, free = train(plan), train(unhindered(seed, plan))
+    short = free.loss < SHORT * hindered.loss
+    say(f"underfitting {seed}: loss {hindered.loss:.3g}, without the fault {free.loss:.3g}{'' if short else ': none'}")
+    return short
 
 
 def _healthy(count: int, first: int, windowed: bool, say: Say) -> Iterator[Case]:
