@@ -43,6 +43,7 @@ _MODULES = {
     "table": ("pandas", "pyarrow", "sklearn"),
     "audio": ("soundfile", "librosa", "jiwer", "sklearn"),
     "bio": ("Bio", "sklearn"),
+    "midi": ("mido", "scipy"),
 }
 
 

@@ -40,6 +40,10 @@ class RunFolder:
         self.results = path / "results.json"
         self.samples, self.report = path / "samples.txt", path / "report.html"
 
+    def composed(self, number: int) -> Path:
+        """A MIDI file that the model wrote."""
+        return self.path / f"composed_{number}.mid"
+
     @classmethod
     def create(cls, path: Path, overwrite: bool) -> RunFolder:
         """A new folder. Raises `CheckpointError` for one that exists, unless `overwrite`; then its run's files go."""
@@ -71,6 +75,7 @@ class RunFolder:
             self.predictions,
             self.samples,
             self.report,
+            *self.path.glob("composed_*.mid"),
         ):
             file.unlink(missing_ok=True)
         if self.model.is_dir():

@@ -15,6 +15,7 @@ from rondeau.report.sections.gradient import gradient
 from rondeau.report.sections.inspected import learning_rate, saliency, surprise, trajectories, worst
 from rondeau.report.sections.learning import baselines, learning
 from rondeau.report.sections.model import model
+from rondeau.report.sections.music import music
 from rondeau.report.sections.repeat import repeat
 from rondeau.report.sections.summary import summary
 from rondeau.report.sections.updates import updates
@@ -42,6 +43,7 @@ SECTIONS: tuple[Callable[[RunRecord], Section | None], ...] = (
     saliency,
     worst,
     written,
+    music,
     data,
     model,
     repeat,

@@ -17,6 +17,7 @@ from rondeau.training.lookup import unknown
 from rondeau.training.losses.base import FunctionLoss, Loss, function_name
 from rondeau.training.losses.chain import CRFLoss, crf
 from rondeau.training.losses.choice import Crossentropy
+from rondeau.training.losses.groups import GroupNegativeLogLikelihood
 from rondeau.training.losses.likelihood import NegativeLogLikelihood
 from rondeau.training.losses.probabilistic import (
     BinaryCrossentropy,
@@ -90,7 +91,13 @@ NAMES: dict[str, type[Loss]] = {
 }
 """Every name that `get` knows, with its class."""
 
-_ALONE: tuple[type[Loss], ...] = (Crossentropy, FunctionLoss, NegativeLogLikelihood, SampledSoftmaxLoss)
+_ALONE: tuple[type[Loss], ...] = (
+    Crossentropy,
+    FunctionLoss,
+    GroupNegativeLogLikelihood,
+    NegativeLogLikelihood,
+    SampledSoftmaxLoss,
+)
 _CLASSES: tuple[type[Loss], ...] = (*_CLASS_OF.values(), *_ALONE)
 OBJECTS: dict[str, Any] = {kind.__name__: kind for kind in _CLASSES}
 """What a saved loss may be made of, by name: for `rondeau.config.deserialize`."""
@@ -153,6 +160,7 @@ __all__ = [
     "CosineSimilarity",
     "Crossentropy",
     "FunctionLoss",
+    "GroupNegativeLogLikelihood",
     "Hinge",
     "Huber",
     "KLDivergence",

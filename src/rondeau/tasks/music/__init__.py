@@ -1,0 +1,1 @@
+"""The task of music: what the next step of a piece is."""
