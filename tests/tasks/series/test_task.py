@@ -108,6 +108,28 @@ def test_a_long_table_is_read_too(tmp_path: Path) -> None:
     assert prepared.channels == ("x", "y")
 
 
+def test_a_table_is_read_as_the_training_table_was(tmp_path: Path) -> None:
+    rows = ["messung,schritt,kraft,weg,zustand"]  # names that say nothing: values decide
+    for i, one in enumerate(ramps(24)):
+        rows += [f"m{i:02d},{t},{v[0]:g},{v[1]:g},{one.label}" for t, v in enumerate(one.values)]
+    file = tmp_path / "ramps.csv"
+    file.write_text("\n".join(rows) + "\n")
+    assert guess_task(file)[0].name == "series_classification"
+    job = SeriesClassification()
+    work = job.begin(SeriesSettings(path=str(file), **TINY), tmp_path / "run")
+    assert job.fit(work, lambda steps, speed: [])
+    one = tmp_path / "one.csv"  # a single series, backwards, without its label
+    one.write_text("\n".join([rows[0], *reversed(rows[1:5])]).replace(",zustand", "").replace(",down", "") + "\n")
+    (record,) = job.predict(work.run, str(one), "cpu", {})
+    (first,) = (r for r in job.predict(work.run, str(file), "cpu", {}) if r["place"].endswith("'m00'"))
+    assert record["predicted"] in ("up", "down")
+    assert job.opened(work.run)[1].roles == ("messung", "schritt", "zustand")
+    whole = [r for r in rows[1:] if r.startswith("m00")]
+    one.write_text("\n".join([rows[0], *reversed(whole)]) + "\n")  # sorted by the column that rose in training
+    (again,) = job.predict(work.run, str(one), "cpu", {})
+    assert again["probability of up"] == pytest.approx(first["probability of up"], abs=1e-6)
+
+
 def test_rare_classes_can_count_as_much_as_common_ones() -> None:
     series = [one for i, one in enumerate(ramps(40)) if one.label == "up" or i % 8 == 0]
     prepared = SeriesPreparation.fit(series)

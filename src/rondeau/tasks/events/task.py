@@ -122,6 +122,7 @@ class EventClassification(Job[EventSettings]):
     )
 
     def guess(self, path: Path) -> str | None:
+        from rondeau.data.series.labelled import words_of
         from rondeau.data.tables.roles import find_roles, first_rows, label_values, one_label_each
 
         try:
@@ -133,7 +134,9 @@ class EventClassification(Job[EventSettings]):
             return None
         if label_values(table, roles.label) > 2 or one_label_each(table, roles.entity, roles.label):
             return None
-        return f"each row has a {roles.entity!r}, a {roles.time!r} and a {roles.label!r} of its own"
+        values = " or ".join(sorted(set(words_of(table, roles.label, np.arange(len(table)))) - {""}))
+        again = f"each {roles.entity!r} comes again, at another {roles.time!r}"
+        return f"a row is an event: {again}, and {roles.label!r} is told of each row ({values})"
 
     def demo_settings(self) -> EventSettings:
         return replace(EventSettings(), test=0.2)

@@ -14,6 +14,7 @@ from rondeau.data.faults import Faults
 from rondeau.data.made.series import made_gestures
 from rondeau.data.series.ts import Series, own_split, read_ts, ts_files
 from rondeau.data.splits import shared, split_rows
+from rondeau.data.tables.roles import Roles
 from rondeau.errors import ArgumentError, DataError
 
 
@@ -23,6 +24,7 @@ class Found:
 
     `groups`: of each series in `train` what it belongs to. `names`: what series are called, by place. `classes`: in the
     data's own order, None where they have none. `channels`: their names, None where they have none.
+    `roles`: of a table's columns, None without one.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Found:
     groups: list[str] | None = None
     classes: tuple[str, ...] | None = None
     channels: list[str] | None = None
+    roles: Roles | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -86,7 +89,8 @@ def _of_table(root: Path, wanted: Wanted, faults: Faults, labelled: bool) -> Fou
     table = read_table(root, faults)
     w = wanted
     made = series_of(table, faults, w.series, w.time, w.label, w.channels, w.group, labelled)
-    return Found(root.name, made.series, groups=made.groups, channels=made.channels, notes=made.notes)
+    told = {"groups": made.groups, "channels": made.channels, "roles": made.roles, "notes": made.notes}
+    return Found(root.name, made.series, **told)  # type: ignore[arg-type]
 
 
 def divide(
