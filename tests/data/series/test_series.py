@@ -50,6 +50,17 @@ def test_a_long_table_has_a_series_for_each_word(tmp_path: Path) -> None:
     assert not faults.total
 
 
+def test_a_moment_that_comes_twice_makes_no_series_of_a_category(tmp_path: Path) -> None:
+    days = [f"2024-01-{day:02d}" for day in range(1, 29)] + [f"2024-02-{day:02d}" for day in range(1, 29)]
+    rows = [f"{day},{i},{('open', 'shut')[i % 2]}" for i, day in enumerate([days[0], *days])]
+    file = tmp_path / "valve.csv"
+    file.write_text("\n".join(["day,level,valve", *rows]) + "\n")
+    table = read_table(file)
+    assert shape_of(table).entity is None
+    with pytest.raises(DataError, match="a time stamp comes twice"):
+        read_series(table, shape_of(table))
+
+
 def test_a_wide_table_has_a_series_for_each_column_of_numbers(tmp_path: Path) -> None:
     text = "month,north,south\n" + "".join(f"2024-{m:02d},{m},{10 * m}\n" for m in range(1, 7))
     series, _ = series_of(tmp_path, text)
