@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -69,7 +70,7 @@ def test_the_own_test_part_is_judged_beside_baselines(run: Any) -> None:
     assert results.rows[1].scores["accuracy"] == 1.0  # ramps differ in their trend
 
 
-def test_predictions_from_lines_without_labels(run: Any) -> None:
+def test_predictions_from_lines_without_labels(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     job, work, _, folder = run
     file = folder / "unknown.ts"
     file.write_text(lines(ramps(6, seed=2), labelled=False))
@@ -77,6 +78,10 @@ def test_predictions_from_lines_without_labels(run: Any) -> None:
     assert len(records) == 6
     assert records[0]["predicted"] in ("up", "down")
     assert records[0]["probability of up"] + records[0]["probability of down"] == pytest.approx(1, abs=2e-6)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(file.read_bytes())))
+    again = list(job.predict(work.run, "-", "cpu", {}))
+    assert [r | {"place": ""} for r in again] == [r | {"place": ""} for r in records]
+    assert again[0]["place"] == "standard input.ts, line 6"
     assert job.evaluate(work.run, str(folder / "Toy_TEST.ts"), "cpu").own.scores.keys() == {"accuracy", "macro_f1"}
 
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import itertools
-import json
 import os
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rondeau.data.faults import Faults
+from rondeau.data.standard_input import NAME, first_line, standard_input, table_of_texts
 from rondeau.data.tables.rows import TABLES, read_head, read_rows
 from rondeau.data.texts.layouts import Columns, Layout, Place, find_columns, find_layout, guess_text
 from rondeau.data.texts.text_lines import checked_encoding, decoded_lines, read_lines, read_whole, suffix_of
@@ -116,35 +111,15 @@ def read_texts(
 
 def _from_standard_input(encoding: str, column: str | None, faults: Faults) -> Iterator[Document]:
     """Lines as they come; a table is copied into a file first, since its head is looked at before it is read."""
-    source = sys.stdin.buffer
-    first = source.readline()
-    suffix = _table_in(first.decode(checked_encoding(encoding), "replace"), column)
+    first, lines = first_line()
+    suffix = table_of_texts(first.decode(checked_encoding(encoding), "replace"), column)
     if suffix is None:
-        lines = decoded_lines(itertools.chain([first] if first else [], source), "standard input", encoding, faults)
-        for number, line in lines:
+        for number, line in decoded_lines(lines, NAME, encoding, faults):
             yield Document(line.rstrip("\r\n"), where=f"line {number:,}")
         return
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / f"standard input{suffix}"
-        with file.open("wb") as copy:
-            copy.write(first)
-            shutil.copyfileobj(source, copy)
+    with standard_input(first, suffix) as file:
         for document in _texts_of_table(file, encoding, column, faults):
-            yield document._replace(where=document.where.removeprefix(folder + os.sep))
-
-
-def _table_in(line: str, column: str | None) -> str | None:
-    """The suffix of the table that begins with a line; None for a text."""
-    if line.lstrip("\ufeff ").startswith("{"):
-        try:
-            return ".jsonl" if isinstance(json.loads(line.lstrip("\ufeff ")), dict) else None
-        except ValueError:
-            return None
-    for delimiter in ",;\t|":
-        fields = [field.strip() for field in next(csv.reader([line.lstrip("\ufeff")], delimiter=delimiter), [])]
-        if column is not None and column in fields and len(fields) > 1:
-            return ".csv"
-    return ".csv" if column is not None and line.strip("\ufeff\r\n ") == column else None
+            yield document._replace(where=document.where.removeprefix(f"{file.parent}{os.sep}"))
 
 
 def _texts_of_table(root: Path, encoding: str, column: str | None, faults: Faults) -> Iterator[Document]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import logsigmoid
 
 from rondeau.data.faults import Faults
+from rondeau.data.standard_input import standard_input
 from rondeau.data.tables.events import Events
 from rondeau.errors import ArgumentError, CheckpointError, DataError, RondeauError
 from rondeau.insight.results import Metric, Row
@@ -25,7 +27,6 @@ from rondeau.tasks.events.reading import EventColumns, divide_events, find_event
 from rondeau.tasks.job import Data, Examples, Job, Judged
 from rondeau.tasks.look import LONGEST, Explained
 from rondeau.tasks.ranking import Ranking
-from rondeau.tasks.series.reading import from_standard_input
 from rondeau.tasks.settings import Settings, option
 from rondeau.training.losses import BinaryCrossentropy
 
@@ -238,12 +239,8 @@ class EventClassification(Job[EventSettings]):
         return whole(events, settings.longest), events.notes
 
     def read_inputs(self, settings: EventSettings, prepared: EventsPrepared, path: str) -> Iterator[History]:
-        file = from_standard_input() if path == "-" else Path(path)
-        try:
+        with standard_input() if path == "-" else nullcontext(Path(path)) as file:
             events = read_like(prepared.columns, prepared.features, str(file), settings, labelled=False)
-        finally:
-            if path == "-":
-                file.unlink()
         yield from whole(events, settings.longest)
 
     def answers(

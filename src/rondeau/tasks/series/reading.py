@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rondeau.data.faults import Faults
 from rondeau.data.made.series import made_gestures
@@ -142,13 +139,3 @@ def digest_of(parts: Sequence[Sequence[Series]]) -> str:
             whole.update(f"{one.digest()} {one.label}".encode())
         whole.update(b"|")
     return whole.hexdigest()
-
-
-def from_standard_input(text: Any = None) -> Path:
-    """Standard input as a file, of a suffix that fits: `.ts` where it begins with @ or a comment, else `.csv`."""
-    content = (sys.stdin.buffer if text is None else text).read()
-    head = content[:100].decode("utf-8", "replace").lstrip("\ufeff \r\n")
-    suffix = ".ts" if head.startswith(("@", "#", "%")) else ".csv"
-    with tempfile.NamedTemporaryFile(suffix=suffix, prefix="standard-input-", delete=False) as file:
-        file.write(content)
-    return Path(file.name)

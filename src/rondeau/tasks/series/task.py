@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from rondeau.data.faults import Faults
 from rondeau.data.series.ts import Series, ts_files
+from rondeau.data.standard_input import standard_input
 from rondeau.data.tables.roles import Roles
 from rondeau.errors import ArgumentError
 from rondeau.insight.results import Metric, Row
@@ -22,7 +24,7 @@ from rondeau.tasks.look import Explained
 from rondeau.tasks.series import baselines as series_baselines
 from rondeau.tasks.series.model import series_model
 from rondeau.tasks.series.preparation import SeriesPreparation
-from rondeau.tasks.series.reading import Wanted, digest_of, divide, find_series, from_standard_input
+from rondeau.tasks.series.reading import Wanted, digest_of, divide, find_series
 from rondeau.tasks.settings import Settings, option
 from rondeau.training.losses import SparseCategoricalCrossentropy
 
@@ -180,14 +182,14 @@ class SeriesClassification(Job[SeriesSettings]):
         return found.train, [*found.notes, *_missing(prepared, found.train)]
 
     def read_inputs(self, settings: SeriesSettings, prepared: SeriesPreparation, path: str) -> Iterator[Series]:
-        file = from_standard_input() if path == "-" else Path(path)
-        try:
-            wanted = _as_learnt(settings, prepared)
-            found = find_series(str(file), replace(wanted, label=None), Faults(settings.on_error), labelled=False)
-            yield from found.train
-        finally:
-            if path == "-":
-                file.unlink()
+        wanted = replace(_as_learnt(settings, prepared), label=None)
+        faults = Faults(settings.on_error)
+        if path != "-":
+            yield from find_series(path, wanted, faults, labelled=False).train
+            return
+        with standard_input() as file:
+            for one in find_series(str(file), wanted, faults, labelled=False).train:
+                yield replace(one, where=one.where.removeprefix(f"{file.parent}{os.sep}"))
 
     def answers(
         self,
