@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from rondeau.errors import RondeauError
 
 NAME = "standard input"
 
@@ -29,7 +32,12 @@ def standard_input(first: bytes | None = None, suffix: str | None = None) -> Ite
         with file.open("wb") as copy:
             copy.write(head)
             shutil.copyfileobj(sys.stdin.buffer, copy)
-        yield file
+        try:
+            yield file
+        except RondeauError as error:  # where the file lies for a moment helps nobody
+            if error.where is not None:
+                error.where = str(error.where).replace(f"{folder}{os.sep}", "")
+            raise
 
 
 def first_line() -> tuple[bytes, Iterator[bytes]]:

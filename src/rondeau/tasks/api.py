@@ -90,9 +90,12 @@ def train(
     view = _lines if verbose else _nothing
     if verbose:
         print(*([f"task: {kind.name}, since {why}"] if why else []), *kind.describe(work), sep="\n")
-    if not kind.fit(work, view):
-        raise KeyboardInterrupt(f"stopped; go on with: rondeau train --resume {work.run.path}")
-    kind.conclude(work, view)
+    try:
+        if not kind.fit(work, view):
+            raise KeyboardInterrupt(f"stopped; go on with: rondeau train --resume {work.run.path}")
+        kind.conclude(work, view)
+    finally:
+        work.run.release()
     return Run(work.run.path)
 
 

@@ -99,6 +99,8 @@ def test_columns_guessed_by_what_they_hold(tmp_path: Path) -> None:
     short = write(tmp_path, {"c.csv": "name,label\nanna,1\n"}) / "c.csv"
     with pytest.raises(DataError, match=r"texts is not plain .*--text-column"):
         read_labelled(short)
+    with pytest.raises(DataError, match=r"the table has no rows .*c.csv"):
+        read_labelled(write(tmp_path, {"c.csv": "text,label\n"}) / "c.csv")
 
 
 def test_columns_that_are_named(tmp_path: Path) -> None:
@@ -253,7 +255,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, given: bytes, column: s
         (b"a\n\xe9t\xe9\n", r"not utf-8 \(at standard input, line 2\): expected utf-8, got byte 0xe9 at offset 2"),
         (
             b'{"text": "x"}\n{"text": \n',
-            r"a line is no JSON .*standard input.jsonl, line 2\)",
+            r"a line is no JSON \(at standard input.jsonl, line 2\)",
         ),
     ],
 )

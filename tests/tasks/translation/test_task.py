@@ -265,7 +265,10 @@ def test_the_sentences_of_multi30k_are_all_read(shared: Callable[[str], Path]) -
     assert data.test[0].target == "A man in an orange hat starring at something."
 
 
-@pytest.mark.parametrize("wrong", [{"beam": 0}, {"label_smoothing": 1.0}, {"unit": "syllables"}, {"embedding": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"beam": 0}, {"label_smoothing": 1.0}, {"unit": "syllables"}, {"embedding": 0}, {"pieces": 60, "unit": "bpe"}],
+)
 def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match=next(iter(wrong))):
         TranslationSettings(**wrong).check()
