@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from rondeau.cli.jobs import resume
 from rondeau.errors import CheckpointError
 from rondeau.tasks import lock
 from rondeau.tasks.run_folder import RunFolder
@@ -44,7 +45,6 @@ def another(folder: Path) -> Iterator[subprocess.Popen[str]]:
 def run(tmp_path: Path) -> Iterator[RunFolder]:
     found = RunFolder.create(tmp_path / "run", overwrite=False)
     found.write_json(found.config, {"format": "rondeau-run", "version": 1})
-    found.release()
     yield found
     found.release()
 
@@ -71,8 +71,15 @@ def test_one_process_may_take_its_run_again(run: RunFolder) -> None:
     run.release()
     assert not (run.path / lock.FILE).exists()
     run.release()
-    RunFolder.create(run.path, overwrite=True)  # and a folder with nothing in it but the lock is an empty one
-    RunFolder.create(run.path, overwrite=False)
+    run.config.unlink()
+    run.hold()
+    RunFolder.create(run.path, overwrite=False)  # a folder with nothing in it but the lock is an empty one
+
+
+@pytest.mark.timeout(120)
+def test_nobody_resumes_a_run_at_work(run: RunFolder) -> None:
+    with another(run.path), pytest.raises(CheckpointError, match="another process works on the run"):
+        resume(run.path)
 
 
 def test_a_folder_made_anew_is_held_anew(run: RunFolder) -> None:

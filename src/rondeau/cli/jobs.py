@@ -45,6 +45,7 @@ def train(asked: Asked) -> None:
 def begin(task: Task[Any], settings: Any, out: Path | None, overwrite: bool) -> None:
     """A new run."""
     work = task.begin(settings, out or free_folder(), overwrite)
+    work.run.hold()
     try:
         _go_on(task, work)
     finally:
@@ -55,6 +56,7 @@ def resume(folder: Path) -> None:
     """The rest of a run that was interrupted."""
     run = RunFolder.open(folder)
     task = get_task(run.task)
+    run.hold()
     try:
         _go_on(task, task.reopen(run))
     finally:

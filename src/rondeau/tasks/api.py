@@ -87,6 +87,7 @@ def train(
             raise unknown(f"setting of {kind.name}", name, known)
     asked = kind.settings(path=None if path is None else os.fspath(path), **settings)
     work = kind.begin(asked, free_folder() if out is None else Path(out), overwrite)
+    work.run.hold()
     view = _lines if verbose else _nothing
     if verbose:
         print(*([f"task: {kind.name}, since {why}"] if why else []), *kind.describe(work), sep="\n")

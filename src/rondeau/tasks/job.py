@@ -176,7 +176,6 @@ class Job(Task[S]):
 
     def reopen(self, run: RunFolder) -> Work[S]:
         require(self.extra)
-        run.hold()
         settings, prepared = self.opened(run)
         data = self.read(settings)
         if data.digest != run.read_json(run.config)["data"]["digest"]:

@@ -43,8 +43,8 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, overwrite: bool) -> RunFolder:
-        """A new folder, held by this process. Raises `CheckpointError` for one that exists, unless `overwrite`; then
-        its run's files go, and it is an error that another process works on it."""
+        """A new folder. Raises `CheckpointError` for one that exists, unless `overwrite`; then its run's files go, and
+        it is an error that another process works on it."""
         run = cls(path)
         if path.exists() and (not path.is_dir() or any(file.name != lock.FILE for file in path.iterdir())):
             if not overwrite:
@@ -53,10 +53,10 @@ class RunFolder:
             if not run.config.exists():
                 fix = "Delete it yourself if you mean it, or choose another with --out"
                 raise CheckpointError("the folder to overwrite is not a run of Rondeau", where=path, fix=fix)
-            lock.hold(path)
+            run.hold()
             run._clear()
+            run.release()
         path.mkdir(parents=True, exist_ok=True)
-        lock.hold(path)
         return run
 
     def _clear(self) -> None:

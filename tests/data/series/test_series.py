@@ -148,7 +148,11 @@ def test_the_calendar_has_what_a_step_is_short_enough_for() -> None:
 
 BAD = [
     ("date,y\n2024-01-01,1\n2024-01-02,2\n2024-01-03,\n2024-01-04,4\n", "values are missing", "a.csv, line 4"),
-    ("date,y\n2024-01-01,1\n2024-01-02,2\n2024-01-03,3\n2024-01-05,5\n", "values are missing", "after a.csv, line 4"),
+    (
+        "date,y\n2024-01-01,1\n2024-01-02,2\n2024-01-03,3\n2024-01-05,5\n",
+        "values are missing",
+        r"a.csv, line 4, behind it",
+    ),
     ("date,y\n2024-01-01,1\n2024-01-02,2\n2024-01-02,9\n2024-01-03,3\n", "a time stamp comes twice", "a.csv, line 4"),
     ("date,y\n2024-01-01,1\n2024-01-03,3\n2024-01-02,2\n2024-01-04,4\n", "stamps are not in order", "a.csv, line 4"),
     ("date,y\n2024-01-01,1\n2024-01-02,2\n,3\n2024-01-03,4\n", "a time stamp is missing", "a.csv, line 4"),

@@ -62,7 +62,7 @@ def test_learns_what_can_be_learnt_and_is_judged_beside_others(run: Any) -> None
     findings = json.loads(folder.findings.read_text())
     assert sum(map(sum, findings["confusion"]["counts"])) == len(work.data.test)
     assert findings["curves"]["positive"] == "bad"
-    assert {"by class", "by length"} == {table["title"] for table in findings["by_group"]}
+    assert {"By class", "By length"} == {table["title"] for table in findings["by_group"]}
     predictions = folder.read_lines(folder.predictions)
     assert len(predictions) == len(work.data.test)
     assert predictions[0]["p(good)"] + predictions[0]["p(bad)"] == pytest.approx(1, abs=2e-6)

@@ -131,7 +131,7 @@ def check_features(names: Sequence[str], roles: Roles, table: Table) -> None:
     """Raise `ArgumentError` for the label's column among the features, or the entity's or time's."""
     for role, column in zip(("label", "entity", "time"), (roles.label, roles.entity, roles.time), strict=True):
         if column in names and role != "time":
-            fix = "Take it out of --categories and --numbers"
+            fix = "Take it out of --categories and --numbers, or of --channels"
             what = f"the column of the {role} is among the features"
             raise ArgumentError(what, got=column, where=table.path, fix=fix)
 

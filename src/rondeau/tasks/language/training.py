@@ -218,7 +218,6 @@ def check(settings: Settings, corpus: Corpus) -> None:
 def reopen(path: Path) -> tuple[RunFolder, Settings, Corpus]:
     """A run to go on with. Raises `CheckpointError` if its text has changed since."""
     run = RunFolder.open(path)
-    run.hold()
     settings, corpus = read_again(run)
     run.remove_leftovers()
     return run, settings, corpus
