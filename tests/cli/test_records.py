@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rondeau.cli.records import write_records
-from rondeau.errors import DataError
+from rondeau.errors import ArgumentError, DataError
 
 RECORDS = [{"text": 'a "word", and\nmore', "share": 0.25, "tags": ["ä", "b"]}, {"text": "", "share": None, "tags": []}]
 
@@ -31,3 +31,8 @@ def test_csv(tmp_path: Path) -> None:
 def test_a_record_with_other_columns_does_not_fit_into_csv(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"other columns.*row 1.*'more'"):
         write_records([{"a": 1}, {"a": 2, "more": 3}], tmp_path / "out.csv")
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"no such folder: got .*not there.*mkdir -p '.*not there'"):
+        write_records(RECORDS, tmp_path / "not there" / "out.csv")

@@ -26,3 +26,9 @@ def test_skipped_ones_are_counted_by_kind_and_the_first_places_are_kept() -> Non
 def test_another_policy_is_refused() -> None:
     with pytest.raises(ArgumentError, match="'fail' or 'skip'"):
         Faults("ignore")
+
+
+def test_a_fix_that_names_the_option_is_said_once() -> None:
+    with pytest.raises(DataError) as found:
+        Faults().add("values are missing", where="a.csv, line 2", fix="With --on-error skip they stay missing")
+    assert str(found.value).count("--on-error") == 1

@@ -48,7 +48,7 @@ def test_classes_keep_their_shares() -> None:
 
 
 def test_two_keys_cannot_make_three_parts() -> None:
-    with pytest.raises(DataError, match="too few groups"):
+    with pytest.raises(DataError, match="too few different records"):
         split_rows("aabb")
     with pytest.raises(ArgumentError, match="leave nothing to train on"):
         split_rows("abcdef", 0.5, 0.5)

@@ -58,6 +58,19 @@ def test_it_says_how_fast_where_that_was_measured(tmp_path: Path) -> None:
     assert "3,282,170 tokens in 112.4 s: 29,201 tokens a second on 2 threads" in words(write_report(run))
 
 
+def test_steps_have_their_tasks_name_and_parts_are_others_only_where_they_are(tmp_path: Path) -> None:
+    run = text_run(tmp_path / "run", insight=False)
+    speed = {"epoch": 1, "tokens": 4000, "seconds": 2.0, "tokens_per_second": 2000.0, "device": "cpu", "threads": 1}
+    write_lines(run / "speed.jsonl", [speed])
+    config = json.loads((run / "config.json").read_text())
+    sizes = {"series": dict.fromkeys(("train", "validation", "test"), 3)}  # the same three, divided in time
+    sizes["events"] = {"train": 900, "validation": 50, "test": 60}
+    (run / "config.json").write_text(json.dumps({**config, "task": "events", "data": {"name": "a", "sizes": sizes}}))
+    page = words(write_report(run))
+    assert "trained on 4,000 events in 2.0 s: 2,000 events a second" in page
+    assert "learnt from 900 events, was chosen on 50 others, and is measured on 60 it never saw" in page
+
+
 def test_text_is_escaped_and_the_page_repeats(text_report: Path) -> None:
     page = text_report.read_text()
     assert "x &lt; y &amp; z" in page

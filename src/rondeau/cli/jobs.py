@@ -44,14 +44,23 @@ def train(asked: Asked) -> None:
 
 def begin(task: Task[Any], settings: Any, out: Path | None, overwrite: bool) -> None:
     """A new run."""
-    _go_on(task, task.begin(settings, out or free_folder(), overwrite))
+    work = task.begin(settings, out or free_folder(), overwrite)
+    work.run.hold()
+    try:
+        _go_on(task, work)
+    finally:
+        work.run.release()
 
 
 def resume(folder: Path) -> None:
     """The rest of a run that was interrupted."""
     run = RunFolder.open(folder)
     task = get_task(run.task)
-    _go_on(task, task.reopen(run))
+    run.hold()
+    try:
+        _go_on(task, task.reopen(run))
+    finally:
+        run.release()
 
 
 def _go_on(task: Task[Any], work: Work[Any]) -> None:

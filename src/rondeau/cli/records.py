@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from rondeau.errors import DataError
+from rondeau.errors import ArgumentError, DataError
 
 
 def write_records(records: Iterable[dict[str, Any]], out: Path | None) -> int:
@@ -54,5 +55,8 @@ def _opened(out: Path | None) -> Iterator[IO[str]]:
     if out is None:
         yield sys.stdout
         return
+    if not out.parent.is_dir():
+        fix = f"Make it first: mkdir -p {shlex.quote(str(out.parent))}"
+        raise ArgumentError("--out: there is no such folder", got=str(out.parent), fix=fix)
     with out.open("w", encoding="utf-8", newline="") as file:
         yield file

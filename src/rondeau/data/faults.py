@@ -44,7 +44,7 @@ class Faults:
         """
         if self.on_error == "fail":
             otherwise = "To leave such records out and count them: --on-error skip"
-            fix = otherwise if fix is None else f"{fix}. {otherwise}"
+            fix = otherwise if fix is None else fix if "--on-error" in fix else f"{fix}. {otherwise}"
             raise DataError(what, expected=expected, got=got, where=where, fix=fix)
         kind = self._kinds.setdefault(what, _Kind())
         kind.count += 1

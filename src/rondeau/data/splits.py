@@ -54,7 +54,7 @@ def split_rows(
         groups[key].append(row)
     wanted = 1 + (validation > 0) + (test > 0)
     if len(groups) < wanted:
-        what = "there are too few groups to hold some out"
+        what = "there are too few different records to hold some out; equal ones, and those of one group, count once"
         raise DataError(what, expected=f"{wanted} or more", got=len(groups), fix="Give more data")
     strata: defaultdict[Any, list[Any]] = defaultdict(list)
     for key, rows in groups.items():

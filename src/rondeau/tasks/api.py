@@ -87,12 +87,16 @@ def train(
             raise unknown(f"setting of {kind.name}", name, known)
     asked = kind.settings(path=None if path is None else os.fspath(path), **settings)
     work = kind.begin(asked, free_folder() if out is None else Path(out), overwrite)
+    work.run.hold()
     view = _lines if verbose else _nothing
     if verbose:
         print(*([f"task: {kind.name}, since {why}"] if why else []), *kind.describe(work), sep="\n")
-    if not kind.fit(work, view):
-        raise KeyboardInterrupt(f"stopped; go on with: rondeau train --resume {work.run.path}")
-    kind.conclude(work, view)
+    try:
+        if not kind.fit(work, view):
+            raise KeyboardInterrupt(f"stopped; go on with: rondeau train --resume {work.run.path}")
+        kind.conclude(work, view)
+    finally:
+        work.run.release()
     return Run(work.run.path)
 
 

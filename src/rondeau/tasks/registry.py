@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rondeau.data.texts.text_lines import read_lines, suffix_of
 from rondeau.errors import DataError
 from rondeau.tasks.task import Task
 from rondeau.training.lookup import unknown
@@ -22,6 +24,9 @@ TASKS: dict[str, str] = {
     "forecasting": "rondeau.tasks.forecasting.task:Forecasting",
     "language_model": "rondeau.tasks.language.task:LanguageModel",
 }
+_TEXTS = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".conll", ".conllu", "")
+_LINES = 10_000  # that are looked at
+_ENCODED = "text_classification | translation"  # the tasks that read other encodings
 
 
 @cache
@@ -42,5 +47,21 @@ def guess_task(path: Path) -> tuple[Task[Any], str]:
         why = get_task(name).guess(path)
         if why is not None:
             return get_task(name), why
+    _check_readable(path)
     fix = f"Name it: --task {' | '.join(TASKS)}"
     raise DataError("the data look like none of the tasks", got=str(path), fix=fix)
+
+
+def _check_readable(path: Path) -> None:
+    """Raise `DataError` where the first text at a path is not UTF-8: no task could see what it holds."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    texts = (file for file in files if file.is_file() and suffix_of(file) in _TEXTS)
+    for file in itertools.islice(texts, 3):
+        try:
+            for _ in itertools.islice(read_lines(file), _LINES):
+                pass
+        except DataError as error:
+            fix = (
+                f"Convert it to UTF-8, or say how it is written and what to learn: --encoding latin-1 --task {_ENCODED}"
+            )
+            raise DataError(error.what, expected=error.expected, got=error.got, where=error.where, fix=fix) from error

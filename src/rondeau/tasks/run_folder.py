@@ -12,6 +12,7 @@ from rondeau.errors import CheckpointError
 from rondeau.insight import checks
 from rondeau.insight import files as insight
 from rondeau.models.saving import load
+from rondeau.tasks import lock
 from rondeau.training.files import write_atomically
 from rondeau.training.provenance import FORMAT, VERSION
 
@@ -25,7 +26,7 @@ class RunFolder:
     epoch; `speed.jsonl`: likewise, apart since no seed repeats it; `insight.jsonl`: a line for each training step that
     was sampled; `inspect.json`: what `rondeau inspect` found; `checks.json`: what the model makes of its input and the
     past; `results.json`: the table; `findings.json`: what the task tells of its answers; `predictions.jsonl`: those on
-    the test part; `samples.txt`; `report.html`.
+    the test part; `samples.txt`; `report.html`. While a process trains, it holds `.lock`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,16 +47,19 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, overwrite: bool) -> RunFolder:
-        """A new folder. Raises `CheckpointError` for one that exists, unless `overwrite`; then its run's files go."""
+        """A new folder. Raises `CheckpointError` for one that exists, unless `overwrite`; then its run's files go, and
+        it is an error that another process works on it."""
         run = cls(path)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or any(file.name != lock.FILE for file in path.iterdir())):
             if not overwrite:
                 fix = f"Choose another with --out, go on with --resume {path}, or pass --overwrite"
                 raise CheckpointError("the run folder exists", where=path, fix=fix)
             if not run.config.exists():
                 fix = "Delete it yourself if you mean it, or choose another with --out"
                 raise CheckpointError("the folder to overwrite is not a run of Rondeau", where=path, fix=fix)
+            run.hold()
             run._clear()
+            run.release()
         path.mkdir(parents=True, exist_ok=True)
         return run
 
@@ -96,6 +100,14 @@ class RunFolder:
             fix = "Upgrade: pip install -U rondeau"
             raise CheckpointError("the run was written by a newer Rondeau", got=config["version"], where=path, fix=fix)
         return run
+
+    def hold(self) -> None:
+        """Take the run for this process. Raises `CheckpointError` where another works on it."""
+        lock.hold(self.path)
+
+    def release(self) -> None:
+        """Let go of the run, so that other processes may go on with it or replace it."""
+        lock.release(self.path)
 
     @property
     def task(self) -> str:

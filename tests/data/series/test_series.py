@@ -50,6 +50,17 @@ def test_a_long_table_has_a_series_for_each_word(tmp_path: Path) -> None:
     assert not faults.total
 
 
+def test_a_moment_that_comes_twice_makes_no_series_of_a_category(tmp_path: Path) -> None:
+    days = [f"2024-01-{day:02d}" for day in range(1, 29)] + [f"2024-02-{day:02d}" for day in range(1, 29)]
+    rows = [f"{day},{i},{('open', 'shut')[i % 2]}" for i, day in enumerate([days[0], *days])]
+    file = tmp_path / "valve.csv"
+    file.write_text("\n".join(["day,level,valve", *rows]) + "\n")
+    table = read_table(file)
+    assert shape_of(table).entity is None
+    with pytest.raises(DataError, match="a time stamp comes twice"):
+        read_series(table, shape_of(table))
+
+
 def test_a_wide_table_has_a_series_for_each_column_of_numbers(tmp_path: Path) -> None:
     text = "month,north,south\n" + "".join(f"2024-{m:02d},{m},{10 * m}\n" for m in range(1, 7))
     series, _ = series_of(tmp_path, text)
@@ -137,7 +148,11 @@ def test_the_calendar_has_what_a_step_is_short_enough_for() -> None:
 
 BAD = [
     ("date,y\n2024-01-01,1\n2024-01-02,2\n2024-01-03,\n2024-01-04,4\n", "values are missing", "a.csv, line 4"),
-    ("date,y\n2024-01-01,1\n2024-01-02,2\n2024-01-03,3\n2024-01-05,5\n", "values are missing", "after a.csv, line 4"),
+    (
+        "date,y\n2024-01-01,1\n2024-01-02,2\n2024-01-03,3\n2024-01-05,5\n",
+        "values are missing",
+        r"a.csv, line 4, behind it",
+    ),
     ("date,y\n2024-01-01,1\n2024-01-02,2\n2024-01-02,9\n2024-01-03,3\n", "a time stamp comes twice", "a.csv, line 4"),
     ("date,y\n2024-01-01,1\n2024-01-03,3\n2024-01-02,2\n2024-01-04,4\n", "stamps are not in order", "a.csv, line 4"),
     ("date,y\n2024-01-01,1\n2024-01-02,2\n,3\n2024-01-03,4\n", "a time stamp is missing", "a.csv, line 4"),

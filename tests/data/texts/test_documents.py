@@ -99,6 +99,8 @@ def test_columns_guessed_by_what_they_hold(tmp_path: Path) -> None:
     short = write(tmp_path, {"c.csv": "name,label\nanna,1\n"}) / "c.csv"
     with pytest.raises(DataError, match=r"texts is not plain .*--text-column"):
         read_labelled(short)
+    with pytest.raises(DataError, match=r"the table has no rows .*c.csv"):
+        read_labelled(write(tmp_path, {"c.csv": "text,label\n"}) / "c.csv")
 
 
 def test_columns_that_are_named(tmp_path: Path) -> None:
@@ -219,10 +221,48 @@ def test_texts_without_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert [d.text for d in read_texts(str(tmp_path / "u.csv"))] == ["x"]
     with pytest.raises(ArgumentError, match=r"no such column .*expected 'n', 'review', got 'words'"):
         list(read_texts(str(tmp_path / "u.csv"), text_column="words"))
-    monkeypatch.setattr("sys.stdin", io.StringIO("a\nb\n"))
-    assert [d.text for d in read_texts("-")] == ["a", "b"]
     with pytest.raises(DataError, match="no such file"):
         list(read_texts(str(tmp_path / "none")))
+    (whole,) = read_texts(str(tmp_path / "lines.txt"), whole=True)
+    assert (whole.text, whole.where) == ("one\n\ntwo", "lines.txt")
+    places = [d.where for d in read_texts(str(tmp_path / "f"), whole=False)]
+    assert places == ["a.txt, line 1", "b/1.txt, line 1", "b/1.txt, line 2"]
+    write(tmp_path, {"tables/1.csv": "n,text\n1,x\n", "tables/2.jsonl": '{"text": "y"}\n'})
+    assert [d.text for d in read_texts(str(tmp_path / "tables"))] == ["x", "y"]
+
+
+@pytest.mark.parametrize(
+    ("given", "column", "texts"),
+    [
+        (b"a\nb\n", None, ["a", "b"]),
+        (b"", None, []),
+        (b"{a brace is no record\nb\n", None, ["{a brace is no record", "b"]),
+        (b'{"n": 1, "text": "x y"}\n{"n": 2, "text": "z"}\n', None, ["x y", "z"]),
+        (b'{"body": "x", "text": "y"}\n', "body", ["x"]),
+        (b'n;review\n1;"x\ny"\n2;z\n', "review", ["x\ny", "z"]),
+        (b"review\nx\ny\n", "review", ["x", "y"]),
+        (b"one, two\nthree\n", "review", ["one, two", "three"]),
+    ],
+)
+def test_standard_input(monkeypatch: pytest.MonkeyPatch, given: bytes, column: str | None, texts: list[str]) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given)))
+    assert [d.text for d in read_texts("-", text_column=column)] == texts
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (b"a\n\xe9t\xe9\n", r"not utf-8 \(at standard input, line 2\): expected utf-8, got byte 0xe9 at offset 2"),
+        (
+            b'{"text": "x"}\n{"text": \n',
+            r"a line is no JSON \(at standard input.jsonl, line 2\)",
+        ),
+    ],
+)
+def test_standard_input_names_its_bad_line(monkeypatch: pytest.MonkeyPatch, given: bytes, message: str) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given)))
+    with pytest.raises(DataError, match=message):
+        list(read_texts("-"))
 
 
 def test_what_looks_labelled(tmp_path: Path) -> None:

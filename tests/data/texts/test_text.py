@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import os
 import re
@@ -295,3 +296,13 @@ def test_python_without_its_documentation(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
     with pytest.raises(DataError, match=r"without its documentation.*Give the path"):
         default_corpus()
+
+
+def test_packed_files_are_unpacked(tmp_path: Path) -> None:
+    whole = gzip.compress("Grüße\r\n".encode() * 100)
+    (tmp_path / "a.txt.gz").write_bytes(whole)
+    assert read_text(tmp_path / "a.txt.gz")[0].text == "Grüße\n" * 100
+    assert [d.name for d in read_text(tmp_path)] == ["a.txt.gz"]
+    (tmp_path / "a.txt.gz").write_bytes(whole[:-12])
+    with pytest.raises(DataError, match=r"unreadable file .*a.txt.gz.*end-of-stream"):
+        read_text(tmp_path / "a.txt.gz")

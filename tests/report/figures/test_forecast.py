@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +73,19 @@ def test_the_section_says_in_words_what_it_draws() -> None:
     assert "north & south: 4 steps from 2024-01-06 on, 2 of 3 within the 80 % interval." in drawing.alt
     assert "Mean error 0.5 one step ahead, 1 after 2; 90 % and 70 % lie in the 80 % interval." in steps.alt
     assert forecast(RunRecord(Path("run"))) is None
+
+
+def test_stamps_do_not_touch() -> None:
+    days, hours = (
+        forecasts([example(stamps=stamps)], "sold")
+        for stamps in (
+            [f"2024-01-{day:02d}" for day in range(1, 10)],
+            [f"2024-01-01T{hour:02d}:30:00" for hour in range(9)],
+        )
+    )
+    for figure, most in ((days, 4), (hours, 3)):
+        assert figure is not None
+        figure.draw_without_rendering()
+        ends = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+        assert len(ends) == most
+        assert all(a.x1 < b.x0 for a, b in pairwise(ends))

@@ -6,6 +6,7 @@ import math
 import re
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,20 @@ def test_heat_maps_show_the_units_in_order(steps: int) -> None:
         assert picture[..., 3].argmin() == weakest
         assert picture[..., 3].flat[strongest] == picture[..., 3].max() == 1
     assert [label.get_text() for label in drawn[-1].get_xticklabels()] == labels[-LABELLED:]
+
+
+@pytest.mark.parametrize(("count", "words"), [(8, "hotel FR 13.01 · "), (30, "words "), (60, "a")])
+def test_labels_of_steps_do_not_touch(count: int, words: str) -> None:
+    figure = heat_maps([state("lstm", "h", 5, count)], [words] * count)
+    figure.draw_without_rendering()
+    ends = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    apart = [b.x0 - a.x1 for a, b in pairwise(ends)]
+    assert min(apart) > -1.5  # pixels: of letters turned by a quarter the box is a little higher than they are
+    assert all(len(label.get_text()) <= 14 for label in figure.axes[0].get_xticklabels())
+    assert all(
+        len(text.get_text()) <= 14
+        for text in trajectories([state("lstm", "h", 5, count)], [words] * count).axes[0].texts
+    )
 
 
 def test_of_a_series_all_steps_are_drawn() -> None:

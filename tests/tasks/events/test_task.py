@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -70,7 +71,7 @@ def test_the_threshold_is_chosen_and_kept(run: Any) -> None:
     assert work.prepared.threshold == kept["threshold"]
 
 
-def test_a_fresh_table_is_judged_and_scored(run: Any) -> None:
+def test_a_fresh_table_is_judged_and_scored(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     job, work, _, folder = run
     fresh = write_table(folder / "fresh.csv", made_transactions(12, seed=9))
     results = job.evaluate(work.run, str(fresh), "cpu")
@@ -79,6 +80,12 @@ def test_a_fresh_table_is_judged_and_scored(run: Any) -> None:
     records = list(job.predict(work.run, str(bare), "cpu", {}))
     assert len(records) == len(made_transactions(12, seed=9))
     assert set(records[0]) == {"card", "time", "line", "score", "alarm"}
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(bare.read_bytes())))
+    assert list(job.predict(work.run, "-", "cpu", {})) == records
+    heads, *rows = (line.split(",") for line in bare.read_text().splitlines())
+    text = "".join(json.dumps(dict(zip(heads, row, strict=True))) + "\n" for row in rows)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert [r["score"] for r in job.predict(work.run, "-", "cpu", {})] == [r["score"] for r in records]
     with pytest.raises(DataError, match="fraud"):
         job.evaluate(work.run, str(bare), "cpu")
     broken = folder / "broken.csv"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -69,7 +70,7 @@ def test_the_own_test_part_is_judged_beside_baselines(run: Any) -> None:
     assert results.rows[1].scores["accuracy"] == 1.0  # ramps differ in their trend
 
 
-def test_predictions_from_lines_without_labels(run: Any) -> None:
+def test_predictions_from_lines_without_labels(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     job, work, _, folder = run
     file = folder / "unknown.ts"
     file.write_text(lines(ramps(6, seed=2), labelled=False))
@@ -77,6 +78,10 @@ def test_predictions_from_lines_without_labels(run: Any) -> None:
     assert len(records) == 6
     assert records[0]["predicted"] in ("up", "down")
     assert records[0]["probability of up"] + records[0]["probability of down"] == pytest.approx(1, abs=2e-6)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(file.read_bytes())))
+    again = list(job.predict(work.run, "-", "cpu", {}))
+    assert [r | {"place": ""} for r in again] == [r | {"place": ""} for r in records]
+    assert again[0]["place"] == "standard input.ts, line 6"
     assert job.evaluate(work.run, str(folder / "Toy_TEST.ts"), "cpu").own.scores.keys() == {"accuracy", "macro_f1"}
 
 
@@ -106,6 +111,28 @@ def test_a_long_table_is_read_too(tmp_path: Path) -> None:
     assert data.sizes["series"] == {"train": 12, "validation": 4, "test": 4}
     prepared = SeriesClassification().prepare(SeriesSettings(), data)
     assert prepared.channels == ("x", "y")
+
+
+def test_a_table_is_read_as_the_training_table_was(tmp_path: Path) -> None:
+    rows = ["messung,schritt,kraft,weg,zustand"]  # names that say nothing: values decide
+    for i, one in enumerate(ramps(24)):
+        rows += [f"m{i:02d},{t},{v[0]:g},{v[1]:g},{one.label}" for t, v in enumerate(one.values)]
+    file = tmp_path / "ramps.csv"
+    file.write_text("\n".join(rows) + "\n")
+    assert guess_task(file)[0].name == "series_classification"
+    job = SeriesClassification()
+    work = job.begin(SeriesSettings(path=str(file), **TINY), tmp_path / "run")
+    assert job.fit(work, lambda steps, speed: [])
+    one = tmp_path / "one.csv"  # a single series, backwards, without its label
+    one.write_text("\n".join([rows[0], *reversed(rows[1:5])]).replace(",zustand", "").replace(",down", "") + "\n")
+    (record,) = job.predict(work.run, str(one), "cpu", {})
+    (first,) = (r for r in job.predict(work.run, str(file), "cpu", {}) if r["place"].endswith("'m00'"))
+    assert record["predicted"] in ("up", "down")
+    assert job.opened(work.run)[1].roles == ("messung", "schritt", "zustand")
+    whole = [r for r in rows[1:] if r.startswith("m00")]
+    one.write_text("\n".join([rows[0], *reversed(whole)]) + "\n")  # sorted by the column that rose in training
+    (again,) = job.predict(work.run, str(one), "cpu", {})
+    assert again["probability of up"] == pytest.approx(first["probability of up"], abs=1e-6)
 
 
 def test_rare_classes_can_count_as_much_as_common_ones() -> None:

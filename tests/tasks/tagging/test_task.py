@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -62,7 +63,7 @@ def run(settings: TaggingSettings, out: Path):
 
 
 @pytest.mark.parametrize("crf", [False, True])
-def test_train_evaluate_and_predict(tmp_path, crf):
+def test_train_evaluate_and_predict(tmp_path, crf, monkeypatch):
     file = made(tmp_path / "made.conll", 250)
     task, work, results = run(replace(SMALL, path=str(file), crf=crf, epochs=4, batch_size=16), tmp_path / "run")
     *baselines, own = results.rows
@@ -82,6 +83,12 @@ def test_train_evaluate_and_predict(tmp_path, crf):
     found = list(task.predict(folder, str(text), "cpu", {}))
     assert [one["words"] for one in found] == [["ti", "mola", "sa", "ruka", "."], ["ka", "mola", "!"]]
     assert all(len(one["tags"]) == len(one["words"]) for one in found)
+    if crf:
+        return
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.read_bytes())))
+    assert list(task.predict(folder, "-", "cpu", {})) == found
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(file.read_bytes())))  # columns, as in a file
+    assert list(task.predict(folder, "-", "cpu", {})) == list(task.predict(folder, str(file), "cpu", {}))
 
 
 def test_documents_are_never_divided(tmp_path):

@@ -62,7 +62,7 @@ def test_learns_what_can_be_learnt_and_is_judged_beside_others(run: Any) -> None
     findings = json.loads(folder.findings.read_text())
     assert sum(map(sum, findings["confusion"]["counts"])) == len(work.data.test)
     assert findings["curves"]["positive"] == "bad"
-    assert {"by class", "by length"} == {table["title"] for table in findings["by_group"]}
+    assert {"By class", "By length"} == {table["title"] for table in findings["by_group"]}
     predictions = folder.read_lines(folder.predictions)
     assert len(predictions) == len(work.data.test)
     assert predictions[0]["p(good)"] + predictions[0]["p(bad)"] == pytest.approx(1, abs=2e-6)
@@ -93,6 +93,21 @@ def test_a_fresh_reader_predicts_and_evaluates_the_same(run: Any, folder: Path, 
     share = 100 * len(run[1].data.train) / 140
     seen = next(note for note in judged.notes if "were learnt from" in note)
     assert float(seen.split("%")[0]) == pytest.approx(share, abs=1)
+
+
+def test_a_file_is_what_it_was_in_training(run: Any, tmp_path: Path) -> None:
+    """A line of one where each line was a document, the whole where each file was."""
+    lines = tmp_path / "new.txt"
+    lines.write_text("number 1 is a good thing\nnumber 2 is a bad thing\n")
+    assert len(list(JOB.predict(run[0], str(lines), "cpu", {}))) == 2
+    assert [r["where"] for r in JOB.predict(run[0], str(tmp_path), "cpu", {})] == ["new.txt, line 1", "new.txt, line 2"]
+    for label in ("good", "bad"):
+        (tmp_path / "files" / label).mkdir(parents=True)
+        for i in range(20):
+            (tmp_path / "files" / label / f"{i}.txt").write_text(f"number {i}\nis a {label} thing\n")
+    work, _ = finished(replace(SMALL, path=str(tmp_path / "files")), tmp_path / "run")
+    (record,) = JOB.predict(RunFolder.open(work.run.path), str(lines), "cpu", {})
+    assert record["tokens"] == 12
 
 
 def test_an_answer_rests_on_the_word_that_tells(run: Any, tmp_path: Path) -> None:

@@ -105,8 +105,9 @@ def test_predictions_come_from_files_and_standard_input(
     assert found[0]["translation"] == "cat and dog"
     assert found[1]["translation"] == ""
     assert found[0]["log_probability"] < 0
-    monkeypatch.setattr("sys.stdin", io.StringIO("hund und katze\n"))
-    assert list(job.predict(run, "-", "cpu", {})) == found[:1]
+    for text in ("hund und katze\n", "hund und katze\tcat and dog\n", '{"source": "hund und katze"}\n'):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        assert list(job.predict(run, "-", "cpu", {})) == found[:1]
 
 
 def test_other_pairs_are_judged(run: RunFolder, tmp_path: Path) -> None:
@@ -114,6 +115,14 @@ def test_other_pairs_are_judged(run: RunFolder, tmp_path: Path) -> None:
     other.write_text("".join(f"{a}\t{b}\n" for a, b in sentences(20, seed=9)), encoding="utf-8")
     results = Translation().evaluate(run, str(other), "cpu")
     assert results.own.scores["bleu"] > 70
+
+
+def test_of_a_folder_in_parts_the_last_one_is_judged(run: RunFolder, tmp_path: Path) -> None:
+    for part, count in (("train", 40), ("val", 20)):
+        for side, column in (("de", 0), ("en", 1)):
+            lines = [pair[column] for pair in sentences(count, seed=count)]
+            (tmp_path / f"{part}.{side}").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert f"the validation part of {tmp_path}" in Translation().evaluate(run, str(tmp_path), "cpu").notes
 
 
 def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
@@ -256,7 +265,10 @@ def test_the_sentences_of_multi30k_are_all_read(shared: Callable[[str], Path]) -
     assert data.test[0].target == "A man in an orange hat starring at something."
 
 
-@pytest.mark.parametrize("wrong", [{"beam": 0}, {"label_smoothing": 1.0}, {"unit": "syllables"}, {"embedding": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"beam": 0}, {"label_smoothing": 1.0}, {"unit": "syllables"}, {"embedding": 0}, {"pieces": 60, "unit": "bpe"}],
+)
 def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match=next(iter(wrong))):
         TranslationSettings(**wrong).check()

@@ -17,12 +17,14 @@ from rondeau.errors import DataError
 
 @dataclass(frozen=True)
 class SeriesTable:
-    """Series, what each is called and belongs to (`groups`), the names of the `channels`, and what was done."""
+    """Series, what each is called and belongs to (`groups`), the names of the `channels`, the columns' `roles`, and
+    what was done."""
 
     series: list[Series]
     names: list[str]
     groups: list[str]
     channels: list[str]
+    roles: Roles
     notes: list[str] = field(default_factory=list)
 
 
@@ -59,7 +61,7 @@ def series_of(
         notes.append(f"{unsorted:,} rows came before an earlier one of their series, and were sorted by {roles.time!r}")
     values = np.stack([table[name].values[order] for name in names], axis=1).astype(np.float32)
     ends = np.append(np.flatnonzero(np.diff(codes[order])) + 1, len(order))
-    made = SeriesTable([], [], [], names, notes)
+    made = SeriesTable([], [], [], names, roles, notes)
     for begin, end in zip(np.append(0, ends[:-1]).tolist(), ends.tolist(), strict=True):
         rows = order[begin:end]
         name = str(owners.texts(rows[:1])[0] if owners.kind == "category" else owners.values[rows[0]])

@@ -260,7 +260,7 @@ def _tell_missing(table: Table, made: SeriesSet, held: NDArray[np.int64], faults
             span = _moment(first) if len(run) == 1 else f"{len(run)} steps from {_moment(first)} to {_moment(last)}"
             fix = "With --on-error skip they are left missing, and the model is told so"
             row = int(held[begin + run[0]])
-            where = table.where(row) if row >= 0 else f"after {table.where(_before(held, begin + run[0]))}"
+            where = table.where(row) if row >= 0 else f"{table.where(_before(held, begin + run[0]))}, behind it"
             faults.add("values are missing", where=where, got=span + _of(made.names, i), fix=fix)
 
 

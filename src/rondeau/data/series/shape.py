@@ -11,6 +11,7 @@ from rondeau.data.tables.table import Table
 from rondeau.errors import DataError
 
 TARGETS = ("target", "y", "value", "values", "sales", "sold", "demand", "quantity", "count", "load", "units")
+_ONCE = 0.98  # of the moments, from which on those that come twice are faults, and no sign of several series
 _COUNTERS = ("t", "time", "step", "index", "period", "week", "month", "day", "hour", "year")
 
 
@@ -98,7 +99,7 @@ def _entity(table: Table, time: str | None, known: Sequence[str], notes: list[st
     if time is None or not words:
         return None
     stamps = table[time].values
-    if len(np.unique(stamps)) == len(stamps):
+    if len(np.unique(stamps)) > _ONCE * len(stamps):
         return None
     least: tuple[float, str] | None = None
     for name in words:

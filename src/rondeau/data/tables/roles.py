@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rondeau.data.tables.by_values import class_by_values, entity_by_values, label_by_values, time_by_values
 from rondeau.data.tables.files import SUFFIXES, suffix, table_files
 from rondeau.data.tables.table import Table, glance
 from rondeau.errors import ArgumentError, DataError
@@ -44,20 +45,35 @@ class Roles(NamedTuple):
 def find_roles(
     table: Table, entity: str | None = None, time: str | None = None, label: str | None = None, labelled: bool = True
 ) -> Roles:
-    """The columns asked for; where none is, what a column's name and contents say.
+    """The columns asked for; where none is, what a column's name and contents say, or its contents alone.
+
+    Contents alone decide nothing where rows need no label (`labelled`), as in data to be answered: these may be few.
 
     Raises `DataError` for a column that is not there, or a role that no column plays, saying how to name one.
     """
     for asked in (entity, time, label):
         if asked is not None:
             table[asked]  # says what is near where there is none
-    found_label = label or guess_label(table)
-    if found_label is None and labelled:
-        raise _none("what is to be told", "--label", table, LABELS)
-    found_entity = entity or guess_entity(table, {found_label, time})
-    if found_entity is None:
+    found = Roles(entity or "", time, label or guess_label(table))
+    found = found._replace(entity=entity or guess_entity(table, {found.label, time}) or "")
+    found = found._replace(time=time or guess_time(table, {found.label, found.entity}))
+    if labelled:
+        found = _by_values(table, found, asked=label is not None)
+        if found.label is None:
+            raise _none("what is to be told", "--label", table, LABELS)
+    if not found.entity:
         raise _none("whom a row is about", "--entity", table, ENTITIES)
-    return Roles(found_entity, time or guess_time(table, {found_label, found_entity}), found_label)
+    return found
+
+
+def _by_values(table: Table, found: Roles, asked: bool) -> Roles:
+    """Roles that no name has shown, by what columns hold; a label by name alone has to be one, unless it was asked."""
+    entity = found.entity or entity_by_values(table, {found.label, found.time})
+    time = found.time or time_by_values(table, entity, {found.label})
+    label = found.label
+    if not asked and not (label and _tells(table, entity, label)):
+        label = label_by_values(table, entity, {time}) or class_by_values(table, entity, {time}) or label
+    return Roles(entity or "", time, label)
 
 
 def first_rows(path: Path) -> Table | None:
@@ -95,6 +111,17 @@ def one_label_each(table: Table, entity: str, label: str) -> bool | None:
     return pairs == len(np.unique(owners)) and pairs < len(owners)
 
 
+def _tells(table: Table, entity: str | None, label: str) -> bool:
+    """Whether a column that is called like a label is one: of two values at most, or one for each entity. Of what is
+    called label or fraud no doubt is left."""
+    return (
+        bool({"label", "fraud"} & set(_words(label)))
+        or entity is None
+        or label_values(table, label) <= 2
+        or one_label_each(table, entity, label) is not False
+    )
+
+
 def label_values(table: Table, label: str) -> int:
     """How many different labels there are."""
     return _distinct(table, label)
@@ -104,7 +131,7 @@ def check_features(names: Sequence[str], roles: Roles, table: Table) -> None:
     """Raise `ArgumentError` for the label's column among the features, or the entity's or time's."""
     for role, column in zip(("label", "entity", "time"), (roles.label, roles.entity, roles.time), strict=True):
         if column in names and role != "time":
-            fix = "Take it out of --categories and --numbers"
+            fix = "Take it out of --categories and --numbers, or of --channels"
             what = f"the column of the {role} is among the features"
             raise ArgumentError(what, got=column, where=table.path, fix=fix)
 

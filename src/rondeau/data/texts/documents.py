@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rondeau.data.faults import Faults
+from rondeau.data.standard_input import NAME, first_line, standard_input, table_of_texts
 from rondeau.data.tables.rows import TABLES, read_head, read_rows
 from rondeau.data.texts.layouts import Columns, Layout, Place, find_columns, find_layout, guess_text
-from rondeau.data.texts.text_lines import read_lines, read_whole, suffix_of
+from rondeau.data.texts.text_lines import checked_encoding, decoded_lines, read_lines, read_whole, suffix_of
 from rondeau.errors import ArgumentError, DataError
 
 
@@ -26,11 +26,13 @@ class Document(NamedTuple):
 
 
 class Labelled(NamedTuple):
-    """Documents to come, and in words how they were found."""
+    """Documents to come, in words how they were found, a table's columns; without one, whether a document is a whole
+    file, and not a line."""
 
     documents: Iterator[Document]
     reason: str
     columns: Columns | None
+    whole: bool | None = None
 
 
 def read_labelled(
@@ -57,7 +59,7 @@ def read_labelled(
         for name, value in (("text_column", text_column), ("label_column", label_column), ("group", group)):
             if value is not None:
                 raise ArgumentError(f"{name}: these are no tables", got=layout.reason, fix="Leave it out")
-        return Labelled(_from_text(layout, encoding, faults), layout.reason, None)
+        return Labelled(_from_text(layout, encoding, faults), layout.reason, None, layout.kind == "document")
     first = layout.places[0].path
     columns = find_columns(read_head(first, encoding), first, text_column, label_column, group)
     wanted = [columns.text, columns.label, *([] if group is None else [group])]
@@ -70,34 +72,54 @@ def read_labelled(
 
 
 def read_texts(
-    path: str, encoding: str = "utf-8", text_column: str | None = None, faults: Faults | None = None
+    path: str,
+    encoding: str = "utf-8",
+    text_column: str | None = None,
+    faults: Faults | None = None,
+    whole: bool | None = None,
 ) -> Iterator[Document]:
-    """Texts without classes, one after another: each file of a folder, each line of a file or of standard input (`-`),
-    each record of a table.
+    """Texts without classes, one after another: each record of a table, each file of a folder, each line of a file or
+    of standard input (`-`), which is a table where its first line is a JSON object, or names the text column.
 
     Args:
         text_column: of a table; default, and where there is none of that name: `text`, or guessed.
+        whole: whether a file is one document (True) or each line is (False), in a folder or alone.
 
     Documents without text come as they are: to each a prediction is wanted. Raises as `read_labelled` does.
     """
     faults = Faults() if faults is None else faults
     if path == "-":
-        for number, line in enumerate(sys.stdin, 1):
-            yield Document(line.rstrip("\r\n"), where=f"line {number:,}")
+        yield from _from_standard_input(encoding, text_column, faults)
         return
     root = Path(path)
     if not path or not root.exists():
         raise DataError("no such file or folder", expected="texts", got=path or "an empty path")
-    if root.is_dir():
-        for file in sorted(f for f in root.rglob("*") if f.is_file() and not f.name.startswith(".")):
+    folder = root.is_dir()
+    files = sorted(f for f in root.rglob("*") if f.is_file() and not f.name.startswith(".")) if folder else [root]
+    for file in files:
+        name = file.relative_to(root).as_posix() if folder else file.name
+        if suffix_of(file) in TABLES:
+            yield from _texts_of_table(file, encoding, text_column, faults)
+        elif folder if whole is None else whole:
             text = read_whole(file, encoding, faults)
             if text is not None:
-                yield Document(text, where=file.relative_to(root).as_posix())
-    elif suffix_of(root) in TABLES:
-        yield from _texts_of_table(root, encoding, text_column, faults)
-    else:
-        for number, line in read_lines(root, encoding, faults):
+                yield Document(text, where=name)
+        else:
+            for number, line in read_lines(file, encoding, faults):
+                yield Document(line.rstrip("\r\n"), where=f"{name}, line {number:,}" if folder else f"line {number:,}")
+
+
+def _from_standard_input(encoding: str, column: str | None, faults: Faults) -> Iterator[Document]:
+    """Lines as they come; a table is copied into a file first, since its head is looked at before it is read."""
+    first, lines = first_line()
+    suffix = table_of_texts(first.decode(checked_encoding(encoding), "replace"), column)
+    if suffix is None:
+        for number, line in decoded_lines(lines, NAME, encoding, faults):
             yield Document(line.rstrip("\r\n"), where=f"line {number:,}")
+        return
+    with standard_input(first, suffix) as file:
+        for document in _texts_of_table(file, encoding, column, faults):
+            yield document._replace(where=document.where.removeprefix(f"{file.parent}{os.sep}"))
 
 
 def _texts_of_table(root: Path, encoding: str, column: str | None, faults: Faults) -> Iterator[Document]:

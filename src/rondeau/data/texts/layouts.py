@@ -189,6 +189,8 @@ def find_columns(
     if text is not None and text == label:
         what = "the label column is the text column, too: the answer would stand in the question"
         raise ArgumentError(what, got=repr(text), fix="Name two columns: --text-column, --label-column")
+    if not head.records:
+        raise DataError("the table has no rows", expected="a row for each text", where=path)
     reasons = []
     if text is None:
         text, reason = guess_text(head, path, (label, group))

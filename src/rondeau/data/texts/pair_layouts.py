@@ -20,6 +20,7 @@ from rondeau.errors import ArgumentError, DataError, RondeauError
 PARTS = {"train": "train", "val": "validation", "valid": "validation", "dev": "validation", "test": "test"}
 _TABBED = (".tsv", ".tab", ".txt", "")
 _NAMED = (("source", "target"), ("src", "tgt"), ("src", "trg"), ("input", "output"), ("question", "answer"))
+_LONGER = 2.5  # words of one side to a word of the other, at most
 _LANGUAGE = re.compile(r"([a-z]{2})([_-][A-Za-z]{2,4})?")
 _CODES = (  # ISO 639-1, those with much text, two letters each
     "afamarazbebgbnbscacscydadeeleneoeseteufafifrgaglguhehihrhuhyidisitjakakkkmknkokylalbloltlvmkmlmnmrms"
@@ -76,12 +77,28 @@ def looks_like_pairs(path: str | os.PathLike[str]) -> str | None:
     if layout.source:
         sides = {layout.source, layout.target}
         named = any(set(pair) == sides for pair in _NAMED) or all(map(is_language, sides))
-        return f"columns {layout.source} and {layout.target}" if named else None
+        if named:
+            return f"columns {layout.source} and {layout.target}"
+        return _alike(root, layout.source, layout.target)
     lines = [line.text.rstrip("\r\n") for line in islice(read_lines(root, faults=Faults("skip")), 50)]
     fields = [line.split("\t") for line in lines]
     sentences = all(len(one) > 1 and all(len(side.split()) > 1 for side in one[:2]) for one in fields)
     different = len({one[1] for one in fields if len(one) > 1}) > len(fields) / 2  # else the second is a class
     return "lines of two sentences with a tab between" if sentences and different else None
+
+
+def _alike(table: Path, source: str, target: str) -> str | None:
+    """Why a table's only two columns of texts look like two sides: few come twice, and none is much the longer."""
+    records = [flat(record.values) for record in read_head(table).records]
+    words = []
+    for side in (source, target):
+        texts = [str(record.get(side)) for record in records]
+        words.append(sum(len(text.split()) for text in texts) / len(texts))
+        if words[-1] < 2 or len(set(texts)) < len(texts) / 2:
+            return None
+    if max(words) > _LONGER * min(words):
+        return None
+    return f"its only columns of texts, {source!r} and {target!r}, hold texts of like length"
 
 
 def has_sides(path: str | os.PathLike[str], sides: tuple[str, str], encoding: str = "utf-8") -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import logging
 import os
 import re
 import shlex
 import stat
+import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +45,7 @@ class Split(NamedTuple):
 
 
 def read_text(path: str | os.PathLike[str]) -> list[Document]:
-    """The text of a UTF-8 file, or of every text file below a folder, sorted by name.
+    """The text of a UTF-8 file, or of every text file below a folder, sorted by name; `.gz` files are unpacked.
 
     What a file holds decides, not its suffix: in a folder each file that is UTF-8, not empty and without NUL bytes is
     taken. Hidden entries (a leading dot), binary, empty, undecodable and unreadable files are left out, and one warning
@@ -112,12 +114,12 @@ def _skip_report(skipped: dict[str, list[str]], shown: int = 3) -> str:
 
 def _read_file(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
             data = file.read(_HEAD)
             refuse_binary(data, path)
             data += file.read()
-    except OSError as error:
-        raise DataError("unreadable file", got=error.strerror, where=path) from error
+    except (OSError, EOFError, zlib.error) as error:  # the last two of .gz files that are cut off or damaged
+        raise DataError("unreadable file", got=getattr(error, "strerror", None) or error, where=path) from error
     refuse_binary(data, path)
     try:
         text = data.decode("utf-8")

@@ -7,7 +7,7 @@ import gzip
 import io
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
@@ -76,11 +76,16 @@ def read_lines(path: str | os.PathLike[str], encoding: str = "utf-8", faults: Fa
     if "\n".encode(encoding) != b"\n":
         yield from _wide_lines(path, encoding)
         return
+    yield from decoded_lines(_raw_lines(path), str(path), encoding, faults)
+
+
+def decoded_lines(raw_lines: Iterable[bytes], name: str, encoding: str, faults: Faults) -> Iterator[Line]:
+    """Lines of bytes as text, as `read_lines` has them; `name` is where they are from, for messages."""
     offset = 0
-    for number, raw in enumerate(_raw_lines(path), 1):
+    for number, raw in enumerate(raw_lines, 1):
         if number == 1:
-            raw = _without_mark(raw, encoding, path)
-        text = _decoded(raw, encoding, f"{path}, line {number:,}", offset, faults)
+            raw = _without_mark(raw, encoding, name)
+        text = _decoded(raw, encoding, f"{name}, line {number:,}", offset, faults)
         offset += len(raw)
         if text is not None:
             yield Line(number, text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import Any
 
 from matplotlib import rc_context
@@ -12,6 +13,7 @@ from rondeau.insight.results import Results
 from rondeau.report.figures.drawing import BLUE, GREY, INK, SERIES, STYLE, legend, new_figure, new_grid
 
 HELD_OUT = "val_"
+_NAME = 26  # letters of a line of a model's name
 WORDS = {"bits_per_character": "bits per character"}
 
 
@@ -92,7 +94,8 @@ def comparison(results: Results) -> Figure | None:
     rows = [row for row in results.rows if math.isfinite(row.scores.get(metric.name, math.nan))][::-1]
     if not rows:
         return None
-    figure, axes = new_figure(height=0.6 + 0.4 * len(rows))
+    names = [textwrap.fill(row.name, _NAME) for row in rows]  # long ones would leave no room for the bars
+    figure, axes = new_figure(height=0.6 + 0.4 * len(rows) + 0.13 * sum(name.count("\n") for name in names))
     values = [row.scores[metric.name] for row in rows]
     colours = [BLUE if row is results.own else GREY for row in rows]
     axes.barh(range(len(rows)), values, color=colours, height=0.6)
@@ -105,7 +108,7 @@ def comparison(results: Results) -> Figure | None:
             low, high = row.intervals[metric.name]
             axes.plot([low, high], [place, place], color=INK, linewidth=1.2)
             most = max(most, high)
-    axes.set_yticks(range(len(rows)), [row.name for row in rows])
+    axes.set_yticks(range(len(rows)), names)
     axes.set_xlabel(f"{metric.word} ({'higher' if metric.higher else 'lower'} is better)")
     axes.set_xlim(min(0, *values), most * 1.18 if most > 0 else 0.01)
     axes.grid(False)

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from rondeau.report.figures.drawing import BLUE, GREY, INK, ORANGE, STYLE, guide, legend, new_grid, short
 
-_TICKS = 4  # stamps written under an axis
+_TICKS = 4  # stamps written under an axis, of those with a time of day one less
+_DAY = 10  # letters of a stamp that is a day
 
 
 @rc_context(STYLE)
@@ -48,8 +49,10 @@ def _example(axes: Any, example: dict[str, Any], target: str) -> None:
 
 def _stamped(axes: Any, stamps: list[Any]) -> None:
     """A few stamps under the axis, so that none touches the next."""
-    places = np.unique(np.linspace(0, len(stamps) - 1, min(_TICKS, len(stamps))).round().astype(int))
-    axes.set_xticks(places, [str(stamps[i]).replace("T", " ").removesuffix(":00") for i in places])
+    words = [str(stamp).replace("T", " ").removesuffix(":00") for stamp in stamps]
+    most = _TICKS if max(map(len, words)) <= _DAY else _TICKS - 1
+    places = np.unique(np.linspace(0, len(stamps) - 1, min(most, len(stamps))).round().astype(int))
+    axes.set_xticks(places, [words[i] for i in places])
     labels = axes.get_xticklabels()
     if len(labels) > 1:
         labels[0].set_horizontalalignment("left")

@@ -14,6 +14,9 @@ from rondeau.report.figures.saliency import visible
 LABELLED = 60  # steps whose labels can still be read side by side
 STEPS = 36  # steps whose labels can still be read along a way
 
+_LETTERS = 80  # of labels that stand side by side under an axis
+_BEGIN = 14  # letters of a label
+
 State = dict[str, Any]  # a `HiddenStates` in JSON's types
 
 
@@ -39,8 +42,10 @@ def heat_maps(states: Sequence[State], labels: Sequence[str] | None = None) -> F
         place.set_title(f"{one['part']}: orange below 0, blue above, full from ±{top:.2g} on", fontsize=9.5)
         place.tick_params(axis="x", length=0, pad=2)
     if labels:
-        shown = [visible(label) for label in labels[-LABELLED:]]
-        axes[-1].set_xticks(range(len(shown)), shown, family="monospace", fontsize=7.5)
+        shown = [begin(visible(label)) for label in labels[-LABELLED:]]
+        side_by_side = max(map(len, shown)) * len(shown) <= _LETTERS
+        turned: dict[str, Any] = {} if side_by_side else {"rotation": 90}
+        axes[-1].set_xticks(range(len(shown)), shown, family="monospace", fontsize=7.5, **turned)
     axes[-1].set_xlabel("what was read" if labels else "step")
     return figure
 
@@ -75,7 +80,7 @@ def trajectories(states: Sequence[State], labels: Sequence[str] | None = None) -
         place.scatter(first, second, s=9, color=BLUE, alpha=late, linewidth=0)
         for step, label in enumerate(labels[-STEPS:] if labels else ()):
             place.annotate(
-                visible(label),
+                begin(visible(label)),
                 (first[step], second[step]),
                 xytext=(2, 2),
                 textcoords="offset points",
@@ -87,6 +92,11 @@ def trajectories(states: Sequence[State], labels: Sequence[str] | None = None) -
         place.set(xlabel=_axis("first", one, 0), ylabel=_axis("second", one, 1))
         place.margins(0.08)
     return figure
+
+
+def begin(label: str) -> str:
+    """The beginning of a long label, such as an event's in words."""
+    return label if len(label) <= _BEGIN else label[: _BEGIN - 1] + "…"
 
 
 def _axis(name: str, one: State, component: int) -> str:

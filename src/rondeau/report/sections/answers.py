@@ -22,7 +22,7 @@ def confusion(record: RunRecord) -> Section | None:
         (count, labels[i], labels[j]) for i, row in enumerate(counts) for j, count in enumerate(row) if i != j and count
     ]
     most = sorted(wrong, reverse=True)[:_PAIRS]
-    told = "; ".join(f"{true} taken for {answer} {count:,} times" for count, true, answer in most) or "none at all"
+    told = "; ".join(f"{true!r} taken for {answer!r} {count:,} times" for count, true, answer in most) or "none at all"
     told_so = "Rows are true labels, columns answers; strong fields off the diagonal are what to look into."
     caption = f"{told_so} Most often: {told}."
     blocks = drawn("confusion", confusion_matrix(labels, counts), caption, f"Confusion matrix. Mistakes: {told}.")

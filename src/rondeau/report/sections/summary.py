@@ -12,6 +12,7 @@ from rondeau.report.blocks import Advised, Block, Facts, Section, Text, slug
 from rondeau.report.figures.curves import HELD_OUT, best, metrics, series, word
 from rondeau.report.sections.gradient import in_words
 from rondeau.tasks.record import RunRecord
+from rondeau.tasks.registry import TASKS, get_task
 
 Record = dict[str, Any]
 
@@ -29,9 +30,12 @@ def summary(record: RunRecord) -> Section:
 
 def _data(record: RunRecord) -> str | None:
     sizes = record.data.get("sizes") or {"characters": record.data.get("characters")}
-    kind, counts = next(iter(sizes.items()))
-    if not counts:
+    told = {kind: counts for kind, counts in sizes.items() if counts}
+    if not told:
         return None
+    # what is as much in every part, such as series divided in time, is the same in every part, and no other
+    kind = next((kind for kind, counts in told.items() if len(set(counts.values())) > 1), next(iter(told)))
+    counts = told[kind]
     title = record.config.get("task", "language_model").replace("_", " ")
     return (
         f"A model for {title} learnt from {counts['train']:,} {kind}, was chosen on {counts['validation']:,} others, "
@@ -99,12 +103,17 @@ def _facts(record: RunRecord) -> list[tuple[str, Any]]:
         if bad:
             facts.append(("loss not finite", f"at {bad} of {len(record.samples)} sampled updates"))
     if record.speed:
-        facts.append(("speed", _speed(record.speed)))
+        facts.append(("speed", _speed(record.speed, _steps(record))))
     return facts
 
 
-def _speed(speed: Record) -> str:
-    return (
-        f"trained on {speed['tokens']:,} tokens in {speed['seconds']:.1f} s: {speed['tokens_per_second']:,.0f} tokens "
-        f"a second on {speed['where']}, reading and checkpoints counted in, validation not"
-    )
+def _steps(record: RunRecord) -> str:
+    """What the run's task calls a step."""
+    task = record.config.get("task", "language_model")
+    return get_task(task).steps if task in TASKS else "tokens"
+
+
+def _speed(speed: Record, steps: str) -> str:
+    rate = f"{speed['tokens_per_second']:,.0f} {steps} a second on {speed['where']}"
+    done = f"trained on {speed['tokens']:,} {steps} in {speed['seconds']:.1f} s"
+    return f"{done}: {rate}, reading and checkpoints counted in, validation not"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import logsigmoid
 
 from rondeau.data.faults import Faults
+from rondeau.data.standard_input import standard_input
 from rondeau.data.tables.events import Events
 from rondeau.errors import ArgumentError, CheckpointError, DataError, RondeauError
 from rondeau.insight.results import Metric, Row
@@ -25,7 +27,6 @@ from rondeau.tasks.events.reading import EventColumns, divide_events, find_event
 from rondeau.tasks.job import Data, Examples, Job, Judged
 from rondeau.tasks.look import LONGEST, Explained
 from rondeau.tasks.ranking import Ranking
-from rondeau.tasks.series.reading import from_standard_input
 from rondeau.tasks.settings import Settings, option
 from rondeau.training.losses import BinaryCrossentropy
 
@@ -122,6 +123,7 @@ class EventClassification(Job[EventSettings]):
     )
 
     def guess(self, path: Path) -> str | None:
+        from rondeau.data.series.labelled import words_of
         from rondeau.data.tables.roles import find_roles, first_rows, label_values, one_label_each
 
         try:
@@ -133,7 +135,9 @@ class EventClassification(Job[EventSettings]):
             return None
         if label_values(table, roles.label) > 2 or one_label_each(table, roles.entity, roles.label):
             return None
-        return f"each row has a {roles.entity!r}, a {roles.time!r} and a {roles.label!r} of its own"
+        values = " or ".join(sorted(set(words_of(table, roles.label, np.arange(len(table)))) - {""}))
+        again = f"each {roles.entity!r} comes again, at another {roles.time!r}"
+        return f"a row is an event: {again}, and {roles.label!r} is told of each row ({values})"
 
     def demo_settings(self) -> EventSettings:
         return replace(EventSettings(), test=0.2)
@@ -235,12 +239,8 @@ class EventClassification(Job[EventSettings]):
         return whole(events, settings.longest), events.notes
 
     def read_inputs(self, settings: EventSettings, prepared: EventsPrepared, path: str) -> Iterator[History]:
-        file = from_standard_input() if path == "-" else Path(path)
-        try:
+        with standard_input() if path == "-" else nullcontext(Path(path)) as file:
             events = read_like(prepared.columns, prepared.features, str(file), settings, labelled=False)
-        finally:
-            if path == "-":
-                file.unlink()
         yield from whole(events, settings.longest)
 
     def answers(

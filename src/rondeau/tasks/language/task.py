@@ -8,6 +8,7 @@ from typing import Any
 from rondeau.data.tables.rows import read_head
 from rondeau.data.texts.layouts import guess_text
 from rondeau.data.texts.text import read_text
+from rondeau.data.texts.text_lines import suffix_of
 from rondeau.data.texts.word_tokenizer import WordTokenizer
 from rondeau.errors import ArgumentError, DataError
 from rondeau.insight.results import Results, Row
@@ -26,11 +27,11 @@ class LanguageModel(Task[Settings]):
     name, title, settings, steps = "language_model", "language model", Settings, "tokens"
 
     def guess(self, path: Path) -> str | None:
-        if path.is_file() and path.suffix.lower() in (".txt", ".text", ".md", ".rst", ".tex", ".log", ".py", ""):
+        if path.is_file() and suffix_of(path) in (".txt", ".text", ".md", ".rst", ".tex", ".log", ".py", ""):
             return "it is a plain text without labels"
         if model_of.is_table(path):
             return _text_column(path)
-        if path.is_dir() and any(path.rglob("*.txt")):
+        if path.is_dir() and any(suffix_of(file) == ".txt" for file in path.rglob("*.*")):
             return "it is a folder of plain texts without labels"
         return None
 

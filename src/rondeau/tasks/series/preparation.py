@@ -10,17 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rondeau.data.series.ts import Series
+from rondeau.data.tables.roles import Roles
 from rondeau.errors import CheckpointError, DataError
 from rondeau.tasks.scaling import Scale
 
 
 @dataclass(frozen=True)
 class SeriesPreparation:
-    """Preprocessing of series: `classes` in order, of each channel its `scales` and its name in `channels`."""
+    """Preprocessing of series: `classes` in order, of each channel its `scales` and its name in `channels`; of a table
+    its columns' `roles`, so that another is read alike."""
 
     classes: tuple[str, ...]
     scales: tuple[Scale, ...]
     channels: tuple[str, ...]
+    roles: Roles | None = None
 
     @classmethod
     def fit(
@@ -58,14 +61,16 @@ class SeriesPreparation:
     def to_json(self) -> dict[str, Any]:
         """As `from_json` takes it."""
         scales = [scale.to_json() for scale in self.scales]
-        return {"classes": list(self.classes), "scales": scales, "channels": list(self.channels)}
+        roles = None if self.roles is None else self.roles._asdict()
+        return {"classes": list(self.classes), "scales": scales, "channels": list(self.channels), "roles": roles}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SeriesPreparation:
         """What `to_json` gave. Raises `CheckpointError` for anything else."""
         try:
             scales = tuple(Scale.from_json(one) for one in data["scales"])
-            return cls(tuple(map(str, data["classes"])), scales, tuple(map(str, data["channels"])))
+            roles = Roles(**data["roles"]) if data.get("roles") else None
+            return cls(tuple(map(str, data["classes"])), scales, tuple(map(str, data["channels"])), roles)
         except (KeyError, TypeError) as error:
             raise CheckpointError("the preparation of series is damaged", got=repr(error)) from error
 

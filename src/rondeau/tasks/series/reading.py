@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rondeau.data.faults import Faults
 from rondeau.data.made.series import made_gestures
 from rondeau.data.series.ts import Series, own_split, read_ts, ts_files
 from rondeau.data.splits import shared, split_rows
+from rondeau.data.tables.roles import Roles
 from rondeau.errors import ArgumentError, DataError
 
 
@@ -23,6 +21,7 @@ class Found:
 
     `groups`: of each series in `train` what it belongs to. `names`: what series are called, by place. `classes`: in the
     data's own order, None where they have none. `channels`: their names, None where they have none.
+    `roles`: of a table's columns, None without one.
     """
 
     name: str
@@ -31,6 +30,7 @@ class Found:
     groups: list[str] | None = None
     classes: tuple[str, ...] | None = None
     channels: list[str] | None = None
+    roles: Roles | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -86,7 +86,8 @@ def _of_table(root: Path, wanted: Wanted, faults: Faults, labelled: bool) -> Fou
     table = read_table(root, faults)
     w = wanted
     made = series_of(table, faults, w.series, w.time, w.label, w.channels, w.group, labelled)
-    return Found(root.name, made.series, groups=made.groups, channels=made.channels, notes=made.notes)
+    told = {"groups": made.groups, "channels": made.channels, "roles": made.roles, "notes": made.notes}
+    return Found(root.name, made.series, **told)  # type: ignore[arg-type]
 
 
 def divide(
@@ -138,13 +139,3 @@ def digest_of(parts: Sequence[Sequence[Series]]) -> str:
             whole.update(f"{one.digest()} {one.label}".encode())
         whole.update(b"|")
     return whole.hexdigest()
-
-
-def from_standard_input(text: Any = None) -> Path:
-    """Standard input as a file, of a suffix that fits: `.ts` where it begins with @ or a comment, else `.csv`."""
-    content = (sys.stdin.buffer if text is None else text).read()
-    head = content[:100].decode("utf-8", "replace").lstrip("\ufeff \r\n")
-    suffix = ".ts" if head.startswith(("@", "#", "%")) else ".csv"
-    with tempfile.NamedTemporaryFile(suffix=suffix, prefix="standard-input-", delete=False) as file:
-        file.write(content)
-    return Path(file.name)

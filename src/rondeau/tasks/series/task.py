@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 from rondeau.data.faults import Faults
 from rondeau.data.series.ts import Series, ts_files
+from rondeau.data.standard_input import standard_input
+from rondeau.data.tables.roles import Roles
 from rondeau.errors import ArgumentError
 from rondeau.insight.results import Metric, Row
 from rondeau.tasks.bootstrap import intervals
@@ -21,7 +24,7 @@ from rondeau.tasks.look import Explained
 from rondeau.tasks.series import baselines as series_baselines
 from rondeau.tasks.series.model import series_model
 from rondeau.tasks.series.preparation import SeriesPreparation
-from rondeau.tasks.series.reading import Wanted, digest_of, divide, find_series, from_standard_input
+from rondeau.tasks.series.reading import Wanted, digest_of, divide, find_series
 from rondeau.tasks.settings import Settings, option
 from rondeau.training.losses import SparseCategoricalCrossentropy
 
@@ -64,10 +67,11 @@ class SeriesSettings(Settings):
 
 @dataclass
 class SeriesData(Data):
-    """Series, the names of their `channels`, and their `classes` in the order of the data's own list."""
+    """Series, the names of their `channels`, their `classes` in the order of the data's own list, a table's `roles`."""
 
     channels: list[str] | None = None
     classes: tuple[str, ...] | None = None
+    roles: Roles | None = None
 
 
 class SeriesClassification(Job[SeriesSettings]):
@@ -96,13 +100,14 @@ class SeriesClassification(Job[SeriesSettings]):
         sizes = {"series": dict(zip(names, map(len, parts), strict=True))}
         sizes["steps"] = {name: sum(len(s.values) for s in part) for name, part in zip(names, parts, strict=True)}
         train, validation, test = parts
-        about = faults.to_json(), found.notes, found.channels, found.classes
+        about = faults.to_json(), found.notes, found.channels, found.classes, found.roles
         return SeriesData(found.name, train, validation, test, sizes, digest_of(parts), *about)
 
     def prepare(self, settings: SeriesSettings, data: Data) -> SeriesPreparation:
         channels = data.channels if isinstance(data, SeriesData) else None
         classes = data.classes if isinstance(data, SeriesData) else None
-        return SeriesPreparation.fit(data.train, channels, classes)
+        found = SeriesPreparation.fit(data.train, channels, classes)
+        return replace(found, roles=data.roles) if isinstance(data, SeriesData) else found
 
     def load_prepared(self, data: dict[str, Any]) -> SeriesPreparation:
         return SeriesPreparation.from_json(data)
@@ -171,20 +176,20 @@ class SeriesClassification(Job[SeriesSettings]):
     def read_examples(
         self, settings: SeriesSettings, prepared: SeriesPreparation, path: str
     ) -> tuple[list[Series], list[str]]:
-        found = find_series(path, settings.wanted, Faults(settings.on_error))
+        found = find_series(path, _as_learnt(settings, prepared), Faults(settings.on_error))
         if found.test is not None:
             return found.test, [f"of the data's own division the test part, {len(found.test)} series"]
         return found.train, [*found.notes, *_missing(prepared, found.train)]
 
     def read_inputs(self, settings: SeriesSettings, prepared: SeriesPreparation, path: str) -> Iterator[Series]:
-        file = from_standard_input() if path == "-" else Path(path)
-        try:
-            wanted = replace(settings.wanted, channels=settings.channels or _table_channels(prepared), group=None)
-            found = find_series(str(file), wanted, Faults(settings.on_error), labelled=False)
-            yield from found.train
-        finally:
-            if path == "-":
-                file.unlink()
+        wanted = replace(_as_learnt(settings, prepared), label=None)
+        faults = Faults(settings.on_error)
+        if path != "-":
+            yield from find_series(path, wanted, faults, labelled=False).train
+            return
+        with standard_input() as file:
+            for one in find_series(str(file), wanted, faults, labelled=False).train:
+                yield replace(one, where=one.where.removeprefix(f"{file.parent}{os.sep}"))
 
     def answers(
         self,
@@ -289,17 +294,29 @@ def _table_channels(prepared: SeriesPreparation) -> tuple[str, ...]:
     return () if prepared.channels == numbered else prepared.channels
 
 
+def _as_learnt(settings: SeriesSettings, prepared: SeriesPreparation) -> Wanted:
+    """The columns of the table that the model was trained on; what was asked for, where that was no table."""
+    channels = settings.channels or _table_channels(prepared)
+    wanted = replace(settings.wanted, channels=channels, group=None)
+    if prepared.roles is None:
+        return wanted
+    entity, time, label = prepared.roles
+    return replace(wanted, series=entity, time=time, label=label)
+
+
 def _looks_like_series(path: Path) -> str | None:
-    from rondeau.data.tables.roles import first_rows, guess_entity, guess_label, label_values, one_label_each
+    from rondeau.data.tables.roles import find_roles, first_rows, label_values, one_label_each
     from rondeau.errors import RondeauError
 
     try:
         table = first_rows(path)
+        roles = None if table is None else find_roles(table)
     except RondeauError:
         return None
-    label = None if table is None else guess_label(table)
-    entity = None if table is None or label is None else guess_entity(table, {label})
-    if table is None or label is None or entity is None or not one_label_each(table, entity, label):
+    if table is None or roles is None or roles.label is None:
+        return None
+    entity, label = roles.entity, roles.label
+    if not one_label_each(table, entity, label):
         return None
     if label_values(table, label) > max(20, label_values(table, entity) // 2):
         return None  # a number for each series

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ from typing import Any
 
 from rondeau.data.faults import Faults
 from rondeau.data.splits import shared, split_rows
+from rondeau.data.standard_input import standard_input
 from rondeau.data.texts.conll import Sentence, kind_of, opened, read_columns, read_conllu, tagged_files
 from rondeau.data.texts.schemes import scheme_of, to_bio
 from rondeau.data.texts.tagged import TaggedText, WordCodes
@@ -175,13 +176,15 @@ def inputs(path: str) -> Iterator[Sentence]:
     """Sentences to be tagged, one after another: CoNLL-U, columns, JSON lines, or text with a sentence on each line.
 
     Args:
-        path: a file, a folder of them, or `-` for standard input (JSON lines or text).
+        path: a file, a folder of them, or `-` for standard input, which may hold any of these.
 
     A JSON line has `words`, a list, or `text`. Text is parted into words and signs. Raises `DataError` for a line that
     is neither.
     """
     if path == "-":
-        yield from _lines(sys.stdin, "standard input")
+        with standard_input(suffix="") as file:
+            for one in inputs(str(file)):
+                yield one._replace(place=one.place.removeprefix(f"{file.parent}{os.sep}"))
         return
     place = Path(path)
     if not place.exists():

@@ -33,7 +33,7 @@ def findings_of(
 
 def _by_class(scores: ClassScores) -> dict[str, Any]:
     return {
-        "title": "by class",
+        "title": "By class",
         "heads": ["class", "documents", "precision", "recall", "F1"],
         "rows": [[name, count, *map(_rounded, rest)] for name, count, *rest in scores.by_class()],
     }
@@ -49,7 +49,7 @@ def _by_length(scores: ClassScores, lengths: NDArray[np.int64]) -> dict[str, Any
         name = f"{int(end)}" if low == end else f"{int(lengths[inside].min())} to {int(end)}"
         rows.append([name, int(inside.sum()), _rounded(float(right[inside].mean()))])
         low = int(end) + 1
-    return {"title": "by length", "heads": ["tokens", "documents", "accuracy"], "rows": rows}
+    return {"title": "By length", "heads": ["tokens", "documents", "accuracy"], "rows": rows}
 
 
 def _worst(scores: ClassScores, documents: Sequence[Document]) -> list[dict[str, Any]]:

@@ -24,8 +24,8 @@ class Prepared:
     """What is learnt from the training part: how texts are read, the classes, and later the threshold.
 
     Attributes: `weights`, of each class in the loss, None for equal ones; `vectors`, given ones, until the model is
-    built; `columns`, of the texts and classes in a table; `learnt` and `seen`, how many documents the training part
-    has, and numbers of some of them, by which they are recognised.
+    built; `columns`, of the texts and classes in a table; `whole`, without a table whether a document was a whole file;
+    `learnt` and `seen`, how many documents the training part has, and numbers of some, by which they are recognised.
     """
 
     reading: Reading
@@ -36,6 +36,7 @@ class Prepared:
     columns: tuple[str, str] | None = None
     learnt: int = 0
     seen: list[int] = field(default_factory=list)
+    whole: bool | None = None
     vectors: Vectors | None = field(default=None, compare=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -49,6 +50,7 @@ class Prepared:
             "columns": None if self.columns is None else list(self.columns),
             "learnt": self.learnt,
             "seen": self.seen,
+            "whole": self.whole,
         }
 
     @classmethod
@@ -57,11 +59,12 @@ class Prepared:
         try:
             labels, positive, threshold = data["labels"], data["positive"], float(data["threshold"])
             weights, columns, reading = data["weights"], data["columns"], data["reading"]
-            learnt, seen = int(data["learnt"]), list(data["seen"])
+            learnt, seen, whole = int(data["learnt"]), list(data["seen"]), data.get("whole")
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError("what was prepared for the texts is damaged", got=error) from error
         pair = None if columns is None else (str(columns[0]), str(columns[1]))
-        return cls(Reading.from_json(reading), list(labels), positive, threshold, weights, pair, learnt, seen)
+        own = Reading.from_json(reading)
+        return cls(own, list(labels), positive, threshold, weights, pair, learnt, seen, whole)
 
     def classes(self, documents: Documents) -> tuple[Ids, list[str]]:
         """The number of each document's class, and all names: those never learnt come behind those that were."""

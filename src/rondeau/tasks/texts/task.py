@@ -42,9 +42,10 @@ _LISTED = 20  # classes that a message names
 
 @dataclass
 class TextData(Data):
-    """Documents, and the columns they came from."""
+    """Documents, the columns they came from, and without any whether each was a whole file."""
 
     columns: Columns | None = None
+    whole: bool | None = None
 
 
 class TextClassification(Job[TextClassificationSettings]):
@@ -66,7 +67,7 @@ class TextClassification(Job[TextClassificationSettings]):
         faults = Faults(settings.on_error)
         if settings.path is None:
             given: Iterable[Document] = made_reviews(seed=settings.seed)
-            name, reason, columns = "reviews made by the package", "", None
+            name, reason, columns, whole = "reviews made by the package", "", None, None
         else:
             found = read_labelled(
                 settings.path,
@@ -76,11 +77,11 @@ class TextClassification(Job[TextClassificationSettings]):
                 settings.group,
                 faults,
             )
-            given, reason, columns = found
+            given, reason, columns, whole = found
             name = Path(settings.path).name
         store, digest = collect(given)
         parts, notes = divide(store, settings.validation, settings.test, settings.seed)
-        counts = ", ".join(f"{count:,} {label}" for label, count in Counter(store.labels).most_common(10))
+        counts = ", ".join(f"{count:,} of {label!r}" for label, count in Counter(store.labels).most_common(10))
         return TextData(
             name=name,
             train=Documents(store, parts.train),
@@ -91,11 +92,13 @@ class TextClassification(Job[TextClassificationSettings]):
             skipped=faults.to_json(),
             notes=[*([reason] if reason else []), f"classes: {counts}", *notes],
             columns=columns,
+            whole=whole,
         )
 
     def prepare(self, settings: TextClassificationSettings, data: Data) -> Prepared:
         columns = data.columns if isinstance(data, TextData) else None
         prepared, notes = prepare(settings, _documents(data.train), columns)
+        prepared = replace(prepared, whole=data.whole) if isinstance(data, TextData) else prepared
         data.notes += notes
         data.sizes["tokens"] = {
             part: int(_documents(getattr(data, part)).encoded(prepared.reading).lengths.sum())
@@ -233,7 +236,8 @@ class TextClassification(Job[TextClassificationSettings]):
 
     def read_inputs(self, settings: TextClassificationSettings, prepared: Prepared, path: str) -> Iterator[Document]:
         column = None if prepared.columns is None else prepared.columns[0]
-        return read_texts(path, settings.encoding, settings.text_column or column, Faults(settings.on_error))
+        column, faults = settings.text_column or column, Faults(settings.on_error)
+        return read_texts(path, settings.encoding, column, faults, prepared.whole)
 
     def explain(
         self, model: Any, settings: TextClassificationSettings, prepared: Prepared, example: Document

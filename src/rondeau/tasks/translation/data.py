@@ -18,6 +18,7 @@ from rondeau.tasks.job import Data
 from rondeau.tasks.settings import Settings, option
 
 Ids = NDArray[np.int64]
+BYTES = 256  # pieces there are at least
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class TranslationSettings(Settings):
         for name in ("min_count", "pieces", "embedding", "max_tokens", "beam"):
             if getattr(self, name) < 1:
                 raise ArgumentError(name, expected="1 or more", got=getattr(self, name))
+        if self.unit == "bpe" and self.pieces < BYTES:
+            raise ArgumentError("pieces", expected=f"{BYTES} or more, as each byte is one", got=self.pieces)
         if not 0 <= self.label_smoothing < 1:
             raise ArgumentError("label_smoothing", expected="0 or more, below 1", got=self.label_smoothing)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +14,11 @@ from torch import Tensor
 from rondeau.data.buckets import Buckets
 from rondeau.data.faults import Faults
 from rondeau.data.made.dates import dates
+from rondeau.data.standard_input import NAME, first_line, standard_input, table_of_texts
 from rondeau.data.texts.pair_layouts import has_sides, looks_like_pairs
 from rondeau.data.texts.pairs import Pair, Pairs, read_pairs, read_sources
 from rondeau.data.texts.sides import Side
+from rondeau.data.texts.text_lines import checked_encoding, decoded_lines
 from rondeau.errors import CheckpointError, DataError
 from rondeau.insight.results import Metric, Row
 from rondeau.models import EncoderDecoder
@@ -186,14 +187,23 @@ class Translation(Job[TranslationSettings]):
         if source is not None and not has_sides(path, prepared.names, settings.encoding):
             source = target = None  # lines with a tab, whose sides have no names
         found = read_pairs(path, source, target, faults, settings.encoding, training=False)
-        part = "test" if "test" in found.parts else next(iter(found.parts))
+        part = next(name for name in ("test", "validation", "train") if found.parts.get(name))
         notes = [*found.notes, *([f"the {part} part of {path}"] if len(found.parts) > 1 else [])]
         return found.parts[part], [*notes, *([f"left out: {faults.describe()}"] if faults.total else [])]
 
     def read_inputs(self, settings: TranslationSettings, prepared: Prepared, path: str) -> Iterator[str]:
-        if path == "-":
-            return (line.rstrip("\r\n") for line in sys.stdin)
-        return read_sources(path, prepared.names[0], settings.encoding)
+        if path != "-":
+            yield from read_sources(path, prepared.names[0], settings.encoding)
+            return
+        first, lines = first_line()
+        start = first.decode(checked_encoding(settings.encoding), "replace")
+        suffix = table_of_texts(start, prepared.names[0] or None) or (".txt" if "\t" in start else None)
+        if suffix is None:
+            faults = Faults(settings.on_error)
+            yield from (line.rstrip("\r\n") for _, line in decoded_lines(lines, NAME, settings.encoding, faults))
+            return
+        with standard_input(first, suffix) as file:
+            yield from read_sources(file, prepared.names[0], settings.encoding)
 
     def answers(
         self,
