@@ -61,7 +61,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         cell: str = "lstm",
         units: int = 64,
         layers: int = 1,
-        dropout: float = 0.1,
+        dropout: float = 0.3,
         epochs: int = 30,
         batch_size: int = 64,
         learning_rate: float = 5e-3,
@@ -96,7 +96,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
             best = EarlyStopping(patience=self.patience or self.epochs, restore_best_weights=True)
             fit = {"epochs": self.epochs, "validation_data": validation, "verbose": self.verbose}
             history = model.fit(train, callbacks=[best], **fit)
-        self.model_, self.scheme_, self.history_ = model, scheme, history.history
+        self.model_, self.history_ = model, history.history
+        self.scheme_ = job.settle(model, settings, scheme, data)
         self.season_ = scheme.seasons[0] if scheme.seasons else 1
         self._seed, self._learnt = seed, series
         return self

@@ -12,12 +12,16 @@ import numpy as np
 import pytest
 import torch
 
+from rondeau.cli import options
 from rondeau.data.faults import Faults
 from rondeau.data.series.beat import Step
 from rondeau.data.series.series import SeriesSet
+from rondeau.data.series.shape import Shape
 from rondeau.data.tables.table import Column
 from rondeau.errors import ArgumentError, DataError
+from rondeau.tasks.api import Run
 from rondeau.tasks.forecasting import baselines as forecast_baselines
+from rondeau.tasks.forecasting.calibration import widened, widening
 from rondeau.tasks.forecasting.data import (
     all_origins,
     default_lags,
@@ -346,6 +350,70 @@ def test_a_file_never_seen_is_forecast_and_judged(run: tuple[RunFolder, Any], tm
     for one in records:
         assert one["low_95"] <= one["low_80"] <= one["median"] <= one["high_80"] <= one["high_95"]
     assert records == list(job.predict(folder, str(other), "cpu", {}))
+
+
+def test_predict_takes_another_horizon(run: tuple[RunFolder, Any], tmp_path: Path) -> None:
+    folder, _ = run
+    other = write(tmp_path, days=60, shops=3)
+    ahead = [f"{np.datetime64('2023-03-02') + i},shop {s},,{i % 2}" for s in range(3) for i in range(9)]
+    other.write_text(other.read_text() + "\n".join(ahead) + "\n")
+    given = {steps: Run(folder.path).predict(other, "cpu", horizon=steps) for steps in (2, 4, 9)}
+    assert given[4] == Run(folder.path).predict(other, "cpu")
+    for steps, records in given.items():
+        assert [one["step"] for one in records] == 3 * list(range(1, steps + 1))
+    width = {step: np.mean([o["high_80"] - o["low_80"] for o in given[9] if o["step"] == step]) for step in (1, 9)}
+    assert width[9] > width[1] / 2
+    assert all(abs(one["median"] - 20 - 10 * int(one["series"][-1])) < 15 for one in given[9])  # no drift away
+    assert options.read_predict([str(folder.path), str(other), "--horizon", "2"]).options == {"horizon": 2}
+    with pytest.raises(ArgumentError, match="horizon: expected 1 or more"):
+        Run(folder.path).predict(other, horizon=0)
+    with pytest.raises(DataError, match=r"covariates of the steps to forecast are missing.*10 steps.*got 9"):
+        Run(folder.path).predict(other, horizon=10)
+
+
+def test_intervals_are_widened_until_they_hold_what_they_should() -> None:
+    draws = np.random.default_rng(0).standard_normal((300, 400, 2)) + 5
+    truth = 5 + 3 * np.random.default_rng(1).standard_normal((300, 2))
+    factor = widening(draws, truth)
+    assert 2.7 < factor < 3.4
+    spread = widened(draws.astype(np.float32), factor)
+    np.testing.assert_allclose(np.median(spread, 1), np.median(draws, 1), rtol=1e-6)
+    low, high = np.quantile(spread, (0.1, 0.9), axis=1)
+    covered = np.mean((low <= truth) & (truth <= high))
+    assert 0.8 <= covered < 0.82
+    assert widening(draws, 5 + 0.1 * (truth - 5)) == 1.0  # never narrower
+    assert widening(draws[:, :1], truth) == 1.0  # a point has no spread
+    assert widening(draws, np.full_like(truth, np.nan)) == 1.0
+    flat = np.zeros((4, 10, 1))
+    assert widening(flat, np.ones((4, 1))) == 10.0
+    few = np.sort(np.abs(truth[:4] - 5).ravel())
+    assert widening(draws[:4], truth[:4]) > few[-1] / 2  # of eight steps the largest but none: ceil(9 * 0.8) = 8
+
+
+def test_what_calibration_found_goes_with_the_run(run: tuple[RunFolder, Any], tmp_path: Path) -> None:
+    folder, _ = run
+    job = Forecasting()
+    settings, scheme = job.opened(folder)
+    data = job.read(settings)
+    plain = forecast(folder.load_model(), replace(scheme, widening=1.0), data.validation, settings.seed)
+    assert scheme.widening == widening(plain, truths(data.validation, 4)) >= 1
+    assert folder.read_json(folder.findings)["forecast"]["widening"] == scheme.widening
+    assert job.settle(folder.load_model(), replace(settings, calibrate=False), scheme, data).widening == 1
+
+
+def test_of_one_series_scale_and_centre_are_not_read() -> None:
+    job = Forecasting()
+    schemes = {}
+    for count in (1, 2):
+        series = series_of(*(wave(80, seed=i, level=10 * (i + 1)) for i in range(count)))
+        settings = ForecastingSettings(horizon=3)
+        data = job.divided(settings, series, Shape(None, None, ("a",), (), True), "X", Faults())
+        scheme = schemes[count] = job.prepare(settings, data)
+        x = cut(scheme, series, data.train.series[:1], data.train.steps[:1]).x
+        assert x.shape[-1] == scheme.features
+    assert not schemes[1].levels
+    assert schemes[2].levels
+    assert schemes[2].features == schemes[1].features + 2
 
 
 def test_other_data_that_do_not_fit_the_run(run: tuple[RunFolder, Any], tmp_path: Path) -> None:

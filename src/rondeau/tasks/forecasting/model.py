@@ -15,6 +15,7 @@ from rondeau.init import by_name
 from rondeau.models.language_model import CELLS
 from rondeau.models.model import Model
 from rondeau.models.rolled_out import roll_out
+from rondeau.tasks.forecasting.calibration import widened
 from rondeau.tasks.forecasting.windows import Numbers, Origins, Scheme, Windows, cut, inputs, lag_features
 
 DRAWS = 200
@@ -57,7 +58,8 @@ def forecast(model: Any, scheme: Scheme, origins: Origins, seed: int = 0, draws:
     """Sample paths of the steps from each origin on, `(origins, draws, horizon)` in the target's unit.
 
     Each path is drawn step by step, the value drawn being read at the next (Salinas et al. 2020, arXiv 1704.04110). A
-    'point' has one path. What comes after an origin is not looked at, covariates apart. `seed` draws the same again.
+    'point' has one path. The paths are spread about their median as `scheme.widening` says. What comes after an origin
+    is not looked at, covariates apart. `seed` draws the same again.
     """
     kind = likelihood(scheme.likelihood)
     draws = 1 if kind.name == "point" else draws
@@ -70,7 +72,7 @@ def forecast(model: Any, scheme: Scheme, origins: Origins, seed: int = 0, draws:
             windows = cut(scheme, origins.data, origins.series[some], origins.steps[some], blind=True)
             made[some] = _drawn(model, scheme, windows, generator, draws)
             meter.advance(len(windows.x))
-    return made
+    return widened(made, scheme.widening)
 
 
 def _drawn(model: Any, scheme: Scheme, windows: Windows, generator: np.random.Generator, draws: int) -> Numbers:

@@ -24,6 +24,7 @@ from rondeau.heads.likelihoods import KINDS, likelihood
 from rondeau.insight.results import Metric, Row
 from rondeau.tasks.bootstrap import intervals
 from rondeau.tasks.forecasting import baselines as forecast_baselines
+from rondeau.tasks.forecasting.calibration import widening
 from rondeau.tasks.forecasting.data import (
     all_origins,
     columns_of,
@@ -40,7 +41,7 @@ from rondeau.tasks.forecasting.model import forecast, network
 from rondeau.tasks.forecasting.scores import errors, groups, statistic, truths
 from rondeau.tasks.forecasting.windows import Origins, Scheme, WindowBatches, cut
 from rondeau.tasks.job import Data, Job, Judged
-from rondeau.tasks.settings import Common, option
+from rondeau.tasks.settings import Asking, Common, option
 from rondeau.training.losses import NegativeLogLikelihood
 
 PAST = 0.2  # the weight of steps before the origin in the training loss: they know the window's scale already
@@ -56,7 +57,7 @@ class ForecastingSettings(Common):
 
     test: float = option(0.2, "Share of the moments held out to the end: the last ones.")
     units: int = option(64, "Units of a recurrent layer.")
-    dropout: float = option(0.1, "Rate before and after the recurrent layers.")
+    dropout: float = option(0.3, "Rate before and after the recurrent layers.")
     batch_size: int = option(64, "Windows of a batch.")
     epochs: int = option(30, "Times the windows of the training part are read, at most.")
     learning_rate: float = option(5e-3, "Of Adam, at the start; it falls along a cosine.")
@@ -68,6 +69,7 @@ class ForecastingSettings(Common):
     likelihood: str = option("student_t", "What is said of a value to come.", tuple(KINDS))
     season: int | None = option(None, "Steps of a season, 1 for none. Default: recognised.")
     context: int | None = option(None, "Steps read before a forecast. Default: by season and horizon.")
+    calibrate: bool = option(True, "Widen intervals that hold too little of the validation part.")
     every: int = option(1, "A forecast to judge every so many steps.")
     on_error: str = option("fail", "What a row or step that cannot be used does.", ("fail", "skip"))
     delimiter: str | None = option(None, "Between the cells of a CSV file. Default: recognised.")
@@ -80,6 +82,19 @@ class ForecastingSettings(Common):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ArgumentError(name, expected="1 or more", got=value)
+
+
+@dataclass(frozen=True)
+class ForecastingAsking(Asking):
+    """What `rondeau predict` can be asked of forecasts."""
+
+    horizon: int | None = option(
+        None, "Steps to forecast: fewer than were learnt, or more, rolled on. Default: the run's."
+    )
+
+    def check(self) -> None:
+        if self.horizon is not None and self.horizon < 1:
+            raise ArgumentError("horizon", expected="1 or more", got=self.horizon)
 
 
 @dataclass
@@ -97,6 +112,7 @@ class Forecasting(Job[ForecastingSettings]):
     """What comes next in one series or many, by a recurrent network that is rolled out by sampling (DeepAR)."""
 
     name, title, settings, extra = "forecasting", "forecasting of time series", ForecastingSettings, "table"
+    asking = ForecastingAsking
     metrics = (
         Metric("mase", higher=False),
         Metric("smape", higher=False, percent=True),
@@ -210,6 +226,7 @@ class Forecasting(Job[ForecastingSettings]):
             numbers,
             cycles=cycles_within(series.stamps[past], series.step),
             columns=columns_of(data.shape),
+            levels=len(series) > 1,
         )
         some = np.linspace(0, len(train) - 1, min(len(train), 2000)).round().astype(np.int64)
         scales = cut(scheme, series, train.series[some], train.steps[some]).scale
@@ -235,6 +252,13 @@ class Forecasting(Job[ForecastingSettings]):
     def count_steps(self, settings: ForecastingSettings, prepared: Scheme, examples: Any) -> int:
         windows = WindowBatches(prepared, examples, settings.batch_size, True, PAST).rows
         return windows * (prepared.context + prepared.horizon)
+
+    def settle(self, model: Any, settings: ForecastingSettings, prepared: Scheme, data: Any) -> Scheme:
+        """The scheme with what its intervals are widened by, see `calibration`; counts are left as they are drawn."""
+        if not settings.calibrate or likelihood(prepared.likelihood).counts:
+            return replace(prepared, widening=1.0)
+        paths = forecast(model, replace(prepared, widening=1.0), data.validation, settings.seed)
+        return replace(prepared, widening=widening(paths, truths(data.validation, prepared.horizon)))
 
     def judge(self, model: Any, settings: ForecastingSettings, prepared: Scheme, examples: Any) -> Judged:
         paths = forecast(model, prepared, examples, settings.seed)
@@ -287,6 +311,11 @@ class Forecasting(Job[ForecastingSettings]):
             expected, got = f"a value {scheme.step.describe()}", series.step.describe()
             raise DataError(what, expected=expected, got=got, where=path)
         return replace(series, step=scheme.step)
+
+    def answering(
+        self, settings: ForecastingSettings, prepared: Scheme, options: dict[str, Any]
+    ) -> tuple[ForecastingSettings, Scheme]:
+        return settings, replace(prepared, horizon=options.get("horizon", prepared.horizon))
 
     def read_inputs(self, settings: ForecastingSettings, prepared: Scheme, path: str) -> Iterator[Any]:
         series = extended(self._again(settings, prepared, path, Faults(settings.on_error)), prepared.horizon)
