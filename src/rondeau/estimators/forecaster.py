@@ -38,7 +38,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
 
     Args:
         horizon: steps to forecast (default 12).
-        likelihood: 'student_t' (default), 'gaussian', 'negative_binomial' of counts, 'quantile' or 'point'.
+        likelihood: 'student_t' (default), 'gaussian', 'negative_binomial' of counts, 'quantile', 'direct_quantile' (all
+            steps at once: `sample` then gives rising quantiles of each step, no paths) or 'point'.
         season: steps of a season, 1 for none (default None: recognised). context: steps read (None: by the season).
         validation_fraction: the last share of the moments, on which the best epoch is chosen (default 0.1).
         patience: stop after so many epochs without a better one (default None).
@@ -82,10 +83,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         Raises `DataError` for what is no series, for series that are too short, and `ArgumentError` for parameters.
         """
         series = _series(X)
-        refuse_no_counts(series, self.likelihood)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         settings = self._settings(seed)
         settings.check()
+        refuse_no_counts(series, settings.kind)
         job = Forecasting()
         shape = Shape(None, None, tuple(series.names), (), True)
         data = job.divided(settings, series, shape, "X", Faults())

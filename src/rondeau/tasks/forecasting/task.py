@@ -36,14 +36,16 @@ from rondeau.tasks.forecasting.data import (
     seasons_of,
     shape_from,
 )
+from rondeau.tasks.forecasting.direct import DirectQuantileLoss
 from rondeau.tasks.forecasting.findings import ahead, findings, records
 from rondeau.tasks.forecasting.model import forecast, network
 from rondeau.tasks.forecasting.scores import errors, groups, statistic, truths
-from rondeau.tasks.forecasting.windows import Origins, Scheme, WindowBatches, cut
+from rondeau.tasks.forecasting.windows import Origins, Scheme, WindowBatches, Windows, cut, inputs_of
 from rondeau.tasks.job import Data, Job, Judged
 from rondeau.tasks.settings import Asking, Common, option
 from rondeau.training.losses import NegativeLogLikelihood
 
+DIRECT = "direct_quantile"
 PAST = 0.2  # the weight of steps before the origin in the training loss: they know the window's scale already
 _LEAST = 4  # steps before an origin
 _NAMED = 5000  # series that the model knows by name at most
@@ -66,7 +68,7 @@ class ForecastingSettings(Common):
     time: str | None = option(None, "Column of time stamps. Default: recognised.")
     entity: str | None = option(None, "Column that says of which series a row is. Default: recognised.")
     known: tuple[str, ...] = option((), "Columns that are known in advance, such as holidays.")
-    likelihood: str = option("student_t", "What is said of a value to come.", tuple(KINDS))
+    likelihood: str = option("student_t", "What is said of a value to come.", (*KINDS, DIRECT))
     season: int | None = option(None, "Steps of a season, 1 for none. Default: recognised.")
     context: int | None = option(None, "Steps read before a forecast. Default: by season and horizon.")
     calibrate: bool = option(True, "Widen intervals that hold too little of the validation part.")
@@ -74,6 +76,11 @@ class ForecastingSettings(Common):
     on_error: str = option("fail", "What a row or step that cannot be used does.", ("fail", "skip"))
     delimiter: str | None = option(None, "Between the cells of a CSV file. Default: recognised.")
     encoding: str = option("utf-8", "Of CSV and JSON lines.")
+
+    @property
+    def kind(self) -> str:
+        """The likelihood of a single value."""
+        return "quantile" if self.likelihood == DIRECT else self.likelihood
 
     def check(self) -> None:
         """Raise `ArgumentError` for settings no run can begin with."""
@@ -147,7 +154,7 @@ class Forecasting(Job[ForecastingSettings]):
             table, name = self._table(settings, settings.path, faults), settings.path
             shape = shape_of(table, settings.target, settings.time, settings.entity, settings.known)
         series = read_series(table, shape, faults)
-        refuse_no_counts(series, settings.likelihood)
+        refuse_no_counts(series, settings.kind)
         return self.divided(settings, series, shape, name, faults)
 
     def _table(self, settings: ForecastingSettings, path: str, faults: Faults) -> Table:
@@ -220,13 +227,14 @@ class Forecasting(Job[ForecastingSettings]):
             data.seasons,
             lags,
             series.step,
-            settings.likelihood,
+            settings.kind,
             tuple(series.names) if several else (),
             words,
             numbers,
             cycles=cycles_within(series.stamps[past], series.step),
             columns=columns_of(data.shape),
             levels=len(series) > 1,
+            direct=settings.likelihood == DIRECT,
         )
         some = np.linspace(0, len(train) - 1, min(len(train), 2000)).round().astype(np.int64)
         scales = cut(scheme, series, train.series[some], train.steps[some]).scale
@@ -235,7 +243,7 @@ class Forecasting(Job[ForecastingSettings]):
         windows = cut(scheme, series, train.series[some], train.steps[some])
         scales = np.log(windows.scale)
         level = float(scales.mean()), max(float(scales.std()), 0.1)
-        return replace(scheme, level=level, features=windows.x.shape[-1])
+        return replace(scheme, level=level, features=_width(scheme, windows))
 
     def load_prepared(self, data: dict[str, Any]) -> Scheme:
         return Scheme.from_json(data)
@@ -244,7 +252,9 @@ class Forecasting(Job[ForecastingSettings]):
         return network(prepared, settings.cell, settings.units, settings.layers, settings.dropout)
 
     def loss(self, settings: ForecastingSettings, prepared: Scheme, data: Data) -> Any:
-        return NegativeLogLikelihood(settings.likelihood, reduction="mean_with_sample_weight")
+        if prepared.direct:
+            return DirectQuantileLoss("mean_with_sample_weight")
+        return NegativeLogLikelihood(prepared.likelihood, reduction="mean_with_sample_weight")
 
     def batches(self, settings: ForecastingSettings, prepared: Scheme, examples: Any, training: bool) -> Any:
         return WindowBatches(prepared, examples, settings.batch_size, training, PAST if training else 0.0)
@@ -315,7 +325,13 @@ class Forecasting(Job[ForecastingSettings]):
     def answering(
         self, settings: ForecastingSettings, prepared: Scheme, options: dict[str, Any]
     ) -> tuple[ForecastingSettings, Scheme]:
-        return settings, replace(prepared, horizon=options.get("horizon", prepared.horizon))
+        horizon = options.get("horizon", prepared.horizon)
+        if not prepared.direct:
+            return settings, replace(prepared, horizon=horizon)
+        if horizon > prepared.horizon:
+            expected, fix = f"at most the {prepared.horizon} that were learnt at once", "Train with a longer --horizon"
+            raise ArgumentError("horizon", expected=expected, got=horizon, fix=fix)
+        return settings, prepared  # `answers` leaves the others out
 
     def read_inputs(self, settings: ForecastingSettings, prepared: Scheme, path: str) -> Iterator[Any]:
         series = extended(self._again(settings, prepared, path, Faults(settings.on_error)), prepared.horizon)
@@ -328,7 +344,15 @@ class Forecasting(Job[ForecastingSettings]):
         series = inputs[0][0]
         which = np.asarray([i for _, i in inputs])
         origins = Origins(series, which, series.lengths[which], np.full(len(series), np.nan))
-        return ahead(prepared, origins, forecast(model, prepared, origins, settings.seed))
+        horizon = options.get("horizon", prepared.horizon)
+        every = ahead(prepared, origins, forecast(model, prepared, origins, settings.seed))
+        return (record for record in every if record["step"] <= horizon)
+
+
+def _width(scheme: Scheme, windows: Windows) -> int:
+    """Numbers that are read at a step."""
+    given = inputs_of(scheme, windows)
+    return int((given[0] if isinstance(given, tuple) else given).shape[-1])
 
 
 def _named(parts: Any) -> list[tuple[str, Origins]]:
