@@ -21,7 +21,7 @@ from rondeau.data.tables.table import Column
 from rondeau.errors import ArgumentError, DataError, ShapeError
 from rondeau.tasks.api import Run
 from rondeau.tasks.forecasting import baselines as forecast_baselines
-from rondeau.tasks.forecasting.calibration import widened, widening
+from rondeau.tasks.forecasting.calibration import earlier, widened, widening
 from rondeau.tasks.forecasting.data import (
     all_origins,
     default_lags,
@@ -476,24 +476,45 @@ def test_what_calibration_found_goes_with_the_run(run: tuple[RunFolder, Any], tm
     settings, scheme = job.opened(folder)
     data = job.read(settings)
     plain = forecast(folder.load_model(), replace(scheme, widening=1.0), data.validation, settings.seed)
-    assert scheme.widening == widening(plain, truths(data.validation, 4)) >= 1
+    assert scheme.widening >= widening(plain, truths(data.validation, 4)) >= 1
     assert folder.read_json(folder.findings)["forecast"]["widening"] == scheme.widening
     assert job.settle(folder.load_model(), replace(settings, calibrate=False), scheme, data).widening == 1
 
 
-def test_of_one_series_scale_and_centre_are_not_read() -> None:
+def test_a_short_validation_part_is_not_believed_alone() -> None:
+    series = series_of(wave(100))
+    every = np.arange(4, 80)
+    train = Origins(series, np.zeros(76, np.int64), every, np.ones(1))
+    validation = Origins(series, np.zeros(8, np.int64), np.arange(82, 90), np.ones(1))
+    found = earlier(train, validation, 3)
+    assert found is not None
+    learnt, chosen, judged = (part.steps for part in found)
+    assert learnt.tolist() == list(range(4, 40))  # and what they forecast ends before 42
+    assert chosen.tolist() == list(range(42, 48))
+    assert judged.tolist() == [*range(50, 80), *range(82, 90)]
+    assert earlier(train[:30], validation, 3) is None
+
+
+def test_a_network_like_it_trained_on_less_may_widen_more(monkeypatch: pytest.MonkeyPatch) -> None:
     job = Forecasting()
-    schemes = {}
-    for count in (1, 2):
-        series = series_of(*(wave(80, seed=i, level=10 * (i + 1)) for i in range(count)))
-        settings = ForecastingSettings(horizon=3)
-        data = job.divided(settings, series, Shape(None, None, ("a",), (), True), "X", Faults())
-        scheme = schemes[count] = job.prepare(settings, data)
-        x = cut(scheme, series, data.train.series[:1], data.train.steps[:1]).x
-        assert x.shape[-1] == scheme.features
-    assert not schemes[1].levels
-    assert schemes[2].levels
-    assert schemes[2].features == schemes[1].features + 2
+    settings = ForecastingSettings(horizon=2, epochs=1, units=4, device="cpu")
+    data = job.divided(settings, series_of(wave(120)), Shape(None, None, ("a",), (), True), "X", Faults())
+    scheme = job.prepare(settings, data)
+    model = network(scheme, "lstm", 4, 1, 0.0)
+    asked: list[Any] = []
+
+    def factor(self: Any, model: Any, settings: Any, scheme: Any, origins: Any) -> float:
+        asked.append((model, origins))
+        return float(len(asked))
+
+    monkeypatch.setattr(Forecasting, "_factor", factor)
+    assert job.settle(model, settings, scheme, data).widening == 2
+    assert asked[0][0] is model is not asked[1][0]
+    assert asked[0][1] is data.validation
+    assert asked[1][1].steps.min() > len(data.train) / 2
+    asked.clear()
+    monkeypatch.setattr("rondeau.tasks.forecasting.task.FEW", 1)
+    assert job.settle(model, settings, scheme, data).widening == 1
 
 
 def test_other_data_that_do_not_fit_the_run(run: tuple[RunFolder, Any], tmp_path: Path) -> None:

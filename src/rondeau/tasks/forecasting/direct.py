@@ -47,7 +47,7 @@ def inputs(scheme: Scheme, windows: Windows) -> NDArray[np.float32]:
     Of each of the steps after them: calendar and numbers, and a column for each word of a category.
     """
     steps = scheme.context + 1
-    first = len(scheme.lags) + 1 + 2 * scheme.levels  # before it: lags, and what is the same at all steps
+    first = len(scheme.lags) + 1 + 2  # before it: lags, and what is the same at all steps
     known = [windows.x[:, :, first:]]
     words = windows.ids[len(windows.ids) - len(scheme.words) :]
     for ids, labels in zip(words, scheme.words.values(), strict=True):

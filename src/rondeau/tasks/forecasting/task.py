@@ -24,7 +24,7 @@ from rondeau.heads.likelihoods import KINDS, likelihood
 from rondeau.insight.results import Metric, Row
 from rondeau.tasks.bootstrap import intervals
 from rondeau.tasks.forecasting import baselines as forecast_baselines
-from rondeau.tasks.forecasting.calibration import widening
+from rondeau.tasks.forecasting.calibration import FEW, earlier, widening
 from rondeau.tasks.forecasting.data import (
     all_origins,
     columns_of,
@@ -43,6 +43,8 @@ from rondeau.tasks.forecasting.scores import errors, groups, statistic, truths
 from rondeau.tasks.forecasting.windows import Origins, Scheme, WindowBatches, Windows, cut, inputs_of
 from rondeau.tasks.job import Data, Job, Judged
 from rondeau.tasks.settings import Asking, Common, option
+from rondeau.tasks.task import Work
+from rondeau.training.callbacks import EarlyStopping
 from rondeau.training.losses import NegativeLogLikelihood
 
 DIRECT = "direct_quantile"
@@ -233,7 +235,6 @@ class Forecasting(Job[ForecastingSettings]):
             numbers,
             cycles=cycles_within(series.stamps[past], series.step),
             columns=columns_of(data.shape),
-            levels=len(series) > 1,
             direct=settings.likelihood == DIRECT,
         )
         some = np.linspace(0, len(train) - 1, min(len(train), 2000)).round().astype(np.int64)
@@ -267,8 +268,20 @@ class Forecasting(Job[ForecastingSettings]):
         """The scheme with what its intervals are widened by, see `calibration`; counts are left as they are drawn."""
         if not settings.calibrate or likelihood(prepared.likelihood).counts:
             return replace(prepared, widening=1.0)
-        paths = forecast(model, replace(prepared, widening=1.0), data.validation, settings.seed)
-        return replace(prepared, widening=widening(paths, truths(data.validation, prepared.horizon)))
+        plain = replace(prepared, widening=1.0)
+        factor = self._factor(model, settings, plain, data.validation)
+        parts = earlier(data.train, data.validation, plain.horizon) if len(data.validation) < FEW else None
+        if parts is not None:
+            before = replace(data, train=parts[0], validation=parts[1])
+            work: Work[ForecastingSettings] = Work(None, settings, before, plain)  # type: ignore[arg-type]
+            other, train, validation = self.untrained(work)
+            best = EarlyStopping(patience=settings.epochs, restore_best_weights=True)
+            other.fit(train, epochs=settings.epochs, validation_data=validation, callbacks=[best], verbose=0)
+            factor = max(factor, self._factor(other, settings, plain, parts[2]))
+        return replace(prepared, widening=factor)
+
+    def _factor(self, model: Any, settings: ForecastingSettings, scheme: Scheme, origins: Origins) -> float:
+        return widening(forecast(model, scheme, origins, settings.seed), truths(origins, scheme.horizon))
 
     def judge(self, model: Any, settings: ForecastingSettings, prepared: Scheme, examples: Any) -> Judged:
         paths = forecast(model, prepared, examples, settings.seed)

@@ -37,10 +37,8 @@ class Scheme:
         cycles: of the calendar, that are read; least: scale of a window.
         features: numbers that are read at a step.
         columns: which columns of a table mean what: target, time, entity, known, and whether it is wide.
-        levels: whether a window's scale and centre are read. Of one series they would tell which moment it is, which
-            can be learnt by heart, and never came so before in the part held out.
         direct: whether all steps ahead are given at once, see `direct`.
-        widening: what the distance of the paths from their median is multiplied by, see `calibrate`.
+        widening: what the distance of the paths from their median is multiplied by, see `calibration`.
     """
 
     horizon: int
@@ -57,7 +55,6 @@ class Scheme:
     least: float = 1e-8
     features: int = 0
     columns: dict[str, Any] = field(default_factory=dict)
-    levels: bool = True
     direct: bool = False
     widening: float = 1.0
 
@@ -148,7 +145,7 @@ def cut(scheme: Scheme, data: SeriesSet, series: Rows, steps: Rows, blind: bool 
     stamps = data.stamps[now]
     static = [np.log(scale), np.sign(centre) * np.log1p(np.abs(centre / scale))]
     static[0] = (static[0] - scheme.level[0]) / scheme.level[1]
-    parts = [np.broadcast_to(one[:, None, None], (*now.shape, 1)) for one in static if scheme.levels]
+    parts = [np.broadcast_to(one[:, None, None], (*now.shape, 1)) for one in static]
     parts.append(calendar(stamps, scheme.step, scheme.cycles)[0])
     if scheme.step.unit == "irregular":
         gaps = np.diff(data.stamps[at[:, before - 1 :]].astype(np.int64), axis=1)
