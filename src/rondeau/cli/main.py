@@ -90,17 +90,19 @@ def evaluate(
     jobs.evaluate(run, path, device)
 
 
-@app.command()
-def predict(
-    run: Run,
-    path: Annotated[str, typer.Argument(help="A file or folder, or - for standard input.")] = "-",
-    out: Annotated[
-        Path | None, typer.Option(help="Where to write: .jsonl, or .csv. Default: JSON lines to standard output.")
-    ] = None,
-    device: Device = "auto",
-) -> None:
-    """Answer for each input: a record a line."""
-    jobs.predict(run, path, out, device, {})
+@app.command(
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
+    options_metavar="[OPTIONS] RUN [PATH]",
+)
+def predict(context: typer.Context) -> None:
+    """Answer for each input: a record a line.
+
+    rondeau predict RUN --help says all of it.
+    """
+    if "--help" in context.args:
+        print(options_of.help_of_predict(context.args))
+        return
+    jobs.predict(*options_of.read_predict(context.args))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The options of `rondeau train`: those of every task, and the settings of the one at hand."""
+"""The options of `rondeau train` and `predict`: those of every task, and those of the one at hand."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import click
 
 from rondeau.errors import ArgumentError
 from rondeau.tasks import TASKS, get_task, guess_task
+from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.task import Task
 
 DEFAULT_TASK = "language_model"  # of `rondeau train` without a path, and of data that do not say otherwise
@@ -63,6 +64,55 @@ def help_of(arguments: Sequence[str]) -> str:
     return text
 
 
+class AskedToPredict(typing.NamedTuple):
+    """What the command line of `rondeau predict` says."""
+
+    run: Path
+    path: str
+    out: Path | None
+    device: str
+    options: dict[str, Any]
+
+
+def read_predict(arguments: Sequence[str]) -> AskedToPredict:
+    """Arguments of `rondeau predict`; what can be asked is the matter of the run's task.
+
+    Raises `CheckpointError` for a folder that is no run, and click's errors for what cannot be.
+    """
+    rough = _parse(predict_command(None), arguments)
+    task = get_task(RunFolder.open(rough["run"]).task)
+    given = _parse(predict_command(task), arguments)
+    options = {one.name: given[one.name] for one in fields(task.asking) if given[one.name] is not None}
+    return AskedToPredict(given["run"], given["path"], given["out"], given["device"], options)
+
+
+def help_of_predict(arguments: Sequence[str]) -> str:
+    """The help of `rondeau predict`, with the options of a run's task where the run is named."""
+    words = [word for word in arguments if word != "--help"]
+    task = get_task(RunFolder.open(_parse(predict_command(None), words)["run"]).task) if words else None
+    command = predict_command(task, strict=True)
+    text = command.get_help(click.Context(command, info_name="rondeau predict", max_content_width=110))
+    return text if task is not None else f"{text}\n\nSome tasks have options of their own: rondeau predict RUN --help"
+
+
+def predict_command(task: Task[Any] | None, strict: bool = False) -> click.Command:
+    """The command with what a task can be asked; without one, with that of all tasks unless `strict`."""
+    options: list[click.Parameter] = [
+        click.Argument(["run"], type=click.Path(path_type=Path)),
+        click.Argument(["path"], required=False, default="-"),
+        click.Option(
+            ["--out"],
+            type=click.Path(path_type=Path),
+            help="Where to write: .jsonl, or .csv. Default: JSON lines to standard output.",
+        ),
+        click.Option(["--device"], default="auto", show_default=True, help="auto, cpu or cuda."),
+    ]
+    several = [task] if task is not None else [] if strict else [get_task(name) for name in TASKS]
+    options += _options_of([one.asking for one in several], strict=task is not None)
+    text = "Answer for each input, of a file or folder or of standard input: a record a line."
+    return click.Command("rondeau predict", params=options, help=text)
+
+
 def _task_of(rough: dict[str, Any]) -> tuple[Task[Any], str | None]:
     if rough.get("task") is not None:
         return get_task(rough["task"]), None
@@ -73,7 +123,6 @@ def _task_of(rough: dict[str, Any]) -> tuple[Task[Any], str | None]:
 
 def command_of(task: Task[Any] | None) -> click.Command:
     """The command with a task's options; without one, with those of all tasks, to find the path among them."""
-    names: set[str] = set()
     options: list[click.Parameter] = [
         click.Argument(["path"], required=False),
         click.Option(["--task"], help=f"One of: {', '.join(TASKS)}. Default: what the data look like."),
@@ -87,14 +136,21 @@ def command_of(task: Task[Any] | None) -> click.Command:
             help="Go on with the run in this folder; takes no other option.",
         ),
     ]
-    for one in [task] if task is not None else map(get_task, TASKS):
-        kinds = typing.get_type_hints(one.settings)
-        for setting in fields(one.settings):
-            if setting.name not in {"path"} | names:
-                names.add(setting.name)
-                options.append(_option(setting, kinds[setting.name], strict=task is not None))
+    several = [task] if task is not None else [get_task(name) for name in TASKS]
+    options += _options_of([one.settings for one in several], strict=task is not None)
     text = f"Train a model: {task.title}." if task is not None else "Train a model."
     return click.Command("rondeau train", params=options, help=text)
+
+
+def _options_of(kinds: Sequence[Any], strict: bool) -> list[click.Parameter]:
+    """The fields of dataclasses as options, each name once."""
+    found: dict[str, click.Parameter] = {}
+    for kind in kinds:
+        hints = typing.get_type_hints(kind)
+        for setting in fields(kind):
+            if setting.name != "path" and setting.name not in found:
+                found[setting.name] = _option(setting, hints[setting.name], strict)
+    return list(found.values())
 
 
 def _option(setting: Field[Any], kind: Any, strict: bool) -> click.Option:
@@ -126,7 +182,7 @@ class _Several(click.ParamType):  # type: ignore[type-arg]
 
 
 def _context(command: click.Command, arguments: Sequence[str]) -> click.Context:
-    return command.make_context("rondeau train", list(arguments))
+    return command.make_context(command.name, list(arguments))
 
 
 def _parse(command: click.Command, arguments: Sequence[str]) -> dict[str, Any]:

@@ -38,7 +38,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
 
     Args:
         horizon: steps to forecast (default 12).
-        likelihood: 'student_t' (default), 'gaussian', 'negative_binomial' of counts, 'quantile' or 'point'.
+        likelihood: 'student_t' (default), 'gaussian', 'negative_binomial' of counts, 'quantile', 'direct_quantile' (all
+            steps at once: `sample` then gives rising quantiles of each step, no paths) or 'point'.
         season: steps of a season, 1 for none (default None: recognised). context: steps read (None: by the season).
         validation_fraction: the last share of the moments, on which the best epoch is chosen (default 0.1).
         patience: stop after so many epochs without a better one (default None).
@@ -61,7 +62,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         cell: str = "lstm",
         units: int = 64,
         layers: int = 1,
-        dropout: float = 0.1,
+        dropout: float = 0.3,
         epochs: int = 30,
         batch_size: int = 64,
         learning_rate: float = 5e-3,
@@ -82,10 +83,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         Raises `DataError` for what is no series, for series that are too short, and `ArgumentError` for parameters.
         """
         series = _series(X)
-        refuse_no_counts(series, self.likelihood)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         settings = self._settings(seed)
         settings.check()
+        refuse_no_counts(series, settings.kind)
         job = Forecasting()
         shape = Shape(None, None, tuple(series.names), (), True)
         data = job.divided(settings, series, shape, "X", Faults())
@@ -96,7 +97,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
             best = EarlyStopping(patience=self.patience or self.epochs, restore_best_weights=True)
             fit = {"epochs": self.epochs, "validation_data": validation, "verbose": self.verbose}
             history = model.fit(train, callbacks=[best], **fit)
-        self.model_, self.scheme_, self.history_ = model, scheme, history.history
+        self.model_, self.history_ = model, history.history
+        self.scheme_ = job.settle(model, settings, scheme, data)
         self.season_ = scheme.seasons[0] if scheme.seasons else 1
         self._seed, self._learnt = seed, series
         return self

@@ -145,6 +145,10 @@ class Job(Task[S]):
     ) -> Iterable[dict[str, Any]]:
         """A record for each input, in JSON's types."""
 
+    def answering(self, settings: S, prepared: Any, options: dict[str, Any]) -> tuple[S, Any]:
+        """Settings and what was prepared as `predict` was asked for them; `read_inputs` is given them then."""
+        return settings, prepared
+
     def settle(self, model: Any, settings: S, prepared: Any, data: Data) -> Any:
         """`prepared` with what is chosen on the validation part once the model is trained, such as a threshold."""
         return prepared
@@ -282,8 +286,9 @@ class Job(Task[S]):
         return Results(self.metrics, [own], path, notes)
 
     def predict(self, run: RunFolder, path: str, device: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        options = self.asked(options)
         settings, prepared = self.opened(run)
-        settings = replace(settings, device=device)
+        settings, prepared = self.answering(replace(settings, device=device), prepared, options)
         model = placed(run.load_model(), device)
         inputs = iter(self.read_inputs(settings, prepared, path))
         while some := list(itertools.islice(inputs, PREDICTED_AT_ONCE)):

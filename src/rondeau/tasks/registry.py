@@ -19,6 +19,7 @@ TASKS: dict[str, str] = {
     "tagging": "rondeau.tasks.tagging.task:Tagging",
     "translation": "rondeau.tasks.translation.task:Translation",
     "text_classification": "rondeau.tasks.texts.task:TextClassification",
+    "series_regression": "rondeau.tasks.series.regression:SeriesRegression",
     "series_classification": "rondeau.tasks.series.task:SeriesClassification",
     "events": "rondeau.tasks.events.task:EventClassification",
     "forecasting": "rondeau.tasks.forecasting.task:Forecasting",

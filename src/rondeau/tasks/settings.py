@@ -58,6 +58,21 @@ class Common:
 
 
 @dataclass(frozen=True)
+class Asking:
+    """What `rondeau predict` can be asked, beside a run and its inputs; a task adds its own, None for not asked.
+
+    Each is an option of the command line, made by `option`.
+    """
+
+    def check(self) -> None:
+        """Raise `ArgumentError` for what cannot be."""
+
+    def given(self) -> dict[str, Any]:
+        """What was asked, by name."""
+        return {one.name: value for one in fields(self) if (value := getattr(self, one.name)) is not None}
+
+
+@dataclass(frozen=True)
 class Settings(Common):
     """What jobs that learn from records are asked."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -12,9 +12,10 @@ from rondeau.errors import ArgumentError, CheckpointError
 from rondeau.insight.results import Results
 from rondeau.tasks.look import Look
 from rondeau.tasks.run_folder import RunFolder
-from rondeau.tasks.settings import Common
+from rondeau.tasks.settings import Asking, Common
 from rondeau.tasks.speed import Speed
 from rondeau.training.callbacks import Callback
+from rondeau.training.lookup import unknown
 
 S = TypeVar("S", bound=Common)
 View = Callable[[int, Speed], list[Callback]]  # steps in a batch, speed -> callbacks that show the training
@@ -35,13 +36,15 @@ class Task(ABC, Generic[S]):
 
     Attributes:
         name: the word of `--task`; title: for headings.
-        settings: the dataclass of what it can be asked; extra: the optional dependencies it needs, None for none.
+        settings: the dataclass of what it can be asked; asking: that of what `predict` can be asked.
+        extra: the optional dependencies it needs, None for none.
         steps: what a step is called where speed is told ('tokens', 'steps').
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     settings: type[S]
+    asking: ClassVar[type[Asking]] = Asking
     extra: ClassVar[str | None] = None
     steps: ClassVar[str] = "steps"
 
@@ -82,8 +85,18 @@ class Task(ABC, Generic[S]):
         """A run's model on other data with known answers: one row."""
 
     def predict(self, run: RunFolder, path: str, device: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """A record for each input in a file or folder, `-` for standard input."""
+        """A record for each input in a file or folder, `-` for standard input; `options`: see `asking`."""
         raise ArgumentError(f"the task {self.name} has no predict", fix=self.instead())
+
+    def asked(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options that were given. Raises `ArgumentError` for one that there is not, or that cannot be."""
+        known = [one.name for one in fields(self.asking)]
+        for name in options:
+            if name not in known:
+                raise unknown(f"option of predict by {self.name}", name, known)
+        asking = self.asking(**options)
+        asking.check()
+        return asking.given()
 
     @abstractmethod
     def inspect(self, run: RunFolder, look: Look) -> dict[str, Any]:

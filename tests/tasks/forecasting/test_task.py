@@ -12,12 +12,16 @@ import numpy as np
 import pytest
 import torch
 
+from rondeau.cli import options
 from rondeau.data.faults import Faults
 from rondeau.data.series.beat import Step
 from rondeau.data.series.series import SeriesSet
+from rondeau.data.series.shape import Shape
 from rondeau.data.tables.table import Column
-from rondeau.errors import ArgumentError, DataError
+from rondeau.errors import ArgumentError, DataError, ShapeError
+from rondeau.tasks.api import Run
 from rondeau.tasks.forecasting import baselines as forecast_baselines
+from rondeau.tasks.forecasting.calibration import earlier, widened, widening
 from rondeau.tasks.forecasting.data import (
     all_origins,
     default_lags,
@@ -27,11 +31,13 @@ from rondeau.tasks.forecasting.data import (
     naive_errors,
     seasons_of,
 )
+from rondeau.tasks.forecasting.direct import DirectQuantileLoss
 from rondeau.tasks.forecasting.model import forecast, network
 from rondeau.tasks.forecasting.scores import errors, statistic, truths
 from rondeau.tasks.forecasting.task import Forecasting, ForecastingSettings
-from rondeau.tasks.forecasting.windows import Origins, Scheme, WindowBatches, cut
+from rondeau.tasks.forecasting.windows import Origins, Scheme, WindowBatches, cut, inputs_of, targets
 from rondeau.tasks.run_folder import RunFolder
+from rondeau.training.losses import NegativeLogLikelihood
 
 pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
@@ -346,6 +352,169 @@ def test_a_file_never_seen_is_forecast_and_judged(run: tuple[RunFolder, Any], tm
     for one in records:
         assert one["low_95"] <= one["low_80"] <= one["median"] <= one["high_80"] <= one["high_95"]
     assert records == list(job.predict(folder, str(other), "cpu", {}))
+
+
+def test_predict_takes_another_horizon(run: tuple[RunFolder, Any], tmp_path: Path) -> None:
+    folder, _ = run
+    other = write(tmp_path, days=60, shops=3)
+    ahead = [f"{np.datetime64('2023-03-02') + i},shop {s},,{i % 2}" for s in range(3) for i in range(9)]
+    other.write_text(other.read_text() + "\n".join(ahead) + "\n")
+    given = {steps: Run(folder.path).predict(other, "cpu", horizon=steps) for steps in (2, 4, 9)}
+    assert given[4] == Run(folder.path).predict(other, "cpu")
+    for steps, records in given.items():
+        assert [one["step"] for one in records] == 3 * list(range(1, steps + 1))
+    width = {step: np.mean([o["high_80"] - o["low_80"] for o in given[9] if o["step"] == step]) for step in (1, 9)}
+    assert width[9] > width[1] / 2
+    assert all(abs(one["median"] - 20 - 10 * int(one["series"][-1])) < 15 for one in given[9])  # no drift away
+    assert options.read_predict([str(folder.path), str(other), "--horizon", "2"]).options == {"horizon": 2}
+    with pytest.raises(ArgumentError, match="horizon: expected 1 or more"):
+        Run(folder.path).predict(other, horizon=0)
+    with pytest.raises(DataError, match=r"covariates of the steps to forecast are missing.*10 steps.*got 9"):
+        Run(folder.path).predict(other, horizon=10)
+
+
+@pytest.fixture(scope="module")
+def direct_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Any]:
+    folder = tmp_path_factory.mktemp("direct")
+    file = write(folder)
+    lines = file.read_text().splitlines()  # and a category that is known in advance
+    words = [lines[0] + ",kind", *(f"{line},{'ab'[int(line[-1])]}" for line in lines[1:])]
+    file.write_text("\n".join(words) + "\n")
+    job = Forecasting()
+    settings = settings_for(file, likelihood="direct_quantile", known=("promo", "kind"))
+    work = job.begin(settings, folder / "run")
+    assert job.fit(work, lambda steps, speed: [])
+    return work.run, job.conclude(work, lambda steps, speed: [])
+
+
+def test_all_steps_at_once(direct_run: tuple[RunFolder, Any], tmp_path: Path) -> None:
+    folder, results = direct_run
+    persistence, own = results.rows[0].scores, results.own.scores
+    assert own["mase"] < persistence["mase"]
+    assert own["crps"] < persistence["crps"]
+    assert Forecasting().opened(folder)[1].direct
+    ahead = [f"{np.datetime64('2023-03-02') + i},shop {s},,{i % 2},{'ab'[i % 2]}" for s in range(3) for i in range(4)]
+    lines = write(tmp_path, days=60).read_text().splitlines()[1:]
+    other = tmp_path / "other.csv"
+    rows = [f"{line},{'ab'[int(line[-1])]}" for line in lines]
+    other.write_text("\n".join(["day,shop,sold,promo,kind", *rows, *ahead]) + "\n")
+    records = Run(folder.path).predict(other, "cpu")
+    assert len(records) == 12
+    for one in records:
+        assert one["low_95"] <= one["low_80"] <= one["median"] <= one["high_80"] <= one["high_95"]
+    fewer = Run(folder.path).predict(other, "cpu", horizon=2)
+    assert fewer == [one for one in records if one["step"] <= 2]
+    with pytest.raises(ArgumentError, match="horizon: expected at most the 4 that were learnt at once, got 5"):
+        Run(folder.path).predict(other, horizon=5)
+
+
+def test_what_is_read_ahead_is_known_ahead_and_what_is_asked_is_what_comes() -> None:
+    data = series_of(wave(60), wave(60, seed=1))
+    number = np.arange(120.0)
+    kind = Column("kind", "category", "", np.arange(120) % 3, ("a", "b", "c"))
+    data = replace(data, numbers={"known": number}, words={"kind": kind})
+    scheme = scheme_of(
+        data, direct=True, numbers={"known": (0.0, 1.0)}, words={"kind": ("a", "b", "c")}, likelihood="quantile"
+    )
+    origins = Origins(data, np.array([1]), np.array([30]), np.ones(2))
+    windows = cut(scheme, data, origins.series, origins.steps)
+    x, *ids = inputs_of(scheme, windows)
+    assert x.shape[1] == scheme.context + 1 == ids[0].shape[1] == ids[1].shape[1]
+    alone = windows.x.shape[-1]
+    told = x.shape[-1] - alone
+    width = told // 2  # of each of the two steps after the next
+    last = x[0, -1]
+    assert float(last[alone - 1]) == 60 + 30  # the covariate of the origin's own step
+    for step in (1, 2):
+        part = last[alone + (step - 1) * width :][:width]
+        assert float(part[width - 5]) == 60 + 30 + step
+        assert int(part[-4:].argmax()) == 1 + (60 + 30 + step) % 3  # one is for new words
+    blind = cut(scheme, data, origins.series, origins.steps, blind=True)
+    assert torch.equal(inputs_of(scheme, blind)[0], x)  # nothing of the target's future
+    y, weights = targets(scheme, windows, 0.2)
+    assert y.shape == weights.shape == (1, scheme.context + 1, 3)
+    came = (data.part(1, 30, 33) - windows.centre[0]) / windows.scale[0]
+    np.testing.assert_allclose(y[0, -1].numpy(), came, rtol=1e-5)
+    assert weights[0, -1].tolist() == [1, 1, 1]
+    assert weights[0, 0].tolist() == pytest.approx([0.2] * 3)
+
+
+def test_the_loss_of_all_steps_is_the_pinball_loss_of_each() -> None:
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.randn(2, 5, 3 * 9, generator=generator)
+    values = torch.randn(2, 5, 3, generator=generator)
+    found = DirectQuantileLoss(None)(values, outputs)
+    for step in range(3):
+        one = NegativeLogLikelihood("quantile", reduction=None)(values[..., step], outputs[..., 9 * step :][..., :9])
+        torch.testing.assert_close(found[..., step], one)
+    with pytest.raises(ShapeError, match="targets and predictions"):
+        DirectQuantileLoss()(values, outputs[..., :-1])
+
+
+def test_intervals_are_widened_until_they_hold_what_they_should() -> None:
+    draws = np.random.default_rng(0).standard_normal((300, 400, 2)) + 5
+    truth = 5 + 3 * np.random.default_rng(1).standard_normal((300, 2))
+    factor = widening(draws, truth)
+    assert 2.7 < factor < 3.4
+    spread = widened(draws.astype(np.float32), factor)
+    np.testing.assert_allclose(np.median(spread, 1), np.median(draws, 1), rtol=1e-6)
+    low, high = np.quantile(spread, (0.1, 0.9), axis=1)
+    covered = np.mean((low <= truth) & (truth <= high))
+    assert 0.8 <= covered < 0.82
+    assert widening(draws, 5 + 0.1 * (truth - 5)) == 1.0  # never narrower
+    assert widening(draws[:, :1], truth) == 1.0  # a point has no spread
+    assert widening(draws, np.full_like(truth, np.nan)) == 1.0
+    flat = np.zeros((4, 10, 1))
+    assert widening(flat, np.ones((4, 1))) == 10.0
+    few = np.sort(np.abs(truth[:4] - 5).ravel())
+    assert widening(draws[:4], truth[:4]) > few[-1] / 2  # of eight steps the largest but none: ceil(9 * 0.8) = 8
+
+
+def test_what_calibration_found_goes_with_the_run(run: tuple[RunFolder, Any], tmp_path: Path) -> None:
+    folder, _ = run
+    job = Forecasting()
+    settings, scheme = job.opened(folder)
+    data = job.read(settings)
+    plain = forecast(folder.load_model(), replace(scheme, widening=1.0), data.validation, settings.seed)
+    assert scheme.widening >= widening(plain, truths(data.validation, 4)) >= 1
+    assert folder.read_json(folder.findings)["forecast"]["widening"] == scheme.widening
+    assert job.settle(folder.load_model(), replace(settings, calibrate=False), scheme, data).widening == 1
+
+
+def test_a_short_validation_part_is_not_believed_alone() -> None:
+    series = series_of(wave(100))
+    every = np.arange(4, 80)
+    train = Origins(series, np.zeros(76, np.int64), every, np.ones(1))
+    validation = Origins(series, np.zeros(8, np.int64), np.arange(82, 90), np.ones(1))
+    found = earlier(train, validation, 3)
+    assert found is not None
+    learnt, chosen, judged = (part.steps for part in found)
+    assert learnt.tolist() == list(range(4, 40))  # and what they forecast ends before 42
+    assert chosen.tolist() == list(range(42, 48))
+    assert judged.tolist() == [*range(50, 80), *range(82, 90)]
+    assert earlier(train[:30], validation, 3) is None
+
+
+def test_a_network_like_it_trained_on_less_may_widen_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Forecasting()
+    settings = ForecastingSettings(horizon=2, epochs=1, units=4, device="cpu")
+    data = job.divided(settings, series_of(wave(120)), Shape(None, None, ("a",), (), True), "X", Faults())
+    scheme = job.prepare(settings, data)
+    model = network(scheme, "lstm", 4, 1, 0.0)
+    asked: list[Any] = []
+
+    def factor(self: Any, model: Any, settings: Any, scheme: Any, origins: Any) -> float:
+        asked.append((model, origins))
+        return float(len(asked))
+
+    monkeypatch.setattr(Forecasting, "_factor", factor)
+    assert job.settle(model, settings, scheme, data).widening == 2
+    assert asked[0][0] is model is not asked[1][0]
+    assert asked[0][1] is data.validation
+    assert asked[1][1].steps.min() > len(data.train) / 2
+    asked.clear()
+    monkeypatch.setattr("rondeau.tasks.forecasting.task.FEW", 1)
+    assert job.settle(model, settings, scheme, data).widening == 1
 
 
 def test_other_data_that_do_not_fit_the_run(run: tuple[RunFolder, Any], tmp_path: Path) -> None:

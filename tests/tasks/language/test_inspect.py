@@ -37,7 +37,7 @@ def test_the_surprise_is_what_the_evaluation_measures(run: RunFolder) -> None:
     bits, guesses = Reader(model, run.tokenizer(), ids).read()
     assert len(bits) == len(guesses) == len(ids)
     assert (bits[0], guesses[0]) == (0.0, [])
-    assert float(bits.sum()) == pytest.approx(job.evaluate_ids(model, ids, "cpu"), rel=1e-5)
+    assert float(bits.sum()) == pytest.approx(job.model_bits(model, ids, "cpu").sum(), rel=1e-5)
     likeliest = [max(shown, key=lambda pair: pair[1]) for shown in guesses[1:]]
     right = [token == own for (token, _), own in zip(likeliest, ids[1:], strict=True)]
     assert all(abs(b + math.log2(p)) < 1e-4 for b, (_, p), r in zip(bits[1:], likeliest, right, strict=True) if r)

@@ -18,6 +18,7 @@ import torch
 from rondeau.data.disk import cache
 from rondeau.errors import ArgumentError, CheckpointError, DataError
 from rondeau.tasks.language import training as task
+from rondeau.tasks.language.judging import scores
 from rondeau.tasks.language.task import LanguageModel
 from rondeau.tasks.language.training import Settings
 from rondeau.tasks.run_folder import RunFolder
@@ -135,6 +136,15 @@ def test_results_put_the_model_beside_three_baselines_on_the_same_text(finished:
     assert json.loads(finished.results.read_text())["rows"][0]["name"] == "unigram"
     history = finished.read_lines(finished.history)
     assert [record["epoch"] for record in history] == [1, 2, 3]
+    told = json.loads(finished.results.read_text())
+    for row in rows:
+        for name, value in row.scores.items():
+            low, high = row.intervals[name]
+            assert low < value < high
+        ends = [2 ** (end / row.scores["bits_per_character"]) for end in row.intervals["bits_per_character"]]
+        assert ends[0] < 2 < ends[1]
+    assert told["rows"][3]["intervals"]["perplexity"] == list(rows[3].intervals["perplexity"])
+    assert "1,000 characters drawn anew" in told["notes"][0]
 
 
 def test_the_bits_are_those_of_the_whole_text_read_at_once(finished: RunFolder) -> None:
@@ -145,7 +155,34 @@ def test_the_bits_are_those_of_the_whole_text_read_at_once(finished: RunFolder) 
         logits = model(ids[None, :-1])[0].double()
     nats = torch.nn.functional.cross_entropy(logits, ids[1:], reduction="sum").item()
     model.reset_states()
-    assert task.evaluate_ids(model, corpus.ids[2]) == pytest.approx(nats / math.log(2), rel=1e-5)
+    assert task.model_bits(model, corpus.ids[2]).sum() == pytest.approx(nats / math.log(2), rel=1e-5)
+
+
+def test_the_figures_are_those_of_the_bits_by_hand() -> None:
+    bits = np.tile([1.0, 3.0], 5000)  # tokens of two characters each
+    figures, ends = scores(bits, per_token=2.0)
+    assert figures == {"bits_per_character": 1.0, "perplexity": 4.0}
+    assert ends["bits_per_character"] == pytest.approx((1.0, 1.0))  # every stretch of 500 has as many of both
+    assert ends["perplexity"] == pytest.approx((4.0, 4.0))
+
+
+def test_a_run_says_how_its_text_was_divided_and_what_has_leaked(text_file: Path, tmp_path: Path) -> None:
+    copied = "a line of forty letters or more that stands there twice, word for word\n"
+    (tmp_path / "leaky.txt").write_text(copied + text_file.read_text() + copied)
+    run, corpus = task.begin(replace(SMALL, path=str(tmp_path / "leaky.txt")), tmp_path / "run")
+    notes = json.loads(run.config.read_text())["data"]["notes"]
+    assert notes == corpus.notes
+    assert notes[0] == "held out is the end of the text"
+    assert notes[1].startswith("1 of 1 held-out lines of 40 characters or more stand in the training text too")
+    assert "word for word" in notes[1]
+    folder = tmp_path / "letters"
+    folder.mkdir()
+    for i in range(30):
+        (folder / f"{i}.txt").write_text(f"letter {i}\n\n" + text_file.read_text()[i * 100 : i * 100 + 400])
+    (folder / "copy.txt").write_text((folder / "3.txt").read_text())
+    notes = task.read_corpus(replace(SMALL, path=str(folder), batch_size=2)).notes
+    assert notes[0].startswith("held out are whole documents, of 31")
+    assert any("repeat others" in note for note in notes)
 
 
 def test_samples_are_written_and_repeat(finished: RunFolder) -> None:
@@ -246,6 +283,7 @@ def test_words_with_a_sampled_softmax(text_file: Path, tmp_path: Path) -> None:
     assert results.metric == task.PERPLEXITY
     assert 1 < results.own.scores["perplexity"] < 4 * corpus.tokenizer.size
     assert "known, " in results.notes[0] or "known; " in results.notes[0]
+    assert set(results.own.intervals) == set(results.own.scores)
     assert run.read_lines(run.history)[0].keys() >= {"perplexity", "val_perplexity"}
     with pytest.raises(ArgumentError, match="sampled"):
         task.check(replace(settings, sampled=10**6), corpus)
@@ -270,6 +308,8 @@ def test_a_large_text_is_read_from_disk_and_learnt_from(
     assert sum(corpus.characters.values()) == len(text_file.read_text())
     assert corpus.note is not None
     assert "the last 5,000 tokens" in corpus.note
+    assert corpus.notes[0] == "held out is the end of the text"
+    assert "0 of 0 held-out lines" in corpus.notes[1]
     rows = task.compare(run, settings, corpus, _no_view).rows
     assert rows[0].name == "unigram (of the last 5,000 training tokens)"
     assert rows[0].scores["bits_per_character"] > rows[3].scores["bits_per_character"] > 0
@@ -326,6 +366,7 @@ def test_a_table_of_texts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
     with pytest.raises(DataError, match=r"posts\.jsonl.*62"):
         task.read_corpus(settings)
     corpus = task.read_corpus(replace(settings, on_error="skip"))
+    assert sum(kind["count"] for kind in corpus.skipped.values()) == 1
     assert "left out: 1 empty documents; 1 " in caplog.text
     assert sum(corpus.characters.values()) > 60 * len("the 1 posts hang on the wall, said number 1")
     assert "broken" not in corpus.text.train

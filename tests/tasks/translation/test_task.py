@@ -9,15 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 import torch
 
+from rondeau.cli import options
 from rondeau.data.faults import Faults
 from rondeau.data.texts.pairs import Pair, Pairs
 from rondeau.data.texts.vocabulary import UNKNOWN
 from rondeau.errors import ArgumentError, CheckpointError, DataError
 from rondeau.models import EncoderDecoder
+from rondeau.tasks.api import Run
 from rondeau.tasks.registry import get_task, guess_task
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.translation.data import Prepared, TranslationSettings, divide
@@ -108,6 +111,25 @@ def test_predictions_come_from_files_and_standard_input(
     for text in ("hund und katze\n", "hund und katze\tcat and dog\n", '{"source": "hund und katze"}\n'):
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
         assert list(job.predict(run, "-", "cpu", {})) == found[:1]
+
+
+def test_predict_takes_a_beam_and_refuses_what_it_does_not_know(run: RunFolder, tmp_path: Path) -> None:
+    given = tmp_path / "in.txt"
+    given.write_text("".join(f"{a}\n" for a, _ in sentences(30, seed=5)), encoding="utf-8")
+    found = {beam: list(Run(run.path).predict(given, "cpu", beam=beam)) for beam in (1, 2, 6)}
+    assert found[2] == Run(run.path).predict(given, "cpu") == Run(run.path).predict(given, "cpu", beam=None)
+    logs = {beam: [one["log_probability"] for one in records] for beam, records in found.items()}
+    assert logs[1] != logs[6]  # other translations of some, with other probabilities
+    asked = options.read_predict([str(run.path), str(given), "--beam", "6", "--length-penalty", "0"])
+    assert asked.options == {"beam": 6, "length_penalty": 0.0}
+    assert "--beam" in options.help_of_predict([str(run.path), "--help"])
+    assert "--beam" not in options.help_of_predict(["--help"])
+    with pytest.raises(ArgumentError, match="beam: expected 1 or more, got 0"):
+        Run(run.path).predict(given, beam=0)
+    with pytest.raises(ArgumentError, match="no option of predict by translation called 'horizon'"):
+        Run(run.path).predict(given, horizon=3)
+    with pytest.raises(click.NoSuchOption, match="--horizon"):
+        options.read_predict([str(run.path), str(given), "--horizon", "3"])
 
 
 def test_other_pairs_are_judged(run: RunFolder, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Labelled series made from a seed, whose class is in the order of what happens and in no summary of it."""
+"""Series made from a seed, whose class or target is in the order of what happens and in no summary of it."""
 
 from __future__ import annotations
 
@@ -36,4 +36,24 @@ def made_gestures(count: int = 600, seed: int = 0) -> list[Series]:
         values[begin : begin + moving, 0] += size * np.sin(phase + lag / 2)
         values[begin : begin + moving, 1] += size * np.sin(phase - lag / 2)
         made.append(Series(values.astype(np.float32), CLASSES[kind], where=f"gesture {number}"))
+    return made
+
+
+def made_pulses(count: int = 600, seed: int = 0) -> list[Series]:
+    """Two equal pulses somewhere in noisy series of 60 to 100 steps; the target is how many steps lie between them.
+
+    Which numbers there are, their trend and their extremes say nothing of it: only where they stand to each other does.
+    Raises `ArgumentError` for fewer than 20.
+    """
+    if count < 20:
+        raise ArgumentError("count", expected="20 or more", got=count)
+    rng = np.random.default_rng(seed)
+    made = []
+    for number in range(count):
+        steps, apart = int(rng.integers(60, 101)), int(rng.integers(5, 41))
+        begin = int(rng.integers(2, steps - apart - 2))
+        values = rng.normal(0, 0.3, (steps, 2))
+        for at in (begin, begin + apart):
+            values[at - 1 : at + 2, 0] += np.array([1.0, 2.0, 1.0]) * rng.lognormal(0, 0.1)
+        made.append(Series(values.astype(np.float32), target=float(apart), where=f"pulses {number}"))
     return made

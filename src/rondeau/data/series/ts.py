@@ -90,6 +90,15 @@ def iter_ts(path: str | Path, faults: Faults | None = None, labelled: bool = Tru
                 yield found
 
 
+def has_targets(path: Path) -> bool:
+    """Whether a file's header says that a number stands behind each series; false for one that cannot be read."""
+    try:
+        with _opened(path) as file:
+            return _header(file, path).regression
+    except DataError:
+        return False
+
+
 def own_split(path: Path) -> tuple[Path, Path] | None:
     """`NAME_TRAIN.ts` and `NAME_TEST.ts` where a folder, or the folder of one of the two, has both; else None.
 

@@ -18,7 +18,15 @@ from rondeau.data.disk.cache import fingerprint, key_of, place, written_aside
 from rondeau.data.disk.mapped import mapped
 from rondeau.data.disk.packed import smallest_type
 from rondeau.data.progress import Meter
-from rondeau.data.texts.text import MANY_DOCUMENTS, SEPARATOR, draw, refuse_binary
+from rondeau.data.texts.text import (
+    MANY_DOCUMENTS,
+    SEPARATOR,
+    SharedLines,
+    describe_shared,
+    draw,
+    long_lines,
+    refuse_binary,
+)
 from rondeau.data.texts.tokenizer import UNKNOWN, BPETokenizer, CharacterTokenizer
 from rondeau.data.texts.word_tokenizer import WordTokenizer
 from rondeau.errors import ArgumentError, DataError
@@ -28,7 +36,6 @@ HELD_OUT = 1 << 21  # bytes held out of a large text at most, for validation and
 LEARNT_FROM = 1 << 25  # characters from which byte-pair pieces are learnt
 _BLOCK = 1 << 22  # bytes read at once
 _CUT = 1 << 16  # bytes within which a line break is looked for, to cut there
-_LINE = 40  # characters; shorter lines recur by nature and prove no copying
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +60,7 @@ class LongText:
         self.characters = 0
         self.seen: list[str] = []  # the different characters
         self.digest = ""
+        self.by_document = False  # of a training text: whether whole documents are held out
 
     def __len__(self) -> int:
         return self.characters
@@ -131,8 +139,10 @@ def read_large_text(
         raise ArgumentError("the held-out shares leave nothing to train on", expected="below 1 together", got=got)
     root = Path(path)
     files = [root] if root.is_file() else _good_files(root)
-    parts = _by_document(root, files, validation, test, seed) or _by_place(files, validation, test)
+    whole = _by_document(root, files, validation, test, seed)
+    parts = whole or _by_place(files, validation, test)
     train, *held_out = (LongText(passages) for passages in parts)
+    train.by_document = whole is not None
     kept = place(f"{key_of('survey', *_identity([train, *held_out]))}.json")
     texts = ["".join(text.blocks()) for text in held_out]
     if kept.exists():
@@ -180,11 +190,11 @@ def encode_large(
     They are in the smallest type that holds them, mapped into memory. Made once for each text and tokenizer. A warning
     is logged where held-out lines stand in the training text too.
     """
-    kept = place(f"{key_of('ids', text.train.digest, tokenizer.to_json())}.ids")
+    kept = _place_of_ids(text, tokenizer)
     told = kept.with_suffix(".json")
     dtype = smallest_type(tokenizer.size)
     if not (kept.exists() and told.exists()):
-        held_out = {line for part in text[1:] for line in part.split("\n") if len(line) >= _LINE}
+        held_out = long_lines(text.validation) | long_lines(text.test)
         found: set[str] = set()
         with written_aside(kept) as aside, aside.open("wb") as file:
             for piece in text.train.pieces("encoding the text"):
@@ -193,14 +203,20 @@ def encode_large(
         with written_aside(told) as aside:
             facts = {"shared": len(found), "held out": len(held_out), "one": min(found, default="")}
             aside.write_text(json.dumps(facts), encoding="utf-8")
-    _warn_of_shared(json.loads(told.read_text(encoding="utf-8")))
+    shared = shared_with_large(text, tokenizer)
+    if shared.shared:
+        logger.warning(describe_shared(shared))
     return mapped(kept, dtype), tokenizer.encode(text.validation), tokenizer.encode(text.test)
 
 
-def _warn_of_shared(facts: dict[str, Any]) -> None:
-    if facts["shared"]:
-        counts = f"{facts['shared']:,} of {facts['held out']:,} held-out lines of {_LINE} characters or more"
-        logger.warning("%s stand in the training text too, such as %r", counts, facts["one"])
+def shared_with_large(text: LargeSplit, tokenizer: CharacterTokenizer | BPETokenizer | WordTokenizer) -> SharedLines:
+    """The held-out lines that stand in the training text too, as `encode_large`, called before, has found them."""
+    facts = json.loads(_place_of_ids(text, tokenizer).with_suffix(".json").read_text(encoding="utf-8"))
+    return SharedLines(facts["shared"], facts["held out"], facts["one"])
+
+
+def _place_of_ids(text: LargeSplit, tokenizer: CharacterTokenizer | BPETokenizer | WordTokenizer) -> Path:
+    return place(f"{key_of('ids', text.train.digest, tokenizer.to_json())}.ids")
 
 
 def read_passage(passage: Passage) -> Iterator[tuple[str, int]]:

@@ -24,6 +24,7 @@ MANY_DOCUMENTS = 20
 """From this many independent documents on, whole documents are held out; below it, the end of the joined text."""
 
 _HEAD = 1 << 16  # bytes looked at before a file is read whole: a large binary file is recognised cheaply
+_LINE = 40  # characters; shorter lines recur by nature and prove no copying
 _PARAGRAPH = 40  # characters; shorter paragraphs (headings, "Example:") recur by nature and prove no copying
 
 logger = logging.getLogger(__name__)
@@ -188,6 +189,13 @@ def split_text(documents: Sequence[Document], validation: float = 0.05, test: fl
     `validation` and `test` are shares of all characters, each at least 0, below 1 together; whole documents meet them
     nearly. Raises `ArgumentError` for shares out of range, `DataError` without documents.
     """
+    return divide_text(documents, validation, test, seed)[0]
+
+
+def divide_text(
+    documents: Sequence[Document], validation: float = 0.05, test: float = 0.05, seed: int = 0
+) -> tuple[Split, list[str]]:
+    """As `split_text`, with what was done in words."""
     if min(validation, test) < 0 or validation + test >= 1:
         raise ArgumentError(
             "split_text: the held-out shares leave nothing to train on",
@@ -198,14 +206,46 @@ def split_text(documents: Sequence[Document], validation: float = 0.05, test: fl
         raise DataError("split_text: no documents", expected="at least one", got=0)
     families = _families(repeats(documents))
     if len(families) >= MANY_DOCUMENTS:
-        return _split_by_document(documents, families, validation, test, seed)
+        copies = len(documents) - len(families)
+        notes = [f"held out are whole documents, of {len(documents):,}"]
+        if copies:
+            notes.append(f"{copies:,} documents repeat others, and are in the same part as those")
+        return _split_by_document(documents, families, validation, test, seed), notes
     extra = sorted(i for members in families.values() for i in members[1:])
+    notes = ["held out is the end of the text"]
     if extra:
         names = ", ".join(documents[i].name for i in extra)
+        notes.append(f"left out, as their text stands in longer documents, too: {names}")
         logger.warning("left out, as their text stands in longer documents, too: %s", names)
     text = SEPARATOR.join(documents[i].text for i in sorted(families))
     first, second = (round(len(text) * share) for share in (1 - validation - test, 1 - test))
-    return Split(text[:first], text[first:second], text[second:])
+    return Split(text[:first], text[first:second], text[second:]), notes
+
+
+class SharedLines(NamedTuple):
+    """How many different lines of 40 characters or more are held out, how many of these are learnt from, and one."""
+
+    shared: int
+    held_out: int
+    one: str = ""
+
+
+def long_lines(text: str) -> set[str]:
+    """The different lines of 40 characters or more."""
+    return {line for line in text.split("\n") if len(line) >= _LINE}
+
+
+def shared_lines(text: Split) -> SharedLines:
+    """The held-out lines that stand in the training text too."""
+    held_out = long_lines(text.validation) | long_lines(text.test)
+    found = held_out.intersection(text.train.split("\n"))
+    return SharedLines(len(found), len(held_out), min(found, default=""))
+
+
+def describe_shared(lines: SharedLines) -> str:
+    """What `shared_lines` found, in words."""
+    counts = f"{lines.shared:,} of {lines.held_out:,} held-out lines of {_LINE} characters or more"
+    return f"{counts} stand in the training text too" + (f", such as {lines.one!r}" if lines.shared else "")
 
 
 def _families(parents: Sequence[int | None]) -> dict[int, list[int]]:

@@ -33,6 +33,8 @@ def forecast(record: RunRecord) -> Section | None:
         "Look how the error grows: flat means that season and calendar carry the forecast, steep that it lives on the "
         "last values. Intervals that hold too little of what came are too sure of themselves."
     )
+    if found.get("widening", 1) > 1:
+        caption += f" They are {found['widening']:.2f} times as wide as drawn: so much did the validation part ask for."
     blocks += drawn("by-step", by_step(steps, target), caption, _steps(steps))
     return Section("forecasts", "What it forecasts", blocks)
 

@@ -25,7 +25,8 @@ def findings(scheme: Scheme, origins: Origins, paths: Any, found: Errors) -> dic
         examples = [_one(scheme, origins, paths, int(row)) for row in _telling(origins, found)]
     target = scheme.columns.get("targets", ["value"])
     word = "value" if scheme.columns.get("wide") else target[0]
-    return {"forecast": {"target": word, "examples": examples, "steps": by_step(found), "horizon": scheme.horizon}}
+    told = {"steps": by_step(found), "horizon": scheme.horizon, "widening": scheme.widening}
+    return {"forecast": {"target": word, "examples": examples, **told}}
 
 
 def _first_series(origins: Origins) -> list[int]:

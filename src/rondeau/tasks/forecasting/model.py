@@ -15,7 +15,9 @@ from rondeau.init import by_name
 from rondeau.models.language_model import CELLS
 from rondeau.models.model import Model
 from rondeau.models.rolled_out import roll_out
-from rondeau.tasks.forecasting.windows import Numbers, Origins, Scheme, Windows, cut, inputs, lag_features
+from rondeau.tasks.forecasting import direct
+from rondeau.tasks.forecasting.calibration import widened
+from rondeau.tasks.forecasting.windows import Numbers, Origins, Scheme, Windows, cut, inputs, inputs_of, lag_features
 
 DRAWS = 200
 _ROWS = 8192  # sample paths that are drawn at once
@@ -43,7 +45,7 @@ def network(scheme: Scheme, cell: str, units: int, depth: int, dropout: float) -
         h = kind(units, return_sequences=True)(h)
     if dropout:
         h = layers.Dropout(dropout)(h)
-    size = likelihood(scheme.likelihood).size
+    size = likelihood(scheme.likelihood).size * (scheme.horizon if scheme.direct else 1)
     linear = layers.Dense(size, name="linear", kernel_initializer="zeros")(together)
     outputs = layers.Add()([layers.Dense(size, use_bias=False, name="recurrent")(h), linear])
     return Model([x, *ids] if ids else x, outputs)
@@ -57,7 +59,9 @@ def forecast(model: Any, scheme: Scheme, origins: Origins, seed: int = 0, draws:
     """Sample paths of the steps from each origin on, `(origins, draws, horizon)` in the target's unit.
 
     Each path is drawn step by step, the value drawn being read at the next (Salinas et al. 2020, arXiv 1704.04110). A
-    'point' has one path. What comes after an origin is not looked at, covariates apart. `seed` draws the same again.
+    'point' has one path; where all steps are given at once (`scheme.direct`) nothing is drawn. The paths are spread
+    about their median as `scheme.widening` says. What comes after an origin is not looked at, covariates apart. `seed`
+    draws the same again.
     """
     kind = likelihood(scheme.likelihood)
     draws = 1 if kind.name == "point" else draws
@@ -68,9 +72,12 @@ def forecast(model: Any, scheme: Scheme, origins: Origins, seed: int = 0, draws:
         for begin in range(0, len(origins), at_once):
             some = slice(begin, begin + at_once)
             windows = cut(scheme, origins.data, origins.series[some], origins.steps[some], blind=True)
-            made[some] = _drawn(model, scheme, windows, generator, draws)
+            if scheme.direct:
+                made[some] = direct.paths(model, scheme, windows, inputs_of(scheme, windows), draws)
+            else:
+                made[some] = _drawn(model, scheme, windows, generator, draws)
             meter.advance(len(windows.x))
-    return made
+    return widened(made, scheme.widening)
 
 
 def _drawn(model: Any, scheme: Scheme, windows: Windows, generator: np.random.Generator, draws: int) -> Numbers:

@@ -24,6 +24,7 @@ from rondeau.heads.likelihoods import KINDS, likelihood
 from rondeau.insight.results import Metric, Row
 from rondeau.tasks.bootstrap import intervals
 from rondeau.tasks.forecasting import baselines as forecast_baselines
+from rondeau.tasks.forecasting.calibration import FEW, earlier, widening
 from rondeau.tasks.forecasting.data import (
     all_origins,
     columns_of,
@@ -35,14 +36,18 @@ from rondeau.tasks.forecasting.data import (
     seasons_of,
     shape_from,
 )
+from rondeau.tasks.forecasting.direct import DirectQuantileLoss
 from rondeau.tasks.forecasting.findings import ahead, findings, records
 from rondeau.tasks.forecasting.model import forecast, network
 from rondeau.tasks.forecasting.scores import errors, groups, statistic, truths
-from rondeau.tasks.forecasting.windows import Origins, Scheme, WindowBatches, cut
+from rondeau.tasks.forecasting.windows import Origins, Scheme, WindowBatches, Windows, cut, inputs_of
 from rondeau.tasks.job import Data, Job, Judged
-from rondeau.tasks.settings import Common, option
+from rondeau.tasks.settings import Asking, Common, option
+from rondeau.tasks.task import Work
+from rondeau.training.callbacks import EarlyStopping
 from rondeau.training.losses import NegativeLogLikelihood
 
+DIRECT = "direct_quantile"
 PAST = 0.2  # the weight of steps before the origin in the training loss: they know the window's scale already
 _LEAST = 4  # steps before an origin
 _NAMED = 5000  # series that the model knows by name at most
@@ -56,7 +61,7 @@ class ForecastingSettings(Common):
 
     test: float = option(0.2, "Share of the moments held out to the end: the last ones.")
     units: int = option(64, "Units of a recurrent layer.")
-    dropout: float = option(0.1, "Rate before and after the recurrent layers.")
+    dropout: float = option(0.3, "Rate before and after the recurrent layers.")
     batch_size: int = option(64, "Windows of a batch.")
     epochs: int = option(30, "Times the windows of the training part are read, at most.")
     learning_rate: float = option(5e-3, "Of Adam, at the start; it falls along a cosine.")
@@ -65,13 +70,19 @@ class ForecastingSettings(Common):
     time: str | None = option(None, "Column of time stamps. Default: recognised.")
     entity: str | None = option(None, "Column that says of which series a row is. Default: recognised.")
     known: tuple[str, ...] = option((), "Columns that are known in advance, such as holidays.")
-    likelihood: str = option("student_t", "What is said of a value to come.", tuple(KINDS))
+    likelihood: str = option("student_t", "What is said of a value to come.", (*KINDS, DIRECT))
     season: int | None = option(None, "Steps of a season, 1 for none. Default: recognised.")
     context: int | None = option(None, "Steps read before a forecast. Default: by season and horizon.")
+    calibrate: bool = option(True, "Widen intervals that hold too little of the validation part.")
     every: int = option(1, "A forecast to judge every so many steps.")
     on_error: str = option("fail", "What a row or step that cannot be used does.", ("fail", "skip"))
     delimiter: str | None = option(None, "Between the cells of a CSV file. Default: recognised.")
     encoding: str = option("utf-8", "Of CSV and JSON lines.")
+
+    @property
+    def kind(self) -> str:
+        """The likelihood of a single value."""
+        return "quantile" if self.likelihood == DIRECT else self.likelihood
 
     def check(self) -> None:
         """Raise `ArgumentError` for settings no run can begin with."""
@@ -80,6 +91,19 @@ class ForecastingSettings(Common):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ArgumentError(name, expected="1 or more", got=value)
+
+
+@dataclass(frozen=True)
+class ForecastingAsking(Asking):
+    """What `rondeau predict` can be asked of forecasts."""
+
+    horizon: int | None = option(
+        None, "Steps to forecast: fewer than were learnt, or more, rolled on. Default: the run's."
+    )
+
+    def check(self) -> None:
+        if self.horizon is not None and self.horizon < 1:
+            raise ArgumentError("horizon", expected="1 or more", got=self.horizon)
 
 
 @dataclass
@@ -97,6 +121,7 @@ class Forecasting(Job[ForecastingSettings]):
     """What comes next in one series or many, by a recurrent network that is rolled out by sampling (DeepAR)."""
 
     name, title, settings, extra = "forecasting", "forecasting of time series", ForecastingSettings, "table"
+    asking = ForecastingAsking
     metrics = (
         Metric("mase", higher=False),
         Metric("smape", higher=False, percent=True),
@@ -131,7 +156,7 @@ class Forecasting(Job[ForecastingSettings]):
             table, name = self._table(settings, settings.path, faults), settings.path
             shape = shape_of(table, settings.target, settings.time, settings.entity, settings.known)
         series = read_series(table, shape, faults)
-        refuse_no_counts(series, settings.likelihood)
+        refuse_no_counts(series, settings.kind)
         return self.divided(settings, series, shape, name, faults)
 
     def _table(self, settings: ForecastingSettings, path: str, faults: Faults) -> Table:
@@ -204,12 +229,13 @@ class Forecasting(Job[ForecastingSettings]):
             data.seasons,
             lags,
             series.step,
-            settings.likelihood,
+            settings.kind,
             tuple(series.names) if several else (),
             words,
             numbers,
             cycles=cycles_within(series.stamps[past], series.step),
             columns=columns_of(data.shape),
+            direct=settings.likelihood == DIRECT,
         )
         some = np.linspace(0, len(train) - 1, min(len(train), 2000)).round().astype(np.int64)
         scales = cut(scheme, series, train.series[some], train.steps[some]).scale
@@ -218,7 +244,7 @@ class Forecasting(Job[ForecastingSettings]):
         windows = cut(scheme, series, train.series[some], train.steps[some])
         scales = np.log(windows.scale)
         level = float(scales.mean()), max(float(scales.std()), 0.1)
-        return replace(scheme, level=level, features=windows.x.shape[-1])
+        return replace(scheme, level=level, features=_width(scheme, windows))
 
     def load_prepared(self, data: dict[str, Any]) -> Scheme:
         return Scheme.from_json(data)
@@ -227,7 +253,9 @@ class Forecasting(Job[ForecastingSettings]):
         return network(prepared, settings.cell, settings.units, settings.layers, settings.dropout)
 
     def loss(self, settings: ForecastingSettings, prepared: Scheme, data: Data) -> Any:
-        return NegativeLogLikelihood(settings.likelihood, reduction="mean_with_sample_weight")
+        if prepared.direct:
+            return DirectQuantileLoss("mean_with_sample_weight")
+        return NegativeLogLikelihood(prepared.likelihood, reduction="mean_with_sample_weight")
 
     def batches(self, settings: ForecastingSettings, prepared: Scheme, examples: Any, training: bool) -> Any:
         return WindowBatches(prepared, examples, settings.batch_size, training, PAST if training else 0.0)
@@ -235,6 +263,25 @@ class Forecasting(Job[ForecastingSettings]):
     def count_steps(self, settings: ForecastingSettings, prepared: Scheme, examples: Any) -> int:
         windows = WindowBatches(prepared, examples, settings.batch_size, True, PAST).rows
         return windows * (prepared.context + prepared.horizon)
+
+    def settle(self, model: Any, settings: ForecastingSettings, prepared: Scheme, data: Any) -> Scheme:
+        """The scheme with what its intervals are widened by, see `calibration`; counts are left as they are drawn."""
+        if not settings.calibrate or likelihood(prepared.likelihood).counts:
+            return replace(prepared, widening=1.0)
+        plain = replace(prepared, widening=1.0)
+        factor = self._factor(model, settings, plain, data.validation)
+        parts = earlier(data.train, data.validation, plain.horizon) if len(data.validation) < FEW else None
+        if parts is not None:
+            before = replace(data, train=parts[0], validation=parts[1])
+            work: Work[ForecastingSettings] = Work(None, settings, before, plain)  # type: ignore[arg-type]
+            other, train, validation = self.untrained(work)
+            best = EarlyStopping(patience=settings.epochs, restore_best_weights=True)
+            other.fit(train, epochs=settings.epochs, validation_data=validation, callbacks=[best], verbose=0)
+            factor = max(factor, self._factor(other, settings, plain, parts[2]))
+        return replace(prepared, widening=factor)
+
+    def _factor(self, model: Any, settings: ForecastingSettings, scheme: Scheme, origins: Origins) -> float:
+        return widening(forecast(model, scheme, origins, settings.seed), truths(origins, scheme.horizon))
 
     def judge(self, model: Any, settings: ForecastingSettings, prepared: Scheme, examples: Any) -> Judged:
         paths = forecast(model, prepared, examples, settings.seed)
@@ -288,6 +335,17 @@ class Forecasting(Job[ForecastingSettings]):
             raise DataError(what, expected=expected, got=got, where=path)
         return replace(series, step=scheme.step)
 
+    def answering(
+        self, settings: ForecastingSettings, prepared: Scheme, options: dict[str, Any]
+    ) -> tuple[ForecastingSettings, Scheme]:
+        horizon = options.get("horizon", prepared.horizon)
+        if not prepared.direct:
+            return settings, replace(prepared, horizon=horizon)
+        if horizon > prepared.horizon:
+            expected, fix = f"at most the {prepared.horizon} that were learnt at once", "Train with a longer --horizon"
+            raise ArgumentError("horizon", expected=expected, got=horizon, fix=fix)
+        return settings, prepared  # `answers` leaves the others out
+
     def read_inputs(self, settings: ForecastingSettings, prepared: Scheme, path: str) -> Iterator[Any]:
         series = extended(self._again(settings, prepared, path, Faults(settings.on_error)), prepared.horizon)
         for i in range(len(series)):
@@ -299,7 +357,15 @@ class Forecasting(Job[ForecastingSettings]):
         series = inputs[0][0]
         which = np.asarray([i for _, i in inputs])
         origins = Origins(series, which, series.lengths[which], np.full(len(series), np.nan))
-        return ahead(prepared, origins, forecast(model, prepared, origins, settings.seed))
+        horizon = options.get("horizon", prepared.horizon)
+        every = ahead(prepared, origins, forecast(model, prepared, origins, settings.seed))
+        return (record for record in every if record["step"] <= horizon)
+
+
+def _width(scheme: Scheme, windows: Windows) -> int:
+    """Numbers that are read at a step."""
+    given = inputs_of(scheme, windows)
+    return int((given[0] if isinstance(given, tuple) else given).shape[-1])
 
 
 def _named(parts: Any) -> list[tuple[str, Origins]]:

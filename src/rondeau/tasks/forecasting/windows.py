@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rondeau.data.series.beat import Step, calendar
 from rondeau.data.series.series import SeriesSet
 from rondeau.heads.likelihoods import likelihood
+from rondeau.tasks.forecasting import direct
 from rondeau.training.batch import Batch
 from rondeau.training.source import Source, shuffled
 
@@ -36,6 +37,8 @@ class Scheme:
         cycles: of the calendar, that are read; least: scale of a window.
         features: numbers that are read at a step.
         columns: which columns of a table mean what: target, time, entity, known, and whether it is wide.
+        direct: whether all steps ahead are given at once, see `direct`.
+        widening: what the distance of the paths from their median is multiplied by, see `calibration`.
     """
 
     horizon: int
@@ -52,6 +55,8 @@ class Scheme:
     least: float = 1e-8
     features: int = 0
     columns: dict[str, Any] = field(default_factory=dict)
+    direct: bool = False
+    widening: float = 1.0
 
     @property
     def before(self) -> int:
@@ -191,8 +196,16 @@ def _ids(names: Sequence[str], known: Sequence[str]) -> NDArray[np.int64]:
     return np.asarray([numbers.get(name, 0) for name in names], np.int64)
 
 
+def inputs_of(scheme: Scheme, windows: Windows) -> Any:
+    """What the model takes of whole windows: x alone, or a tuple of x and ids."""
+    if not scheme.direct:
+        return inputs(windows)
+    ids = [np.ascontiguousarray(one[:, : scheme.context + 1]) for one in windows.ids]
+    return inputs(windows._replace(x=direct.inputs(scheme, windows), ids=ids))
+
+
 def inputs(windows: Windows) -> Any:
-    """What the model takes: x alone, or a tuple of x and ids."""
+    """x alone, or a tuple of x and ids, as tensors."""
     x = torch.from_numpy(windows.x)
     return (x, *(torch.from_numpy(one) for one in windows.ids)) if windows.ids else x
 
@@ -200,8 +213,10 @@ def inputs(windows: Windows) -> Any:
 def targets(scheme: Scheme, windows: Windows, past: float) -> tuple[torch.Tensor, torch.Tensor]:
     """What the loss takes, `(rows, time, 1)` or of counts `(rows, time, 2)`, and weights `(rows, time)`.
 
-    `past`: the weight of steps before the origin; missing values have none.
+    `past`: the weight of steps before the origin; missing values have none. Of all steps at once see `direct.targets`.
     """
+    if scheme.direct:
+        return direct.targets(scheme, windows, past)
     known = np.any(windows.seen[:, : windows.seen.shape[1] - scheme.horizon], axis=1)  # else there is no scale
     there = ~np.isnan(windows.values) & known[:, None]
     values = np.nan_to_num(windows.values)
@@ -245,4 +260,4 @@ class WindowBatches(Source):
             if self.training and found.ids and self.scheme.names:
                 found.ids[0][(rows + epoch) % _UNKNOWN_SHARE == 0] = 0
             y, weights = targets(self.scheme, found, self.past)
-            yield Batch(inputs(found), y, weights)
+            yield Batch(inputs_of(self.scheme, found), y, weights)

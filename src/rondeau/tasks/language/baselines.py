@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
 
 from rondeau import layers
 from rondeau.data.texts.windows import Contexts
@@ -21,13 +24,14 @@ from rondeau.training.losses import SparseCategoricalCrossentropy
 from rondeau.training.optimizers import schedules
 
 Ids = np.ndarray[Any, Any]
+Bits = NDArray[np.float64]
 CONTEXT, EMBEDDING = 16, 24
 DROPOUT, BATCH, RATE = 0.5, 512, 4e-3  # by validation on the default corpus, not the recurrent model's
 
 
-def count_bits(model: Unigram | InterpolatedNgram, ids: Ids) -> float:
-    """Bits to predict every token but the first, each given all before it."""
-    return float(-np.log2(model.probabilities(ids)[1:]).sum())
+def count_bits(model: Unigram | InterpolatedNgram, ids: Ids) -> Bits:
+    """Bits to predict each token but the first, given all before it: `(tokens - 1,)`."""
+    return -np.log2(model.probabilities(ids)[1:])
 
 
 def feed_forward(tokens: int, parameters: int) -> Sequential:
@@ -62,10 +66,11 @@ def feed_forward_bits(
     seed: int,
     device: str,
     view: Callable[[int, Speed], list[Callback]],
-) -> tuple[int, float]:
-    """Weights of the network, and its bits on `test`, trained for `epochs`, or until `validation` gets no better.
+) -> tuple[int, Bits]:
+    """Weights of the network, and its bits for each token of `test` but the first.
 
-    The learning rate falls to nearly zero along a cosine, as the recurrent model's does.
+    It is trained for `epochs`, or until `validation` gets no better. The learning rate falls to nearly zero along a
+    cosine, as the recurrent model's does.
     `view` gives the callbacks that show the training, from the number of tokens in a batch and the measured speed.
     """
     torch.manual_seed(seed)
@@ -84,5 +89,13 @@ def feed_forward_bits(
         verbose=0,
         callbacks=[best, speed, *view(BATCH, speed)],
     )
-    nats: float = model.evaluate(Contexts(test, CONTEXT, 1024, shuffle=False), verbose=0)
-    return model.count_params(), nats * (len(test) - 1) / math.log(2)
+    batches = Contexts(test, CONTEXT, 1024, shuffle=False).batches(0, 0, 0)
+    found = [token_bits(torch.as_tensor(model.predict_on_batch(batch.x)), batch.y) for batch in batches]
+    return model.count_params(), np.concatenate(found)
+
+
+def token_bits(logits: Tensor, ids: Tensor) -> Bits:
+    """Bits of tokens `(tokens,)` by the logits `(tokens, vocabulary)` that were given for them."""
+    nats = F.cross_entropy(logits.float(), ids.long(), reduction="none")
+    bits: Bits = nats.double().cpu().numpy() / math.log(2)
+    return bits

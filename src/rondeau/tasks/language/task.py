@@ -15,7 +15,8 @@ from rondeau.insight.results import Results, Row
 from rondeau.tasks.advice import check_run
 from rondeau.tasks.language import training as model_of
 from rondeau.tasks.language.inspect import inspect
-from rondeau.tasks.language.training import METRIC, PERPLEXITY, Corpus, Settings
+from rondeau.tasks.language.judging import METRIC, PERPLEXITY, STRETCHES, model_bits, scores
+from rondeau.tasks.language.training import Corpus, Settings
 from rondeau.tasks.look import Look
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.task import Task, View, Work
@@ -47,7 +48,7 @@ class LanguageModel(Task[Settings]):
         corpus: Corpus = work.data
         sizes = ", ".join(f"{count:,} {name}" for name, count in corpus.characters.items())
         line = f"{corpus.name}: {sizes} characters, {corpus.tokenizer.size} tokens in the vocabulary"
-        return [line, *([corpus.note] if corpus.note else [])]
+        return [line, *corpus.notes, *([corpus.note] if corpus.note else [])]
 
     def fit(self, work: Work[Settings], view: View) -> bool:
         return model_of.fit(work.run, work.settings, work.data, view)
@@ -68,16 +69,18 @@ class LanguageModel(Task[Settings]):
         tokenizer, model = run.tokenizer(), run.load_model()
         text = model_of.join(read_text(path))
         ids = tokenizer.encode(text)
-        total = model_of.evaluate_ids(model, ids, device)
-        bits = total / (len(text) * (len(ids) - 1) / len(ids))
+        if len(ids) < 2:
+            raise DataError("the text is too short to predict anything", expected="2 tokens or more", got=len(ids))
+        bits = model_bits(model, ids, device)
         unknown = 0 if tokenizer.unknown is None else int((ids == tokenizer.unknown).sum())
         what = "words" if isinstance(tokenizer, WordTokenizer) else "characters"
         one = what.removesuffix("s")
-        notes = [f"{unknown:,} {what} are not in the run's vocabulary; each counts as the unknown {one}"]
-        perplexity = 2 ** (total / max(len(ids) - 1, 1))
-        row = Row(self.name, model.count_params(), {METRIC.name: bits, PERPLEXITY.name: perplexity})
+        notes = [STRETCHES]
+        if unknown:
+            notes.insert(0, f"{unknown:,} {what} are not in the run's vocabulary; each counts as the unknown {one}")
+        row = Row(self.name, model.count_params(), *scores(bits, len(text) / len(ids)))
         metrics = [PERPLEXITY] if isinstance(tokenizer, WordTokenizer) else [METRIC, PERPLEXITY]
-        return Results(metrics, [row], f"{len(text):,} characters of {path}", notes if unknown else [])
+        return Results(metrics, [row], f"{len(text):,} characters of {path}", notes)
 
     def instead(self) -> str:
         return "Let it write: rondeau generate RUN --prompt TEXT"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,19 +17,28 @@ from rondeau.data.faults import Faults
 from rondeau.data.tables.rows import TABLES
 from rondeau.data.texts.corpus import default_corpus, default_corpus_name
 from rondeau.data.texts.documents import read_texts
-from rondeau.data.texts.large_text import LARGE, LargeSplit, encode_large, read_large_text, size_of, train_on_large
-from rondeau.data.texts.text import SEPARATOR, Document, Split, read_text, split_text
+from rondeau.data.texts.large_text import (
+    LARGE,
+    LargeSplit,
+    encode_large,
+    read_large_text,
+    shared_with_large,
+    size_of,
+    train_on_large,
+)
+from rondeau.data.texts.text import SEPARATOR, Document, Split, describe_shared, divide_text, read_text, shared_lines
 from rondeau.data.texts.text_lines import suffix_of
 from rondeau.data.texts.tokenizer import BPETokenizer, CharacterTokenizer
 from rondeau.data.texts.windows import TextWindows
 from rondeau.data.texts.word_tokenizer import WordTokenizer
 from rondeau.errors import ArgumentError, CheckpointError, DataError
 from rondeau.insight import Insight
-from rondeau.insight.results import Metric, Results, Row
+from rondeau.insight.results import Results, Row
 from rondeau.models import Sequential
 from rondeau.models.language_model import generate, language_model
 from rondeau.tasks.along import BitsPerCharacter, Keeper, Perplexity
 from rondeau.tasks.language.baselines import count_bits, feed_forward_bits
+from rondeau.tasks.language.judging import METRIC, PERPLEXITY, STRETCHES, model_bits, scores
 from rondeau.tasks.language.ngram import InterpolatedNgram, Unigram
 from rondeau.tasks.reproduce import reproduce
 from rondeau.tasks.run_folder import RunFolder
@@ -73,18 +83,21 @@ class Settings(Common):
     learning_rate: float = option(1e-2, "Of Adam, at the start; it falls along a cosine.")
 
 
-METRIC = Metric("bits_per_character", higher=False)
-PERPLEXITY = Metric("perplexity", higher=False, digits=2)  # of a token
 VOCABULARY = {"characters": 0, "words": 20_000, "bpe": 2000}
 
 
 class Corpus(NamedTuple):
-    """The text of a run, its tokens, and its name; of a large text, what is for training stays on disk."""
+    """The text of a run, its tokens, and its name; of a large text, what is for training stays on disk.
+
+    `notes`: how it was divided, and whether held-out lines stand in the training text too; `skipped`: records left out.
+    """
 
     name: str
     text: Split | LargeSplit
     tokenizer: Tokenizer
     ids: tuple[Ids, Ids, Ids]
+    notes: Sequence[str] = ()
+    skipped: Mapping[str, Any] = {}
 
     @property
     def characters(self) -> dict[str, int]:
@@ -104,19 +117,20 @@ def read_corpus(settings: Settings, tokenizer: Tokenizer | None = None) -> Corpu
     """Read, divide and tokenize. Raises `DataError` for text that is missing, unreadable or too short."""
     if settings.path is not None and size_of(settings.path) > LARGE and not is_table(Path(settings.path)):
         return _read_large(settings, settings.path, tokenizer)
-    documents = default_corpus() if settings.path is None else _documents(settings, settings.path)
+    documents, skipped = (default_corpus(), {}) if settings.path is None else _documents(settings, settings.path)
     name = default_corpus_name() if settings.path is None else settings.path
-    text = split_text(documents, settings.validation, settings.test, settings.seed)
+    text, notes = divide_text(documents, settings.validation, settings.test, settings.seed)
     if tokenizer is None:
         tokenizer = train_tokenizer(settings, text.train)
     train, validation, test = (tokenizer.encode(part) for part in text)
-    return _long_enough(settings, Corpus(name, text, tokenizer, (train, validation, test)))
+    notes.append(describe_shared(shared_lines(text)))
+    return _long_enough(settings, Corpus(name, text, tokenizer, (train, validation, test), notes, skipped))
 
 
-def _documents(settings: Settings, path: str) -> list[Document]:
-    """The documents of a text file, a folder, or a table's column."""
+def _documents(settings: Settings, path: str) -> tuple[list[Document], dict[str, Any]]:
+    """The documents of a text file, a folder, or a table's column, and which records were left out."""
     if not is_table(Path(path)):
-        return read_text(path)
+        return read_text(path), {}
     faults = Faults(settings.on_error)
     found = [Document(one.where, one.text) for one in read_texts(path, text_column=settings.text_column, faults=faults)]
     kept = [document for document in found if document.text.strip()]
@@ -125,7 +139,7 @@ def _documents(settings: Settings, path: str) -> list[Document]:
     left_out = [f"{len(found) - len(kept):,} empty documents"] if len(kept) < len(found) else []
     if faults.total or left_out:
         logger.warning("%s: left out: %s", path, "; ".join([*left_out, *filter(None, [faults.describe()])]))
-    return kept
+    return kept, faults.to_json()
 
 
 def is_table(path: Path) -> bool:
@@ -138,7 +152,10 @@ def _read_large(settings: Settings, path: str, tokenizer: Tokenizer | None) -> C
     if tokenizer is None:
         _check_tokens(settings)
         tokenizer = train_on_large(text.train, settings.tokens, settings.vocabulary or VOCABULARY[settings.tokens])
-    return _long_enough(settings, Corpus(path, text, tokenizer, encode_large(text, tokenizer)))
+    ids = encode_large(text, tokenizer)
+    shared = shared_with_large(text, tokenizer)
+    notes = ["held out are whole documents" if text.train.by_document else "held out is the end of the text"]
+    return _long_enough(settings, Corpus(path, text, tokenizer, ids, [*notes, describe_shared(shared)]))
 
 
 def _long_enough(settings: Settings, corpus: Corpus) -> Corpus:
@@ -197,6 +214,7 @@ def begin(settings: Settings, out: Path, overwrite: bool = False) -> tuple[RunFo
     check(settings, corpus)
     run = RunFolder.create(out, overwrite)
     data = {"name": corpus.name, "digest": digest(corpus.text), "characters": corpus.characters}
+    data |= {"notes": [*corpus.notes, *filter(None, [corpus.note])], "skipped": corpus.skipped}
     described = {"format": FORMAT, "version": VERSION, "task": "language_model"}
     run.write_json(run.vocabulary, corpus.tokenizer.to_json())
     asked = {"settings": asdict(settings), "data": data, "reproduce": reproduce(settings, "language_model")}
@@ -281,23 +299,15 @@ def fit(run: RunFolder, settings: Settings, corpus: Corpus, view: View) -> bool:
     return not backup.loop.interrupted
 
 
-def evaluate_ids(model: Any, ids: Ids, device: str = "auto") -> float:
-    """Bits to predict every token but the first, read as one sequence from its beginning."""
-    if model.trainer is None:
-        model.compile("sgd", SparseCategoricalCrossentropy(from_logits=True), device=device)
-    nats: float = model.evaluate(TextWindows(ids, 1), window=512, verbose=0)
-    return nats * (len(ids) - 1) / math.log(2)
-
-
 def compare(run: RunFolder, settings: Settings, corpus: Corpus, view: View) -> Results:
     """The best model and the three baselines on the same held-out text; written to `results.json`.
 
-    Of a large text the baselines learn the last four million tokens, and their names say so.
+    Intervals are over stretches of 1,000 characters, see `scores`. Of a large text the baselines learn the last four
+    million tokens, and their names say so.
     """
     whole, validation, test = corpus.ids
     train = np.asarray(whole[-EXCERPT:]) if isinstance(corpus.text, LargeSplit) else whole
     learnt = "" if len(train) == len(whole) else f" (of the last {len(train):,} training tokens)"
-    characters = len(corpus.text.test) * (len(test) - 1) / len(test)  # the first token is given, not predicted
     model = run.load_model()
     weights = model.count_params()
     tokenizer, size = corpus.tokenizer, corpus.tokenizer.size
@@ -309,18 +319,15 @@ def compare(run: RunFolder, settings: Settings, corpus: Corpus, view: View) -> R
         (f"unigram{learnt}", unigram.parameters, count_bits(unigram, test)),
         (f"5-gram, interpolated Kneser-Ney{learnt}", ngram.parameters, count_bits(ngram, test)),
         (f"feed-forward over the last 16 tokens{learnt}", network, network_bits),
-        (f"{settings.cell}, {settings.layers} x {settings.units}", weights, evaluate_ids(model, test)),
+        (f"{settings.cell}, {settings.layers} x {settings.units}", weights, model_bits(model, test)),
     )
-    rows = [
-        Row(name, parameters, {METRIC.name: bits / characters, PERPLEXITY.name: 2 ** (bits / (len(test) - 1))})
-        for name, parameters, bits in found
-    ]
-    notes = []
+    per_token = len(corpus.text.test) / len(test)
+    rows = [Row(name, parameters, *scores(bits, per_token)) for name, parameters, bits in found]
+    notes = [STRETCHES]
     unknown_share = 0.0 if tokenizer.unknown is None else float((test == tokenizer.unknown).mean())
     if settings.tokens == "words":
-        notes = [
-            f"{unknown_share:.1%} of the test's tokens are not among the {size:,} known; they are told as one word"
-        ]
+        share = f"{unknown_share:.1%} of the test's tokens are not among the {size:,} known"
+        notes.insert(0, f"{share}; they are told as one word")
     metrics = [PERPLEXITY] if settings.tokens == "words" else [METRIC, PERPLEXITY]
     results = Results(metrics, rows, "the held-out test text", notes)
     run.write_json(run.results, results.to_json())

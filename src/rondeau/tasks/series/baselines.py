@@ -79,6 +79,25 @@ def gradient_boosting(x: Floats, y: NDArray[Any], seed: int) -> Any:
     return HistGradientBoostingClassifier(random_state=seed, min_samples_leaf=leaf, early_stopping=False).fit(x, y)
 
 
+def ridge_regression(x: Floats, y: Floats, seed: int) -> Any:
+    """A fitted ridge regression on scaled features, its penalty chosen by cross-validation. Raises as above."""
+    _check_library()
+    from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), RidgeCV(np.logspace(-3, 4, 15))).fit(x, y)
+
+
+def gradient_boosting_regression(x: Floats, y: Floats, seed: int) -> Any:
+    """`gradient_boosting` of a number."""
+    _check_library()
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    leaf = max(2, min(20, len(x) // 20))
+    return HistGradientBoostingRegressor(random_state=seed, min_samples_leaf=leaf, early_stopping=False).fit(x, y)
+
+
 def _check_library() -> None:
     try:
         import sklearn  # noqa: F401

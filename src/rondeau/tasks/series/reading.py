@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rondeau.data.faults import Faults
-from rondeau.data.made.series import made_gestures
+from rondeau.data.made.series import made_gestures, made_pulses
 from rondeau.data.series.ts import Series, own_split, read_ts, ts_files
 from rondeau.data.splits import shared, split_rows
 from rondeau.data.tables.roles import Roles
@@ -45,12 +45,17 @@ class Wanted:
     group: str | None = None
 
 
-def find_series(path: str | None, wanted: Wanted, faults: Faults, seed: int = 0, labelled: bool = True) -> Found:
+def find_series(
+    path: str | None, wanted: Wanted, faults: Faults, seed: int = 0, labelled: bool = True, targets: bool = False
+) -> Found:
     """Series from a `.ts` file, a folder with NAME_TRAIN.ts and NAME_TEST.ts, or a table; None: made ones.
 
+    `labelled`: whether each needs a class, or, with `targets`, a number; classes that are numbers stay words here.
     Raises `DataError` for data that are missing or cannot be read.
     """
     if path is None:
+        if targets:
+            return Found("made pulses", made_pulses(seed=seed))
         return Found("made gestures", made_gestures(seed=seed))
     root = Path(path)
     if not root.exists():
@@ -67,8 +72,8 @@ def find_series(path: str | None, wanted: Wanted, faults: Faults, seed: int = 0,
     for file in files:
         header, part = read_ts(file, faults, labelled)
         train += part
-        if labelled and header.regression:
-            fix = "A number for each series: rondeau.estimators.SequenceRegressor"
+        if labelled and header.regression and not targets:
+            fix = "A number for each series: --task series_regression, or rondeau.estimators.SequenceRegressor"
             raise DataError("the file holds targets, and no classes", where=file, fix=fix)
     classes = None if header is None else header.classes
     name = header.name if header else root.name
@@ -136,6 +141,6 @@ def digest_of(parts: Sequence[Sequence[Series]]) -> str:
     whole = hashlib.blake2b(digest_size=16)
     for part in parts:
         for one in part:
-            whole.update(f"{one.digest()} {one.label}".encode())
+            whole.update(f"{one.digest()} {one.label if one.target is None else one.target}".encode())
         whole.update(b"|")
     return whole.hexdigest()

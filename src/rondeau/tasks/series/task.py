@@ -34,8 +34,8 @@ SHOWN = 20  # series in the report's table of mistakes
 
 
 @dataclass(frozen=True)
-class SeriesSettings(Settings):
-    """What series classification can be asked; chosen on validation parts, the same for all data."""
+class SeriesShape(Settings):
+    """What jobs of whole series can be asked; chosen on validation parts, the same for all data."""
 
     validation: float = option(0.2, "Share of the training data on which the best epoch is chosen.")
     units: int = option(64, "Units of a recurrent layer, in each direction.")
@@ -45,13 +45,12 @@ class SeriesSettings(Settings):
     learning_rate: float = option(3e-3, "Of Adam, at the start; it falls along a cosine.")
     series: str | None = option(None, "Column that names the series, in a table with a row a step.")
     time: str | None = option(None, "Column of the time, in such a table.")
-    label: str | None = option(None, "Column of the class, in such a table.")
+    label: str | None = option(None, "Column of the class or the target, in such a table.")
     channels: tuple[str, ...] = option((), "Columns of numbers, in such a table. Default: all others.")
     filters: int = option(32, "Filters of the convolution in front; 0: none.")
     kernel: int = option(9, "Steps that a filter sees.")
     stride: int = option(1, "Steps from one place of a filter to the next; above 1 it shortens long series.")
     bidirectional: bool = option(True, "Recurrent layers in both directions.")
-    class_weights: str = option("equal", "How much a series counts: the same, or its class.", ("equal", "balanced"))
 
     def check(self) -> None:
         super().check()
@@ -63,6 +62,20 @@ class SeriesSettings(Settings):
     def wanted(self) -> Wanted:
         """The columns asked for."""
         return Wanted(self.series, self.time, self.label, self.channels, self.group)
+
+    @property
+    def network(self) -> str:
+        """The network in words."""
+        parts = f"{self.cell}, {self.layers} x {self.units}"
+        parts += " in both directions" if self.bidirectional else ""
+        return parts + (f", after a convolution of {self.filters}" if self.filters else "")
+
+
+@dataclass(frozen=True)
+class SeriesSettings(SeriesShape):
+    """What series classification can be asked."""
+
+    class_weights: str = option("equal", "How much a series counts: the same, or its class.", ("equal", "balanced"))
 
 
 @dataclass
@@ -217,9 +230,7 @@ class SeriesClassification(Job[SeriesSettings]):
         return Explained(x, steps, prepared.classes[chosen], None, lambda y: y.log_softmax(-1)[:, chosen])
 
     def name_of(self, settings: SeriesSettings) -> str:
-        parts = f"{settings.cell}, {settings.layers} x {settings.units}"
-        parts += " in both directions" if settings.bidirectional else ""
-        return parts + (f", after a convolution of {settings.filters}" if settings.filters else "")
+        return settings.network
 
 
 BASELINES: dict[str, Callable[..., Any]] = {

@@ -15,7 +15,7 @@ from rondeau.data.texts.pairs import Pair, Pairs, leaked
 from rondeau.data.texts.sides import Side
 from rondeau.errors import ArgumentError, DataError
 from rondeau.tasks.job import Data
-from rondeau.tasks.settings import Settings, option
+from rondeau.tasks.settings import Asking, Settings, option
 
 Ids = NDArray[np.int64]
 BYTES = 256  # pieces there are at least
@@ -55,6 +55,20 @@ class TranslationSettings(Settings):
             raise ArgumentError("pieces", expected=f"{BYTES} or more, as each byte is one", got=self.pieces)
         if not 0 <= self.label_smoothing < 1:
             raise ArgumentError("label_smoothing", expected="0 or more, below 1", got=self.label_smoothing)
+
+
+@dataclass(frozen=True)
+class TranslationAsking(Asking):
+    """What `rondeau predict` can be asked of a translation."""
+
+    beam: int | None = option(
+        None, "Hypotheses kept while writing, 1 for the likeliest word each time. Default: the run's."
+    )
+    length_penalty: float | None = option(None, "How much longer translations are favoured. Default: the run's.")
+
+    def check(self) -> None:
+        if self.beam is not None and self.beam < 1:
+            raise ArgumentError("beam", expected="1 or more", got=self.beam)
 
 
 @dataclass(frozen=True)

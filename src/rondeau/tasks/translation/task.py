@@ -24,7 +24,15 @@ from rondeau.insight.results import Metric, Row
 from rondeau.models import EncoderDecoder
 from rondeau.sequence import Ragged
 from rondeau.tasks.job import Data, Job, Judged
-from rondeau.tasks.translation.data import Ids, PairData, Prepared, TranslationSettings, digest_of, divide
+from rondeau.tasks.translation.data import (
+    Ids,
+    PairData,
+    Prepared,
+    TranslationAsking,
+    TranslationSettings,
+    digest_of,
+    divide,
+)
 from rondeau.tasks.translation.dictionary import Dictionary
 from rondeau.tasks.translation.scores import Scored
 from rondeau.tasks.translation.writing import by_length, looks, write
@@ -37,6 +45,7 @@ class Translation(Job[TranslationSettings]):
     name = "translation"
     title = "translation"
     settings = TranslationSettings
+    asking = TranslationAsking
     extra = "text"
     steps = "tokens"
     metrics: ClassVar[tuple[Metric, ...]] = (
@@ -205,6 +214,11 @@ class Translation(Job[TranslationSettings]):
         with standard_input(first, suffix) as file:
             yield from read_sources(file, prepared.names[0], settings.encoding)
 
+    def answering(
+        self, settings: TranslationSettings, prepared: Prepared, options: dict[str, Any]
+    ) -> tuple[TranslationSettings, Prepared]:
+        return replace(settings, **options), prepared
+
     def answers(
         self,
         model: Any,
@@ -213,10 +227,7 @@ class Translation(Job[TranslationSettings]):
         inputs: list[Any],
         options: Mapping[str, Any],
     ) -> Iterable[dict[str, Any]]:
-        asked = {name: options[name] for name in ("beam", "length_penalty") if options.get(name) is not None}
-        written = write(
-            model, replace(settings, **asked), prepared, [prepared.source.encode(i) for i in inputs], inputs
-        )
+        written = write(model, settings, prepared, [prepared.source.encode(text) for text in inputs], inputs)
         for text, one in zip(inputs, written, strict=True):
             yield {"source": text, "translation": one["translation"], "log_probability": one["log_probability"]}
 
