@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from rondeau.data.made.cards import FRAUD, made_transactions
-from rondeau.data.tables.events import Coded, Events, sorted_events
+from rondeau.data.tables.event_sorter import sorted_events
+from rondeau.data.tables.events import Coded, Events
 from rondeau.errors import ArgumentError, CheckpointError, DataError
 from rondeau.tasks.events.aggregates import aggregates
 from rondeau.tasks.events.model import event_model, event_scores
@@ -30,7 +31,7 @@ def every(events: Events, longest: int = 400) -> Pieces:
 
 
 def prepared(events: Events) -> EventPreparation:
-    return EventPreparation.fit(events, np.arange(len(events)), 3.0)
+    return EventPreparation.fit(events, [np.arange(len(events))], 3.0)
 
 
 def test_pieces_of_a_time_read_the_past_and_count_the_rest() -> None:
@@ -110,9 +111,7 @@ def test_unseen_words_and_other_columns() -> None:
         preparation.check(sorted_events(Coded.of(["a"]), [0.0], {"shop": Coded.of(["x"])}, {}))
     again = EventPreparation.from_json(preparation.to_json())
     assert again.names() == preparation.names()
-    np.testing.assert_array_equal(
-        again.values(events, np.arange(6), events.gaps), preparation.values(events, np.arange(6), events.gaps)
-    )
+    np.testing.assert_array_equal(again.values(events, np.arange(6)), preparation.values(events, np.arange(6)))
     with pytest.raises(CheckpointError, match="damaged"):
         EventPreparation.from_json({"words": 3})
 

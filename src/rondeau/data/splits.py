@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,31 +93,69 @@ def _fill(parts: dict[str, list[int]], shares: dict[str, float], groups: dict[An
 
 
 def split_in_time(order: Sequence[Any], validation: float = 0.1, test: float = 0.1) -> Parts:
-    """The last rows by `order` are the test, those before them the validation; rows of one moment stay together.
-
-    Raises `ArgumentError` and `DataError` as `split_rows` does.
+    """The last rows by `order`, numbers, are the test, those before them the validation; see `cuts_in_time`.
 
     >>> [part.tolist() for part in split_in_time([3, 1, 2, 4, 5], validation=0.2, test=0.2)]
     [[0, 1, 2], [3], [4]]
     """
+    moments = np.asarray(order, np.float64)
+    first, second = cuts_in_time(lambda: [moments], validation, test)
+    numbers = np.searchsorted([first, second], moments, "right")
+    return Parts(*(np.flatnonzero(numbers == part) for part in range(3)))
+
+
+def cuts_in_time(
+    parts: Callable[[], Iterable[NDArray[np.float64]]], validation: float = 0.1, test: float = 0.1
+) -> tuple[float, float]:
+    """The moments at which the validation and the test part begin; rows of one moment stay together.
+
+    Args:
+        parts: gives all rows' moments, some at a time, as often as it is called; only some are in memory.
+
+    Raises `ArgumentError` and `DataError` as `split_rows` does.
+
+    >>> cuts_in_time(lambda: [np.array([3.0, 1.0, 2.0]), np.array([4.0, 5.0])], 0.2, 0.2)
+    (4.0, 5.0)
+    """
     if min(validation, test) < 0 or validation + test >= 1:
         raise ArgumentError("the held-out shares leave nothing to train on", got=f"{validation} and {test}")
-    moments = np.asarray(order)
-    rows = np.argsort(moments, kind="stable")
-    places = [round(len(rows) * (1 - validation - test)), round(len(rows) * (1 - test))]
-    ends = [place - _same_before(moments[rows], place) for place in places]
-    cut = np.split(rows, ends)
-    if not len(cut[0]) or (validation > 0 and not len(cut[1])) or (test > 0 and not len(cut[2])):
-        raise DataError("there are too few moments to hold some out", got=len(np.unique(moments)), fix="Give more data")
-    return Parts(*(np.sort(part) for part in cut))
+    rows = sum(len(part) for part in parts())
+    places = [round(rows * (1 - validation - test)), round(rows * (1 - test))]
+    first, second = (_smallest(parts, place) if place < rows else np.inf for place in places)
+    sizes = np.zeros(3, np.int64)
+    for part in parts():
+        sizes += np.bincount(np.searchsorted([first, second], part, "right"), minlength=3)
+    if not sizes[0] or (validation > 0 and not sizes[1]) or (test > 0 and not sizes[2]):
+        what = "there are too few moments to hold some out"
+        raise DataError(what, expected="moments for each part", got=f"{sizes.tolist()} rows", fix="Give more data")
+    return first, second
 
 
-def _same_before(ordered: NDArray[Any], place: int) -> int:
-    """How many rows right before `place` are of its moment."""
-    same = 0
-    while place - same > 0 and place < len(ordered) and ordered[place - same - 1] == ordered[place]:
-        same += 1
-    return same
+def _smallest(parts: Callable[[], Iterable[NDArray[np.float64]]], place: int) -> float:
+    """The number that stands at a place, from 0, in rising order: sixteen of its bits are found at a time."""
+    found = np.uint64(0)
+    for shift in (48, 32, 16, 0):
+        counts = np.zeros(1 << 16, np.int64)
+        for part in parts():
+            keys = _rising(part)
+            own = keys if shift == 48 else keys[keys >> np.uint64(shift + 16) == found]
+            counts += np.bincount(((own >> np.uint64(shift)) & np.uint64(0xFFFF)).astype(np.int64), minlength=1 << 16)
+        ends = counts.cumsum()
+        digit = int(np.searchsorted(ends, place, "right"))
+        place -= int(ends[digit] - counts[digit])
+        found = (found << np.uint64(16)) | np.uint64(digit)
+    bits = found ^ _SIGN if found >= _SIGN else ~found
+    return float(np.array([bits], np.uint64).view(np.float64)[0])
+
+
+_SIGN = np.uint64(1 << 63)
+
+
+def _rising(numbers: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """Whole numbers in the order of these."""
+    bits = np.ascontiguousarray(numbers, np.float64).view(np.uint64)
+    keys: NDArray[np.uint64] = np.where(bits >= _SIGN, ~bits, bits | _SIGN)
+    return keys
 
 
 def shared(train: Iterable[Any], held_out: Iterable[Any]) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 _TOUCHED = 1 << 16  # bytes that a look at one place may bring into memory with it
 _HELD = 1 << 26  # bytes that may be in memory before the pages are let go
 _PLACES = 256  # looked at between two counts
+BLOCK = 1 << 18  # rows that are gone through at once
 
 
 def mapped(path: Path, dtype: DTypeLike, shape: tuple[int, ...] | None = None) -> NDArray[Any]:
@@ -55,3 +57,18 @@ class Pages:
         for i in range(0, len(index), _PLACES):
             array[index[i : i + _PLACES]] = values[i : i + _PLACES]
             self.looked(_PLACES, 0)
+
+
+def in_blocks(*arrays: NDArray[Any]) -> Iterator[tuple[int, list[NDArray[Any]]]]:
+    """Arrays of as many rows, side by side and some rows at a time: the first of these rows, and each array's part.
+
+    The parts are in memory; those of mapped arrays are let go after.
+
+    >>> [(begin, part.tolist()) for begin, (part,) in in_blocks(np.arange(3))]
+    [(0, [0, 1, 2])]
+    """
+    pages, rows = Pages(*arrays), len(arrays[0])
+    for begin in range(0, rows, BLOCK):
+        end = min(begin + BLOCK, rows)
+        yield begin, [np.array(array[begin:end]) for array in arrays]
+        pages.looked(len(arrays), sum((end - begin) * abs(array.strides[0]) for array in arrays))
