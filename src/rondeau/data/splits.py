@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +24,7 @@ class Parts(NamedTuple):
 
 
 def split_rows(
-    keys: Sequence[Any],
+    keys: Iterable[Any],
     validation: float = 0.1,
     test: float = 0.1,
     seed: int = 0,
@@ -34,7 +34,7 @@ def split_rows(
 
     Args:
         keys: of each row what it belongs to, such as its document, speaker or customer; the row's own text or number
-            where each stands alone.
+            where each stands alone. They are gone through once; eight bytes are kept of each.
         validation, test: shares of the rows, each at least 0, below 1 together.
         labels: of each row its class: each class is divided in these shares, as nearly as whole keys allow.
 
@@ -49,46 +49,53 @@ def split_rows(
             expected="validation >= 0, test >= 0, validation + test < 1",
             got=f"validation={validation}, test={test}",
         )
-    groups: defaultdict[Any, list[int]] = defaultdict(list)
-    for row, key in enumerate(keys):
-        groups[key].append(row)
+    draws = np.fromiter((_draw(seed, key) for key in keys), np.uint64)
+    _, first, owner, sizes = np.unique(draws, return_index=True, return_inverse=True, return_counts=True)
     wanted = 1 + (validation > 0) + (test > 0)
-    if len(groups) < wanted:
+    if len(sizes) < wanted:
         what = "there are too few groups to hold some out"
-        raise DataError(what, expected=f"{wanted} or more", got=len(groups), fix="Give more data")
-    strata: defaultdict[Any, list[Any]] = defaultdict(list)
-    for key, rows in groups.items():
-        strata[None if labels is None else labels[rows[0]]].append(key)
-    parts: dict[str, list[int]] = {name: [] for name in Parts._fields}
-    room = {"test": 0.0, "validation": 0.0}  # what rounding has kept from a part so far goes to the next class
-    for keys_here in strata.values():
-        drawn = sorted(keys_here, key=lambda key: _draw(seed, key))
-        total = sum(len(groups[key]) for key in drawn)
-        room["test"] += test * total
-        room["validation"] += validation * total
-        for key in drawn:
-            size = len(groups[key])
-            name = next((part for part in room if size <= 2 * room[part]), "train")  # brings it nearer to its share
-            if name != "train":
-                room[name] -= size
-            parts[name] += groups[key]
-    _fill(parts, {"test": test, "validation": validation}, groups, seed)
-    return Parts(*(np.sort(np.asarray(parts[name], np.int64)) for name in Parts._fields))
+        raise DataError(what, expected=f"{wanted} or more", got=len(sizes), fix="Give more data")
+    part = np.full(len(sizes), _TRAIN)  # of each group, in the order in which they are drawn
+    room = {_TEST: 0.0, _VALIDATION: 0.0}  # what rounding has kept from a part so far goes to the next class
+    for drawn in _strata(first, labels):
+        total = int(sizes[drawn].sum())
+        room[_TEST] += test * total
+        room[_VALIDATION] += validation * total
+        for group, size in zip(drawn.tolist(), sizes[drawn].tolist(), strict=True):
+            to = next((one for one in room if size <= 2 * room[one]), _TRAIN)  # brings it nearer to its share
+            if to != _TRAIN:
+                room[to] -= size
+                part[group] = to
+    _fill(part, {_TEST: test, _VALIDATION: validation}, sizes)
+    of_rows = part[owner.reshape(-1)]
+    return Parts(*(np.flatnonzero(of_rows == number) for number in (_TRAIN, _VALIDATION, _TEST)))
 
 
-def _fill(parts: dict[str, list[int]], shares: dict[str, float], groups: dict[Any, list[int]], seed: int) -> None:
+_TRAIN, _VALIDATION, _TEST = range(3)
+
+
+def _strata(first: Rows, labels: Sequence[Any] | None) -> Iterator[Rows]:
+    """The groups of each class, by the label of their first row; classes in the order in which they come."""
+    if labels is None:
+        yield np.arange(len(first))
+        return
+    strata: defaultdict[Any, list[int]] = defaultdict(list)
+    came: dict[Any, int] = {}
+    for group, row in enumerate(first.tolist()):
+        label = labels[row]
+        strata[label].append(group)
+        came[label] = min(row, came.get(label, row))
+    for label in sorted(came, key=lambda one: came[one]):
+        yield np.array(strata[label], np.int64)
+
+
+def _fill(part: Rows, shares: dict[int, float], sizes: Rows) -> None:
     """A part that is to be had and is empty gets the smallest group that another can spare."""
-    for name, share in shares.items():
-        if share > 0 and not parts[name]:
-            inside = set(parts["train"])
-            spare = sorted(
-                (key for key, rows in groups.items() if rows[0] in inside),
-                key=lambda k: (len(groups[k]), _draw(seed, k)),
-            )
-            taken = set(groups[spare[0]])
-            parts[name] += groups[spare[0]]
-            parts["train"] = [row for row in parts["train"] if row not in taken]
-    if not parts["train"]:
+    for number, share in shares.items():
+        spare = np.flatnonzero(part == _TRAIN)
+        if share > 0 and not (part == number).any() and len(spare):
+            part[spare[sizes[spare].argmin()]] = number
+    if not (part == _TRAIN).any():
         raise DataError("nothing is left to train on", fix="Give more data, or smaller shares to hold out")
 
 
@@ -164,5 +171,6 @@ def shared(train: Iterable[Any], held_out: Iterable[Any]) -> list[Any]:
     return list(dict.fromkeys(one for one in held_out if one in known))
 
 
-def _draw(seed: int, key: Any) -> bytes:
-    return hashlib.blake2b(f"{seed} {key}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+def _draw(seed: int, key: Any) -> int:
+    digest = hashlib.blake2b(f"{seed} {key}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big")
