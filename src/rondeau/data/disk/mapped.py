@@ -31,22 +31,29 @@ class Pages:
     """
 
     def __init__(self, *arrays: NDArray[Any]) -> None:
-        self.arrays = [array for array in arrays if isinstance(array, np.memmap)]
+        # what came from another process is a copy, and has no map
+        maps = (array._mmap for array in arrays if isinstance(array, np.memmap))  # type: ignore[attr-defined]
+        self.maps: list[mmap.mmap] = [one for one in maps if one is not None]
         self.touched = 0
+
+    @classmethod
+    def of(cls, *maps: mmap.mmap) -> Pages:
+        """Those of bare maps."""
+        pages = cls()
+        pages.maps = list(maps)
+        return pages
 
     def looked(self, places: int, size: int) -> None:
         """So many places were looked at, and so many bytes read there."""
         self.touched += places * _TOUCHED + size
         if self.touched >= _HELD and hasattr(mmap, "MADV_DONTNEED"):
-            for array in self.arrays:
-                one = array._mmap  # type: ignore[attr-defined]
-                if one is not None:  # what came from another process is a copy
-                    one.madvise(mmap.MADV_DONTNEED)
+            for one in self.maps:
+                one.madvise(mmap.MADV_DONTNEED)
             self.touched = 0
 
     def take(self, array: NDArray[Any], index: NDArray[np.int64]) -> NDArray[Any]:
         """`array[index]`, letting pages go in between where there are many places."""
-        if not self.arrays or len(index) <= _PLACES:
+        if not self.maps or len(index) <= _PLACES:
             self.looked(len(index), 0)
             found: NDArray[Any] = np.asarray(array)[index]
             return found

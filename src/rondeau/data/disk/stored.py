@@ -12,6 +12,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from rondeau.data.disk.mapped import Pages
 from rondeau.errors import StateError
 
 
@@ -58,7 +59,9 @@ class Stored(Sequence[bytes]):
         start, end = self._ends[index], self._ends[index + 1]
         if start == end:
             return b""
-        return self._bytes()[start:end]
+        found = self._bytes()[start:end]
+        self._pages.looked(1, end - start)
+        return found
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -71,4 +74,5 @@ class Stored(Sequence[bytes]):
             self._finished = True
             self._file.flush()
             self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._pages = Pages.of(self._map)
         return self._map

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rondeau.data.disk.rows_of_ids import StoredIds
 from rondeau.data.disk.stored import Stored
 from rondeau.data.progress import progress
 from rondeau.data.texts.documents import Document
@@ -18,8 +18,6 @@ from rondeau.data.texts.segment import Segmenter
 from rondeau.data.texts.vocabulary import UNKNOWN, Vocabulary
 from rondeau.errors import CheckpointError
 from rondeau.sequence import Ragged
-
-_IDS = np.dtype("<i4")
 
 
 class DocumentStore:
@@ -129,19 +127,17 @@ class Encoded:
 
     def __init__(self, reading: Reading, texts: Iterable[str]) -> None:
         self.unknown = 0
-        self._ids = Stored()
-        for text in texts:
-            ids = reading.ids(text)
-            self.unknown += int((ids == UNKNOWN).sum())
-            self._ids.add(ids.astype(_IDS).tobytes())
-        self.lengths: NDArray[np.int64] = self._ids.sizes // _IDS.itemsize
+        self._ids = StoredIds(map(self._counted, map(reading.ids, texts)))
+        self.lengths = self._ids.lengths
+
+    def _counted(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        self.unknown += int((ids == UNKNOWN).sum())
+        return ids
 
     def ids(self, number: int) -> NDArray[np.int64]:
         """The ids of one text."""
-        return np.frombuffer(self._ids[number], _IDS).astype(np.int64)
+        return self._ids[number]
 
     def rows(self, numbers: Tensor) -> Ragged:
         """Some texts as a batch, in the order asked for."""
-        chosen = numbers.tolist()
-        ids = np.frombuffer(b"".join(self._ids[i] for i in chosen), _IDS).astype(np.int64)
-        return Ragged(torch.from_numpy(ids), torch.from_numpy(self.lengths[chosen]))
+        return self._ids.batch(numbers.tolist())
