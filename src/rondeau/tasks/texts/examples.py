@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rondeau.data.disk.rows_of_ids import StoredIds
-from rondeau.data.disk.stored import Stored
+from rondeau.data.disk.stored import Stored, Words
 from rondeau.data.progress import progress
 from rondeau.data.texts.documents import Document
 from rondeau.data.texts.segment import Segmenter
@@ -21,25 +21,19 @@ from rondeau.sequence import Ragged
 
 
 class DocumentStore:
-    """Documents, their texts in a `Stored` file; labels, groups and parts are few words, of which each is kept once."""
+    """Documents, their texts in a `Stored` file; of labels, groups and parts each word is kept once."""
 
     def __init__(self) -> None:
         self.texts = Stored()
-        self.labels: list[str | None] = []
-        self.groups: list[str | None] = []
-        self.parts: list[str | None] = []
-        self._words: dict[str | None, str | None] = {}
+        self.labels, self.groups, self.parts = Words(), Words(), Words()
 
     def add(self, document: Document) -> None:
         """Append a document."""
         record = f"{document.where}\0{document.text}".encode("utf-8", "surrogatepass")
         self.texts.add(record)
-        for values, value in (
-            (self.labels, document.label),
-            (self.groups, document.group),
-            (self.parts, document.part),
-        ):
-            values.append(self._words.setdefault(value, value))
+        self.labels.append(document.label)
+        self.groups.append(document.group)
+        self.parts.append(document.part)
 
     def __len__(self) -> int:
         return len(self.texts)
