@@ -51,3 +51,13 @@ def test_seeds_repeat_and_mistakes_are_named() -> None:
         intervals(statistic, 30, level=95)
     with pytest.raises(ArgumentError, match="0 rows"):
         intervals(statistic, 0)
+
+
+def test_groups_as_numbers_are_drawn_like_groups_by_name() -> None:
+    groups = np.array([7, 7, 2, 9, 2, 7, 9, 9])
+    values = np.arange(8.0)
+
+    def mean(rows: Any) -> dict[str, float]:
+        return {"mean": values[rows].mean()}
+
+    assert intervals(mean, 8, groups, draws=50) == intervals(mean, 8, groups.tolist(), draws=50)

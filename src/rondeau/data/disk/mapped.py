@@ -53,11 +53,17 @@ class Pages:
 
     def take(self, array: NDArray[Any], index: NDArray[np.int64]) -> NDArray[Any]:
         """`array[index]`, letting pages go in between where there are many places."""
-        if not self.maps or len(index) <= _PLACES:
-            self.looked(len(index), 0)
-            found: NDArray[Any] = np.asarray(array)[index]
+        plain = np.asarray(array)  # parts of a memory map are slower to take
+        if not self.maps or not len(index):
+            found: NDArray[Any] = plain[index]
             return found
-        return np.concatenate([self.take(array, index[i : i + _PLACES]) for i in range(0, len(index), _PLACES)])
+        parts = []
+        for begin in range(0, len(index), _PLACES):
+            places = index[begin : begin + _PLACES]
+            parts.append(plain[places])
+            span = int(places.max() - places.min() + 1) * abs(plain.strides[0]) + _TOUCHED
+            self.looked(0, min(len(places) * _TOUCHED, span))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def put(self, array: NDArray[Any], index: NDArray[np.int64], values: NDArray[Any]) -> None:
         """`array[index] = values`, likewise; best with rising places."""

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rondeau.data.disk.mapped import BLOCK, Pages
+from rondeau.data.disk import mapped
+from rondeau.data.disk.mapped import Pages
 from rondeau.data.tables.coding import MISSING
 
 Array = NDArray[Any]
@@ -68,11 +69,11 @@ class Events:
         """So many events were looked at, in so many places."""
         self._pages.looked(2 * places, events * (self.times.strides[0] + self.lines.strides[0]))
 
-    def blocks(self, size: int = BLOCK) -> Iterator[tuple[int, int]]:
+    def blocks(self, size: int | None = None) -> Iterator[tuple[int, int]]:
         """First entity, and the one after the last, of stretches of `size` events, or of one entity with more."""
         first = 0
         while first < len(self.entities):
-            until = int(self.offsets[first]) + size
+            until = int(self.offsets[first]) + (size or mapped.BLOCK)
             last = max(int(np.searchsorted(self.offsets, until, "right")) - 1, first + 1)
             yield first, last
             first = last
@@ -94,6 +95,14 @@ class Events:
             np.array(self.lines[own]),
         )
 
+    def of(self, column: Array, rows: Rows) -> Array:
+        """Some events' values in one of the columns."""
+        return self._pages.take(column, rows)
+
+    def labels_of(self, rows: Rows) -> NDArray[np.int8]:
+        """Some events' labels, 0 where there are none."""
+        return np.zeros(len(rows), np.int8) if self.labels is None else self.of(self.labels, rows)
+
     def owners_of(self, rows: Rows) -> Rows:
         """The number of the entity that each of some events belongs to."""
         return np.searchsorted(self.offsets, rows, "right") - 1
@@ -105,7 +114,7 @@ class Events:
 
     def gaps_of(self, rows: Rows) -> NDArray[np.float64]:
         """Time since the entity's event before, of some events; 0 for its first."""
-        gaps: NDArray[np.float64] = self.times[rows] - self.times[np.maximum(rows - 1, 0)]
+        gaps: NDArray[np.float64] = self.of(self.times, rows) - self.of(self.times, np.maximum(rows - 1, 0))
         gaps[self.offsets[self.owners_of(rows)] == rows] = 0
         return gaps
 

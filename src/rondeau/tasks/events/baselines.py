@@ -47,10 +47,8 @@ def baseline_scores(
         fix = "Install it: pip install 'rondeau[table]'"
         raise MissingExtraError("the baselines need scikit-learn", fix=fix) from error
     past = _Past(parts[0].events, preparation)
-    train, held, test = chosen(parts[0].known(), most), chosen(parts[1].known(), most), parts[2].known()
-    labels = past.events.labels
-    learnt = np.zeros(len(train), bool) if labels is None else labels[train] == 1
-    truth = np.zeros(len(held), bool) if labels is None else labels[held] == 1
+    train, held, test = chosen(parts[0], most), chosen(parts[1], most), parts[2].known()
+    learnt, truth = past.events.labels_of(train) == 1, past.events.labels_of(held) == 1
     known, (mixed_held, _) = past.of(train), past.mixed(past.of(held))
     linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000, random_state=seed))
     linear.fit(past.plain(known), learnt)
@@ -72,9 +70,15 @@ def baseline_scores(
         yield "gradient boosting on aggregates", _scores(boosted, mixed_held), on_test
 
 
-def chosen(rows: NDArray[np.int64], most: int = MOST_ROWS) -> NDArray[np.int64]:
-    """The rows, or, of more than `most`, so many evenly spread ones."""
-    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
+def chosen(part: Pieces, most: int = MOST_ROWS) -> NDArray[np.int64]:
+    """The rows of a part that have a label, or, of more than `most`, so many evenly spread ones."""
+    known, _ = part.counts()
+    places = np.arange(known) if known <= most else np.linspace(0, known - 1, most).round().astype(np.int64)
+    found, seen = [np.zeros(0, np.int64)], 0
+    for rows in part.blocks(known=True):
+        found.append(rows[_within(places, seen, seen + len(rows)) - seen])
+        seen += len(rows)
+    return np.concatenate(found)
 
 
 class _Past:

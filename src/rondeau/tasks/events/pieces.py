@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rondeau.data.disk.mapped import BLOCK
+from rondeau.data.disk import mapped
 from rondeau.data.progress import progress
 from rondeau.data.tables.events import Events
 from rondeau.errors import DataError
@@ -68,14 +68,12 @@ class Pieces(Sequence[History]):
 
     def blocks(self, known: bool = False) -> Iterator[NDArray[np.int64]]:
         """These rows, some hundred thousand at a time; `known`: those alone that have a label."""
-        labels = self.events.labels if known else None
         ends = (self.table[:, 3] - self.table[:, 2]).cumsum()
         first = done = 0
         while first < len(self.table):
-            last = max(int(np.searchsorted(ends, done + BLOCK, "right")), first + 1)
+            last = max(int(np.searchsorted(ends, done + mapped.BLOCK, "right")), first + 1)
             rows = ranges(self.table[first:last, 2], self.table[first:last, 3])
-            yield rows if labels is None else rows[labels[rows] >= 0]
-            self.events.looked(last - first, len(rows))
+            yield rows[self.events.labels_of(rows) >= 0] if known else rows
             first, done = last, int(ends[last - 1])
 
     def known(self) -> NDArray[np.int64]:
@@ -87,7 +85,7 @@ class Pieces(Sequence[History]):
         known = positive = 0
         for rows in self.blocks(known=True):
             known += len(rows)
-            positive += 0 if self.events.labels is None else int((self.events.labels[rows] == 1).sum())
+            positive += int((self.events.labels_of(rows) == 1).sum())
         return known, positive
 
 

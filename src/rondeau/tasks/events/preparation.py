@@ -49,11 +49,10 @@ class EventPreparation:
         seen, gaps = {name: Seen() for name in events.numbers}, Seen()
         for rows in parts:
             for name, column in events.categories.items():
-                counts[name] += np.bincount(column.codes[rows], minlength=len(column.words))
+                counts[name] += np.bincount(events.of(column.codes, rows), minlength=len(column.words))
             for name, values in events.numbers.items():
-                seen[name].update(values[rows])
+                seen[name].update(events.of(values, rows))
             gaps.update(events.gaps_of(rows))
-            events.looked(1, len(rows))
         words = {}
         for name, column in events.categories.items():
             known = {word: int(n) for word, n in zip(column.words, counts[name].tolist(), strict=True) if n}

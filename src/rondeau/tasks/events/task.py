@@ -217,12 +217,11 @@ class EventClassification(Job[EventSettings]):
     def baselines(self, settings: EventSettings, prepared: EventsPrepared, data: Data) -> list[Row]:
         parts = [as_pieces(part) for part in (data.train, data.validation, data.test)]
         events = parts[0].events
-        labels = np.zeros(len(events), np.int8) if events.labels is None else events.labels
         found = []
-        rows, held = parts[2].known(), chosen(parts[1].known())
-        owners, truth = events.owners_of(rows), labels[rows] == 1
+        rows, held = parts[2].known(), chosen(parts[1])
+        owners, truth = events.owners_of(rows), events.labels_of(rows) == 1
         for name, scores, said in baseline_scores(parts, prepared.features, settings.seed):
-            threshold = chosen_threshold(Ranking(labels[held] == 1, scores), settings)
+            threshold = chosen_threshold(Ranking(events.labels_of(held) == 1, scores), settings)
             ranking = Ranking(truth, said)
             told = (ranking, truth, said, threshold, settings.false_positive_rate)
             found.append(Row(name, None, figures(*told), spread_of(*told, owners)))
@@ -265,9 +264,8 @@ class EventClassification(Job[EventSettings]):
     ) -> tuple[Ranking, NDArray[np.bool_], NDArray[np.float64], NDArray[np.int64]]:
         """Of the events that have a label: their ranking, which are positive, their scores and their rows."""
         scores, rows = event_scores(model, prepared.features, pieces, 64), pieces.rows()
-        labels = pieces.events.labels
-        known = np.ones(len(rows), bool) if labels is None else labels[rows] >= 0
-        truth = np.zeros(len(rows), bool) if labels is None else labels[rows] == 1
+        labels = pieces.events.labels_of(rows)
+        known, truth = labels >= 0, labels == 1
         return Ranking(truth[known], scores[known]), truth[known], scores[known], rows[known]
 
     def _records(
