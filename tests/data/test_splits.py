@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rondeau.data.splits import shared, split_in_time, split_rows
+from rondeau.data.splits import cuts_in_time, shared, split_in_time, split_rows
 from rondeau.errors import ArgumentError, DataError
 
 
@@ -71,3 +71,20 @@ def test_the_last_moments_are_the_test_and_one_moment_is_in_one_part() -> None:
 
 def test_what_is_in_two_parts_is_named() -> None:
     assert shared(["a", "b", "c"], ["d", "c", "b", "c"]) == ["c", "b"]
+
+
+@given(
+    moments=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=40),
+    validation=st.sampled_from([0.0, 0.2, 0.4]),
+    test=st.sampled_from([0.0, 0.1, 0.5]),
+)
+def test_cuts_are_those_of_the_sorted_moments(moments: list[float], validation: float, test: float) -> None:
+    parts = np.array_split(np.array(moments), 3)
+    rising = [*sorted(moments), np.inf]
+    places = [round(len(moments) * (1 - validation - test)), round(len(moments) * (1 - test))]
+    wanted = tuple(rising[min(place, len(moments))] for place in places)
+    try:
+        assert cuts_in_time(lambda: parts, validation, test) == wanted
+    except DataError:  # one of the parts would be empty
+        sizes = np.bincount(np.searchsorted(wanted, moments, "right"), minlength=3)
+        assert (sizes == 0).any()

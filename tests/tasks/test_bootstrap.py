@@ -86,3 +86,13 @@ def test_stretches_of_one_value_are_the_plain_bootstrap_and_short_series_have_sh
         block_interval(values[:0], 10)
     with pytest.raises(ArgumentError, match="a block of 1 or more"):
         block_interval(values, 0)
+
+
+def test_groups_as_numbers_are_drawn_like_groups_by_name() -> None:
+    groups = np.array([7, 7, 2, 9, 2, 7, 9, 9])
+    values = np.arange(8.0)
+
+    def mean(rows: Any) -> dict[str, float]:
+        return {"mean": values[rows].mean()}
+
+    assert intervals(mean, 8, groups, draws=50) == intervals(mean, 8, groups.tolist(), draws=50)

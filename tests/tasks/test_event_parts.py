@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from rondeau.data.disk import mapped
 from rondeau.data.made.cards import FRAUD, made_transactions
-from rondeau.data.tables.events import Coded, Events, sorted_events
+from rondeau.data.tables.event_sorter import sorted_events
+from rondeau.data.tables.events import Coded, Events
 from rondeau.errors import ArgumentError, CheckpointError, DataError
+from rondeau.tasks.events import baselines
 from rondeau.tasks.events.aggregates import aggregates
 from rondeau.tasks.events.model import event_model, event_scores
 from rondeau.tasks.events.pieces import NUMBERS, EventBatches, Pieces, pieces, ranges
@@ -30,7 +35,7 @@ def every(events: Events, longest: int = 400) -> Pieces:
 
 
 def prepared(events: Events) -> EventPreparation:
-    return EventPreparation.fit(events, np.arange(len(events)), 3.0)
+    return EventPreparation.fit(events, [np.arange(len(events))], 3.0)
 
 
 def test_pieces_of_a_time_read_the_past_and_count_the_rest() -> None:
@@ -110,9 +115,7 @@ def test_unseen_words_and_other_columns() -> None:
         preparation.check(sorted_events(Coded.of(["a"]), [0.0], {"shop": Coded.of(["x"])}, {}))
     again = EventPreparation.from_json(preparation.to_json())
     assert again.names() == preparation.names()
-    np.testing.assert_array_equal(
-        again.values(events, np.arange(6), events.gaps), preparation.values(events, np.arange(6), events.gaps)
-    )
+    np.testing.assert_array_equal(again.values(events, np.arange(6)), preparation.values(events, np.arange(6)))
     with pytest.raises(CheckpointError, match="damaged"):
         EventPreparation.from_json({"words": 3})
 
@@ -138,3 +141,32 @@ def test_made_frauds_differ_from_honest_purchases_by_their_order_alone() -> None
     assert FRAUD == ("test", "abroad", "large")
     with pytest.raises(ArgumentError, match="cards"):
         made_transactions(3)
+
+
+def test_baselines_of_many_stretches_are_those_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sklearn")
+    events = made_transactions(60, seed=2)
+    events = replace(events, numbers={"amount": np.round(events.numbers["amount"])})  # so that sums are exact
+    preparation = prepared(events)
+    entities = np.arange(60)
+    parts = [
+        Pieces(events, pieces(events, entities[some], -np.inf, np.inf, 400))
+        for some in (entities < 40, (entities >= 40) & (entities < 50), entities >= 50)
+    ]
+    assert parts[0].counts() == (len(parts[0].known()), int((events.labels[parts[0].known()] == 1).sum()))  # type: ignore[index]
+    whole = list(baselines.baseline_scores(parts, preparation, 0))
+    monkeypatch.setattr(baselines, "BLOCK", 100)
+    monkeypatch.setattr(mapped, "BLOCK", 64)
+    again = list(baselines.baseline_scores(parts, preparation, 0))
+    assert np.concatenate(list(parts[0].blocks())).tolist() == parts[0].rows().tolist()
+    for (name, *scores), (other, *told) in zip(whole, again, strict=True):
+        assert name == other
+        assert [len(one) for one in scores] == [len(part.known()) for part in parts[1:]]
+        for one, two in zip(scores, told, strict=True):
+            np.testing.assert_allclose(one, two, rtol=64 * np.finfo(np.float32).eps)
+    few = list(baselines.baseline_scores(parts, preparation, 0, most=100))
+    assert [len(one) for one in few[0][1:]] == [100, len(parts[2].known())]
+    known = parts[0].known()
+    assert (
+        baselines.chosen(parts[0], 4).tolist() == known[np.linspace(0, len(known) - 1, 4).round().astype(int)].tolist()
+    )

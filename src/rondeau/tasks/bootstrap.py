@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rondeau.data.progress import progress
 from rondeau.errors import ArgumentError
 
 Rows = NDArray[np.int64]
@@ -16,7 +17,7 @@ Rows = NDArray[np.int64]
 def intervals(
     statistic: Callable[[Rows], Mapping[str, float]],
     rows: int,
-    groups: Sequence[Any] | None = None,
+    groups: Sequence[Any] | NDArray[Any] | None = None,
     draws: int = 1000,
     level: float = 0.95,
     seed: int = 0,
@@ -45,7 +46,7 @@ def intervals(
     generator = np.random.default_rng(seed)
     members = _members(groups) if groups is not None else None
     found: dict[str, list[float]] = {}
-    for _ in range(draws):
+    for _ in progress(range(draws), "drawing rows anew", unit="draws"):
         if members is None:
             drawn = generator.integers(0, rows, rows)
         else:
@@ -98,7 +99,12 @@ def block_interval(
     return float(low), float(high)
 
 
-def _members(groups: Sequence[Any]) -> list[Rows]:
+def _members(groups: Sequence[Any] | NDArray[Any]) -> list[Rows]:
+    """The rows of each group, in the order in which they first come."""
+    if isinstance(groups, np.ndarray):
+        first, numbers, sizes = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)[1:]
+        rows = np.split(np.argsort(numbers.reshape(-1), kind="stable"), sizes.cumsum()[:-1])
+        return [rows[i] for i in np.argsort(first).tolist()]
     by_group: dict[Any, list[int]] = {}
     for row, group in enumerate(groups):
         by_group.setdefault(group, []).append(row)

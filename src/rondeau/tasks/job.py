@@ -69,12 +69,15 @@ class Data:
 
 @dataclass
 class Judged:
-    """A model on examples: figures by metric, their intervals, entries for the report, and a record an example."""
+    """A model on examples: figures by metric, their intervals, entries for the report, and a record an example.
+
+    `rows` is gone through once.
+    """
 
     scores: dict[str, float]
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     findings: dict[str, Any] = field(default_factory=dict)
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: Iterable[dict[str, Any]] = field(default_factory=list)
 
 
 class Job(Task[S]):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from rondeau.data.disk.cache import written_aside
 from rondeau.data.texts.tokenizer import BPETokenizer, CharacterTokenizer, tokenizer_from_json
 from rondeau.data.texts.word_tokenizer import WordTokenizer
 from rondeau.errors import CheckpointError
@@ -131,9 +133,10 @@ class RunFolder:
         """JSON, atomically."""
         write_atomically(file, (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())
 
-    def write_lines(self, file: Path, records: list[dict[str, Any]]) -> None:
-        """One JSON record a line, atomically."""
-        write_atomically(file, "".join(json.dumps(record) + "\n" for record in records).encode())
+    def write_lines(self, file: Path, records: Iterable[dict[str, Any]]) -> None:
+        """One JSON record a line, as they come; the file stands there whole, or not at all."""
+        with written_aside(file) as aside, aside.open("w", encoding="utf-8", newline="\n") as out:
+            out.writelines(json.dumps(record) + "\n" for record in records)
 
     def read_json(self, file: Path) -> dict[str, Any]:
         """A JSON object. Raises `CheckpointError` where it is missing or damaged."""

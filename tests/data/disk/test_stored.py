@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import gc
 
+import numpy as np
 import pytest
+import torch
 
-from rondeau.data.disk.stored import Stored
+from rondeau.data.disk import mapped
+from rondeau.data.disk.rows_of_ids import StoredIds
+from rondeau.data.disk.stored import Stored, Words
 from rondeau.errors import StateError
 
 
@@ -35,3 +39,30 @@ def test_none_and_empty_ones() -> None:
     assert list(Stored()) == []
     assert list(Stored([b"", b""])) == [b"", b""]
     gc.collect()  # an open file would warn
+
+
+def test_words_take_four_bytes_each_and_come_back() -> None:
+    words = Words()
+    given = ["b", None, "a", "b", "b"]
+    for word in given:
+        words.append(word)
+    assert list(words) == given
+    assert (words[1], words[-1], words[1:3]) == (None, "b", [None, "a"])
+    assert (len(words), words.codes.tolist(), words.codes.dtype) == (5, [0, 1, 2, 0, 0], np.int32)
+    assert words.counts() == {"b": 3, None: 1, "a": 1}
+
+
+def test_records_are_read_again_after_their_pages_were_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapped, "_HELD", 1)
+    records = Stored(bytes([i]) * 5000 for i in range(100))
+    assert all(records[i] == bytes([i]) * 5000 for i in (*range(100), *range(99, -1, -1)))
+
+
+def test_rows_of_ids_are_those_that_were_given() -> None:
+    given = [np.array([5, 6, 7]), np.zeros(0, np.int64), np.array([2**31 - 1])]
+    ids = StoredIds(given)
+    assert (len(ids), ids.lengths.tolist()) == (3, [3, 0, 1])
+    assert [row.tolist() for row in ids] == [row.tolist() for row in given] == [row.tolist() for row in ids[:]]
+    batch = ids.batch([2, 0, 1])
+    assert (batch.values.tolist(), batch.lengths.tolist()) == ([2**31 - 1, 5, 6, 7], [1, 3, 0])
+    assert batch.values.dtype == torch.int64

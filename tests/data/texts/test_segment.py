@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from rondeau.data.texts import segment
 from rondeau.data.texts.segment import Segmenter
 from rondeau.errors import ArgumentError, CheckpointError
 
@@ -26,6 +29,11 @@ WORDS = {
 @pytest.mark.parametrize("text", WORDS)
 def test_words(text: str) -> None:
     assert Segmenter().split(text) == WORDS[text]
+
+
+@given(st.text(st.sampled_from("aZ_0 9'.,:-!?*=~#$(\n\t\x00\x1c\x7f"), max_size=30))
+def test_plain_text_gives_the_tokens_that_any_text_does(text: str) -> None:
+    assert Segmenter().split(text) == segment._words().findall(text)
 
 
 def test_nothing_visible_is_lost() -> None:

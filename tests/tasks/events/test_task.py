@@ -16,7 +16,8 @@ pytest.importorskip("sklearn")
 
 from rondeau.data.faults import Faults
 from rondeau.data.made.cards import made_transactions
-from rondeau.data.tables.events import Coded, Events, sorted_events
+from rondeau.data.tables.event_sorter import sorted_events
+from rondeau.data.tables.events import Coded, Events
 from rondeau.errors import ArgumentError, DataError
 from rondeau.report.html import write_report
 from rondeau.tasks.events.reading import divide_events

@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,3 +75,18 @@ def written_aside(path: Path) -> Iterator[Path]:
         os.replace(inside, path)
     finally:
         shutil.rmtree(room, ignore_errors=True)
+
+
+class Scratch:
+    """A folder for temporary files, `path`, that is gone with the object, and whatever lies in it.
+
+    >>> scratch = Scratch()
+    >>> path = scratch.path
+    >>> del scratch
+    >>> path.exists()
+    False
+    """
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="rondeau-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)

@@ -6,13 +6,57 @@ import mmap
 import tempfile
 import weakref
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rondeau.data.disk.mapped import Pages
 from rondeau.errors import StateError
+
+
+class Words(Sequence[Any]):
+    """Few words that come many times, and None: four bytes each time.
+
+    >>> words = Words()
+    >>> for word in ("a", None, "a"):
+    ...     words.append(word)
+    >>> list(words), words.codes.tolist(), words.words
+    (['a', None, 'a'], [0, 1, 0], ['a', None])
+    """
+
+    def __init__(self) -> None:
+        self.words: list[str | None] = []
+        self._numbers: dict[str | None, int] = {}
+        self._codes = array("i")
+
+    def append(self, word: str | None) -> None:
+        """One more."""
+        number = self._numbers.setdefault(word, len(self.words))
+        if number == len(self.words):
+            self.words.append(word)
+        self._codes.append(number)
+
+    def __len__(self) -> int:
+        return len(self._codes)
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self.words[code] for code in self._codes[number]]
+        return self.words[self._codes[number]]
+
+    def __iter__(self) -> Iterator[str | None]:
+        return map(self.words.__getitem__, self._codes)
+
+    def counts(self) -> dict[str | None, int]:
+        """How often each word comes, in the order in which they came first."""
+        return dict(zip(self.words, np.bincount(self.codes, minlength=len(self.words)).tolist(), strict=True))
+
+    @property
+    def codes(self) -> NDArray[np.int32]:
+        """Of each its number in `words`, in the order in which these came first."""
+        return np.array(self._codes, np.int32)
 
 
 class Stored(Sequence[bytes]):
@@ -58,7 +102,9 @@ class Stored(Sequence[bytes]):
         start, end = self._ends[index], self._ends[index + 1]
         if start == end:
             return b""
-        return self._bytes()[start:end]
+        found = self._bytes()[start:end]
+        self._pages.looked(1, end - start)
+        return found
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -71,4 +117,5 @@ class Stored(Sequence[bytes]):
             self._finished = True
             self._file.flush()
             self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._pages = Pages.of(self._map)
         return self._map

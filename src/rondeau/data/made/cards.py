@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from rondeau.data.tables.events import Coded, Events, sorted_events
+from rondeau.data.tables.event_sorter import sorted_events
+from rondeau.data.tables.events import Coded, Events
 from rondeau.errors import ArgumentError
 
 SHOPS = ("grocery", "fuel", "restaurant", "clothes", "pharmacy", "travel", "online", "electronics")

@@ -109,23 +109,12 @@ def _order(table: Table, time: str | None) -> NDArray[np.float64]:
     return column.values.astype(np.int64 if column.kind == "time" else np.float64).astype(np.float64)
 
 
-def words_of(table: Table, name: str, rows: NDArray[np.int64]) -> list[str]:
-    """A column as words, whole numbers without a point; "" where missing."""
-    column = table[name]
-    if column.kind == "category":
-        return column.texts(rows)
-    missing, values = column.missing[rows], column.values[rows]
-    if column.kind == "number":
-        return ["" if gone else f"{value:.15g}" for value, gone in zip(values.tolist(), missing.tolist(), strict=True)]
-    return ["" if gone else str(value) for value, gone in zip(values, missing.tolist(), strict=True)]
-
-
 def _label(
     table: Table, name: str | None, rows: NDArray[np.int64], where: str, faults: Faults, labelled: bool
 ) -> str | None:
     if name is None:
         return None
-    found = sorted({word for word in words_of(table, name, rows) if word})
+    found = sorted({word for word in table[name].words(rows) if word})
     if len(found) > 1:
         if labelled:
             fix = "A label for each row is the matter of --task events"
@@ -137,7 +126,7 @@ def _label(
 
 
 def _group(table: Table, group: str, rows: NDArray[np.int64], where: str) -> str:
-    found = sorted(set(words_of(table, group, rows)))
+    found = sorted(set(table[group].words(rows)))
     if len(found) > 1:
         fix = "Its rows would stand in several parts; choose another column for --group"
         raise DataError("a series belongs to several groups", where=where, got=", ".join(found[:5]), fix=fix)

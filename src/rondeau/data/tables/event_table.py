@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rondeau.data.disk.mapped import in_blocks
 from rondeau.data.faults import Faults
-from rondeau.data.series.labelled import words_of
-from rondeau.data.tables.events import MISSING, Coded, Events, sorted_events
+from rondeau.data.progress import Meter
+from rondeau.data.tables.coding import MISSING, Coder, parts_of, tallies
+from rondeau.data.tables.event_sorter import EventSorter
+from rondeau.data.tables.events import Events
 from rondeau.data.tables.roles import Roles, check_features, check_leaks, find_roles
 from rondeau.data.tables.table import Column, Table
 from rondeau.errors import ArgumentError, DataError
@@ -79,9 +82,7 @@ def positive_word(table: Table, label: str, asked: str | None) -> str:
 
     Raises `DataError` for a label of one value, or more than two.
     """
-    column = coded(table, label)
-    tally = np.bincount(column.codes, minlength=len(column.words))
-    there = sorted((word, int(n)) for word, n in zip(column.words, tally, strict=True) if n and word != MISSING)
+    there = sorted((word, n) for word, n in tallies(table, label).items() if n and word != MISSING)
     words, counts = [word for word, _ in there], np.array([n for _, n in there])
     if asked is not None and asked not in words:
         raise ArgumentError("positive", expected=f"a value of {label!r}: {', '.join(words[:10])}", got=asked)
@@ -105,80 +106,74 @@ def events_of(table: Table, columns: Columns, group: str | None = None, faults: 
     """
     faults = Faults() if faults is None else faults
     roles = columns.roles
-    time = str(roles.time)  # there is one, or `choose_columns` would have said so
-    wanted = [roles.entity, time]
-    good = np.ones(len(table), bool)
-    for name, what in zip(wanted, ("an event has no entity", "an event has no time"), strict=True):
-        for row in np.flatnonzero(table[name].missing):
-            if good[row]:
-                faults.add(what, where=f"{table.where(int(row))}, {name}")
-            good[row] = False
-    if not good.all():
-        table = table.take(good)
-    when = table[time]
-    dated = when.kind == "time"
+    entity, when = table[roles.entity], table[str(roles.time)]  # there is one, or `choose_columns` would have said so
     if when.kind == "category":
-        raise DataError("the column of the time holds words", got=time, where=table.path)
-    times = when.values.astype("datetime64[us]").astype(np.int64) / 1e6 if dated else when.values
-    events = sorted_events(
-        coded(table, roles.entity),
-        times,
-        {name: coded(table, name) for name in columns.categories},
-        {name: _numbers(table, name) for name in columns.numbers},
-        _labels(table, columns),
-        coded(table, group) if group else None,
-        dated,
-        _lines(table),
+        raise DataError("the column of the time holds words", got=when.name, where=table.path)
+    needed = (entity, when)
+    _tell_missing(table, needed, faults)
+    figures = [_number(table, name) for name in columns.numbers]
+    label = None if roles.label is None or roles.label not in table else table[roles.label]
+    others = [table[name] for name in columns.categories] + [c for c in (label, group and table[group]) if c]
+    coders = {column.name: Coder(column, needed) for column in (entity, *others)}
+    labels = None if label is None else _labels(coders[label.name].words, columns)
+    sorter = EventSorter(
+        coders[entity.name].words,
+        {name: coders[name].words for name in columns.categories},
+        columns.numbers,
+        labels is not None,
+        coders[group].words if group else None,
+        when.kind == "time",
     )
-    return events
+    used = list({column.name: column for column in (entity, when, *others, *figures)}.values())
+    with sorter, Meter("sorting events", len(table), "rows") as meter:
+        for rows, parts in parts_of(used, needed):
+            given = dict(zip((column.name for column in used), parts, strict=True))
+            codes = {name: coder.codes(given[name]) for name, coder in coders.items()}
+            times = given[when.name]
+            sorter.add(
+                codes[entity.name],
+                times.astype("datetime64[us]").astype(np.int64) / 1e6 if when.kind == "time" else times,
+                {name: codes[name] for name in columns.categories},
+                {name: given[name] for name in columns.numbers},
+                None if labels is None or label is None else labels[codes[label.name]],
+                codes[group] if group else None,
+                table.lines(rows),
+            )
+            meter.advance(len(rows))
+    return sorter.result
 
 
-def _lines(table: Table) -> NDArray[np.int64]:
-    """Of each row its line in the file."""
-    begins = np.array([begin for begin, _, _ in table.places])
-    first = np.array([line for _, _, line in table.places])
-    rows = np.arange(len(table))
-    held = np.searchsorted(begins, rows, "right") - 1
-    return np.asarray(first[held] + rows - begins[held], np.int64)
+def _tell_missing(table: Table, needed: Sequence[Column], faults: Faults) -> None:
+    """Rows without an entity, and of the others those without a time."""
+    entity, when = needed
+    for begin, (owners, times) in in_blocks(entity.values, when.values):
+        gone = entity.lacks(owners)
+        for column, absent, what in (
+            (entity, gone, "an event has no entity"),
+            (when, when.lacks(times) & ~gone, "an event has no time"),
+        ):
+            for row in np.flatnonzero(absent).tolist():
+                faults.add(what, where=f"{table.where(begin + row)}, {column.name}")
 
 
-def coded(table: Table, name: str) -> Coded:
-    """A column as words; missing ones are a word of their own."""
+def _number(table: Table, name: str) -> Column:
     column = table[name]
-    if column.kind == "category":
-        absent = column.values < 0
-        if not absent.any():
-            return Coded(column.values.astype(np.int32), column.labels)
-        filled = np.where(absent, len(column.labels), column.values).astype(np.int32)
-        return Coded(filled, (*column.labels, MISSING))
-    first, codes = np.unique(column.values, return_index=True, return_inverse=True)[1:]
-    words = tuple(word or MISSING for word in words_of(table, name, first))
-    return Coded(codes.reshape(-1).astype(np.int32), words)
-
-
-def _numbers(table: Table, name: str) -> NDArray[np.float64]:
-    if table[name].kind != "number":
+    if column.kind != "number":
         what = "a column that held numbers in training holds none"
-        raise DataError(what, got=f"{name}, {table[name].kind}", where=table.path)
-    values: NDArray[np.float64] = table[name].values
-    return values
+        raise DataError(what, got=f"{name}, {column.kind}", where=table.path)
+    return column
 
 
-def _labels(table: Table, columns: Columns) -> NDArray[np.int8] | None:
-    label = columns.roles.label
-    if label is None or label not in table:
-        return None
-    column = coded(table, label)
-    by_word = np.array([-1 if word == MISSING else int(word == columns.positive) for word in column.words], np.int8)
-    labels: NDArray[Any] = by_word[column.codes]
-    return labels
+def _labels(words: Sequence[str], columns: Columns) -> NDArray[np.int8]:
+    """Of each of the label's words what it says."""
+    return np.array([-1 if word == MISSING else int(word == columns.positive) for word in words], np.int8)
 
 
 def _useless(column: Column, rows: int) -> str | None:
     """Why a column is no feature; None where it is one."""
     if column.kind == "time":
         return "it is another time"
-    if (column.values == column.values[0]).all():
+    if all((values == column.values[0]).all() for _, (values,) in in_blocks(column.values)):
         return "it is the same everywhere"
     distinct = len(column.labels)
     if column.kind == "category" and (distinct == rows or distinct > max(UNIQUE * rows, 20)):

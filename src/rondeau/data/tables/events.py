@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from rondeau.errors import DataError
+from rondeau.data.disk import mapped
+from rondeau.data.disk.mapped import Pages
+from rondeau.data.tables.coding import MISSING
 
 Array = NDArray[Any]
-MISSING = "(missing)"
+Rows = NDArray[np.int64]
 
 
 class Coded(NamedTuple):
@@ -38,113 +40,101 @@ class Events:
     `times`: float64; seconds since 1970 where `dated`, else the data's own numbers. `categories`, `numbers`: features
     by name, `(events,)`; a missing number is NaN. `labels`: int8, 1 positive, 0 negative, -1 not known; None where
     there are none. `groups`: of each entity what it belongs to. `lines`: of each event its line in the file. `notes`:
-    what was done.
+    what was done. `kept`: what the arrays lie in.
+
+    The arrays may lie on disk. Who reads parts of them tells `looked`, so that memory is given back; to go through
+    all of them take `blocks`, and `part` of each.
     """
 
     entities: tuple[str, ...]
-    offsets: NDArray[np.int64]
+    offsets: Rows
     times: NDArray[np.float64]
     dated: bool
     categories: Mapping[str, Coded]
     numbers: Mapping[str, NDArray[np.float32]]
     labels: NDArray[np.int8] | None
     groups: tuple[str, ...]
-    lines: NDArray[np.int64]
+    lines: Rows
     notes: list[str] = field(default_factory=list)
+    kept: Any = None
+    _pages: Pages = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_pages", Pages(self.times, self.lines))  # all other columns lie beside `lines`
 
     def __len__(self) -> int:
         return len(self.times)
 
+    def looked(self, places: int, events: int) -> None:
+        """So many events were looked at, in so many places."""
+        self._pages.looked(2 * places, events * (self.times.strides[0] + self.lines.strides[0]))
+
+    def blocks(self, size: int | None = None) -> Iterator[tuple[int, int]]:
+        """First entity, and the one after the last, of stretches of `size` events, or of one entity with more."""
+        first = 0
+        while first < len(self.entities):
+            until = int(self.offsets[first]) + (size or mapped.BLOCK)
+            last = max(int(np.searchsorted(self.offsets, until, "right")) - 1, first + 1)
+            yield first, last
+            first = last
+
+    def part(self, first: int, last: int) -> Events:
+        """Entities `first` to `last - 1`, in memory."""
+        offsets = self.offsets[first : last + 1]
+        own = slice(int(offsets[0]), int(offsets[-1]))
+        self.looked(1, own.stop - own.start)
+        return Events(
+            self.entities[first:last],
+            offsets - offsets[0],
+            np.array(self.times[own]),
+            self.dated,
+            {name: Coded(np.array(column.codes[own]), column.words) for name, column in self.categories.items()},
+            {name: np.array(values[own]) for name, values in self.numbers.items()},
+            None if self.labels is None else np.array(self.labels[own]),
+            self.groups[first:last],
+            np.array(self.lines[own]),
+        )
+
+    def of(self, column: Array, rows: Rows) -> Array:
+        """Some events' values in one of the columns."""
+        return self._pages.take(column, rows)
+
+    def labels_of(self, rows: Rows) -> NDArray[np.int8]:
+        """Some events' labels, 0 where there are none."""
+        return np.zeros(len(rows), np.int8) if self.labels is None else self.of(self.labels, rows)
+
+    def owners_of(self, rows: Rows) -> Rows:
+        """The number of the entity that each of some events belongs to."""
+        return np.searchsorted(self.offsets, rows, "right") - 1
+
     @property
-    def owners(self) -> NDArray[np.int64]:
+    def owners(self) -> Rows:
         """The number of the entity that each event belongs to."""
-        return np.repeat(np.arange(len(self.entities)), np.diff(self.offsets))
+        return self.owners_of(np.arange(len(self)))
+
+    def gaps_of(self, rows: Rows) -> NDArray[np.float64]:
+        """Time since the entity's event before, of some events; 0 for its first."""
+        gaps: NDArray[np.float64] = self.of(self.times, rows) - self.of(self.times, np.maximum(rows - 1, 0))
+        gaps[self.offsets[self.owners_of(rows)] == rows] = 0
+        return gaps
 
     @property
     def gaps(self) -> NDArray[np.float64]:
         """Time since the entity's event before; 0 for its first."""
-        gaps = np.diff(self.times, prepend=self.times[:1])
-        gaps[self.offsets[:-1][np.diff(self.offsets) > 0]] = 0
-        return gaps
+        return self.gaps_of(np.arange(len(self)))
 
     def digests(self) -> list[str]:
         """Of each entity what tells its events from any other's, without its name; times count from its first event."""
-        since = self.times - np.repeat(self.times[self.offsets[:-1]], np.diff(self.offsets))
         words = {name: np.asarray(column.words, dtype=object) for name, column in self.categories.items()}
-        found = []
-        for begin, end in pairwise(self.offsets.tolist()):
-            digest = hashlib.blake2b(since[begin:end].tobytes(), digest_size=16)
-            for name, column in self.categories.items():
-                digest.update("\0".join(words[name][column.codes[begin:end]]).encode("utf-8", "surrogatepass"))
-            for values in self.numbers.values():
-                digest.update(values[begin:end].astype("<f4").tobytes())
-            found.append(digest.hexdigest())
-        return found
+        return [digest for block in self.blocks() for digest in _digests(self.part(*block), words)]
 
 
-def sorted_events(
-    entity: Coded,
-    times: ArrayLike,
-    categories: Mapping[str, Coded],
-    numbers: Mapping[str, ArrayLike],
-    labels: ArrayLike | None = None,
-    group: Coded | None = None,
-    dated: bool = False,
-    lines: ArrayLike | None = None,
-) -> Events:
-    """Events in any order as `Events`; of one moment they stay as they came.
-
-    Raises `DataError` for columns of unlike length, a time that is missing, and an entity in several groups.
-    """
-    rows = len(entity.codes)
-    if not rows:
-        raise DataError("there are no events", expected="at least one")
-    when = np.asarray(times, np.float64)
-    columns: dict[str, Any] = {"time": when, **{name: c.codes for name, c in categories.items()}}
-    columns |= {name: np.asarray(values) for name, values in numbers.items()}
-    columns |= {} if labels is None else {"label": np.asarray(labels)}
-    for name, values in columns.items():
-        if len(values) != rows:
-            raise DataError("a column has another number of events", expected=rows, got=len(values), where=name)
-    if not np.isfinite(when).all():
-        row = int(np.flatnonzero(~np.isfinite(when))[0])
-        raise DataError("an event has no time", where=f"event {row}", fix="Leave it out, or write its time")
-    order = np.lexsort((np.arange(rows), when, entity.codes))
-    codes = entity.codes[order]
-    present, begins = np.unique(codes, return_index=True)
-    offsets = np.append(begins, rows).astype(np.int64)
-    ordered = when[order]
-    same = (np.diff(ordered) == 0) & (np.diff(codes) == 0)
-    unsorted = int(((np.diff(order) < 0) & (np.diff(codes) == 0)).sum())
-    notes = [f"{unsorted:,} events came before one that is earlier, and were sorted by time"] if unsorted else []
-    if same.any():
-        notes.append(f"{int(same.sum()):,} events share entity and time with another; they keep the order of the file")
-    return Events(
-        entities=tuple(entity.words[code] for code in present),
-        offsets=offsets,
-        times=ordered,
-        dated=dated,
-        categories={name: Coded(column.codes[order], column.words) for name, column in categories.items()},
-        numbers={name: np.asarray(values, np.float32)[order] for name, values in numbers.items()},
-        labels=None if labels is None else np.asarray(labels, np.int8)[order],
-        groups=_groups(group, order, offsets, entity, present),
-        lines=np.arange(1, rows + 1)[order] if lines is None else np.asarray(lines, np.int64)[order],
-        notes=notes,
-    )
-
-
-def _groups(
-    group: Coded | None, order: Array, offsets: NDArray[np.int64], entity: Coded, present: Array
-) -> tuple[str, ...]:
-    if group is None:
-        return tuple(entity.words[code] for code in present)
-    codes = group.codes[order]
-    first = np.repeat(codes[offsets[:-1]], np.diff(offsets))
-    wrong = np.flatnonzero(codes != first)
-    if len(wrong):
-        owner = int(np.searchsorted(offsets, wrong[0], "right")) - 1
-        got = f"{group.words[first[wrong[0]]]!r} and {group.words[codes[wrong[0]]]!r}"
-        fix = "Its events would stand in several parts; choose another column for --group"
-        what = "an entity belongs to several groups"
-        raise DataError(what, where=f"entity {entity.words[present[owner]]!r}", got=got, fix=fix)
-    return tuple(group.words[code] for code in codes[offsets[:-1]])
+def _digests(events: Events, words: Mapping[str, Array]) -> Iterator[str]:
+    since = events.times - np.repeat(events.times[events.offsets[:-1]], np.diff(events.offsets))
+    for begin, end in pairwise(events.offsets.tolist()):
+        digest = hashlib.blake2b(since[begin:end].tobytes(), digest_size=16)
+        for name, column in events.categories.items():
+            digest.update("\0".join(words[name][column.codes[begin:end]]).encode("utf-8", "surrogatepass"))
+        for values in events.numbers.values():
+            digest.update(values[begin:end].astype("<f4").tobytes())
+        yield digest.hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -13,12 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from rondeau.data.disk.cache import written_aside
-from rondeau.data.disk.mapped import Pages, mapped
 from rondeau.data.disk.packed import LENGTHS, OFFSETS, VALUES, Packed, describe
 from rondeau.data.progress import Meter
 from rondeau.errors import DataError, ShapeError
 
-_BLOCK = 1 << 18  # rows that are sorted at once
+_BLOCK = 1 << 18  # rows of a bucket
+_File = Any  # of bytes, open for reading or both
 
 
 class Grouped(NamedTuple):
@@ -31,9 +32,10 @@ class Grouped(NamedTuple):
 class Grouper:
     """Takes a table's rows part by part, and gives them back by key.
 
-    The parts go to disk as they come; at the end they are brought together by counting how many there are of each key
-    (a counting sort), and each key's rows are sorted by their time, those of one time in the order they came. Memory
-    is needed for a number per key, and for 262,144 rows.
+    The parts go to disk as they come, and how many rows each key has is counted. At the end they are dealt to buckets
+    of keys next to each other, which fit into memory, and each bucket is sorted by key and time, rows of one time in
+    the order they came. Files are written in long stretches only. Memory is needed for a number per key, and for
+    262,144 rows, or for those of the key with most.
 
     Args:
         folder: where the result comes to stand, in `values` and `times`; whole, or not at all.
@@ -89,8 +91,7 @@ class Grouper:
             for file in self._files.values():
                 file.close()
             with Meter("grouping rows", 2 * self.rows, "rows") as meter:
-                self._scatter(meter)
-                self._sort(meter)
+                self._group(meter)
             for name in self.types:
                 (self._aside / f"{name}.raw").unlink()
         except BaseException:
@@ -100,59 +101,83 @@ class Grouper:
         self.result = Grouped(Packed(self.folder / "values"), Packed(self.folder / "times"))
         return self.result
 
-    def _out(self, name: str) -> NDArray[Any]:
-        """The array of a `Packed` to be filled."""
-        folder, dtype = self._aside / name, self.types[name]
-        features = (self.features,) if name == "values" else ()
-        folder.mkdir()
-        np.concatenate([[0], self.counts.cumsum()]).tofile(folder / OFFSETS)
-        self.counts.tofile(folder / LENGTHS)
-        describe(folder, len(self.counts), self.rows, dtype, features, {})
-        if not self.rows:
-            (folder / VALUES).touch()
-            return np.zeros((0, *features), dtype)
-        return np.memmap(folder / VALUES, dtype, "w+", shape=(self.rows, *features))
+    def _made(self, name: str) -> Path:
+        """The numbers of a `Packed` that are to be filled; of the keys a file that is deleted in the end."""
+        if name == "keys":
+            path = self._aside / "keys.bin"
+        else:
+            folder = self._aside / name
+            folder.mkdir()
+            np.concatenate([[0], self.counts.cumsum()]).tofile(folder / OFFSETS)
+            self.counts.tofile(folder / LENGTHS)
+            features = (self.features,) if name == "values" else ()
+            describe(folder, len(self.counts), self.rows, self.types[name], features, {})
+            path = folder / VALUES
+        path.touch()
+        return path
 
-    def _scatter(self, meter: Meter) -> None:
-        given = {name: mapped(self._aside / f"{name}.raw", dtype) for name, dtype in self.types.items()}
-        self._made = {name: self._out(name) for name in ("times", "values")}
-        pages = Pages(*given.values(), *self._made.values())
-        free = self.counts.cumsum() - self.counts  # where the next row of each key goes
-        for begin in range(0, self.rows, _BLOCK):
-            part = slice(begin, min(begin + _BLOCK, self.rows))
-            keys = np.asarray(given["keys"][part])
-            order = np.argsort(keys, kind="stable")
-            keys = keys[order]
-            first = np.flatnonzero(np.diff(keys, prepend=-1))
-            sizes = np.diff(first, append=len(keys))
-            places = np.repeat(free[keys[first]] - first, sizes) + np.arange(len(keys))
-            free[keys[first]] += sizes
-            pages.put(self._made["times"], places, np.asarray(given["times"][part])[order])
-            values = np.asarray(given["values"][part.start * self.features : part.stop * self.features])
-            pages.put(self._made["values"], places, values.reshape(-1, self.features)[order])
-            meter.advance(len(keys))
-
-    def _sort(self, meter: Meter) -> None:
-        times, values = self._made["times"], self._made["values"]
-        pages = Pages(times, values)
+    def _buckets(self) -> Iterator[tuple[int, int]]:
+        """Keys that are next to each other and have a block of rows together, or one with more: first, and last + 1."""
         ends = self.counts.cumsum()
         key = 0
         while key < len(ends):
             begin = int(ends[key] - self.counts[key])
             last = max(int(np.searchsorted(ends, begin + _BLOCK, side="right")), key + 1)
-            part = slice(begin, int(ends[last - 1]))
-            moments = np.array(times[part])
-            owner = np.repeat(np.arange(last - key), self.counts[key:last])
-            if ((np.diff(moments) < 0) & (np.diff(owner) == 0)).any():
-                order = np.lexsort([moments, owner])
-                times[part], values[part] = moments[order], np.array(values[part])[order]
-            pages.looked(1, moments.nbytes * (1 + self.features))
-            meter.advance(part.stop - part.start)
+            yield key, last
             key = last
-        for array in self._made.values():
-            if isinstance(array, np.memmap):
-                array.flush()
-        self._made = {}
+
+    def _group(self, meter: Meter) -> None:
+        """Deal the rows to the buckets, each of which lies where its keys' rows will, and sort each bucket."""
+        paths = {name: self._made(name) for name in self.types}
+        buckets = np.array(list(self._buckets()), np.int64).reshape(-1, 2)
+        ends = np.append(0, self.counts.cumsum())
+        with contextlib.ExitStack() as stack:
+            files = {name: stack.enter_context(path.open("r+b", buffering=0)) for name, path in paths.items()}
+            free = ends[buckets[:, 0]]  # where the next row of each bucket goes
+            for parts in self._given():
+                owner = np.searchsorted(buckets[:, 1], parts["keys"], "right")
+                order = np.argsort(owner.astype(np.uint16 if len(buckets) < 1 << 16 else np.int64), kind="stable")
+                sizes = np.bincount(owner, minlength=len(buckets))
+                stops = sizes.cumsum()
+                for name, part in parts.items():
+                    part = part[order]
+                    for bucket in np.flatnonzero(sizes).tolist():
+                        own = part[stops[bucket] - sizes[bucket] : stops[bucket]]
+                        _write(files[name], int(free[bucket]), own)
+                free += sizes
+                meter.advance(len(owner))
+            for begin, end in zip(ends[buckets[:, 0]].tolist(), ends[buckets[:, 1]].tolist(), strict=True):
+                self._sort(files, begin, end)
+                meter.advance(end - begin)
+        paths["keys"].unlink()
+
+    def _given(self) -> Iterator[dict[str, NDArray[Any]]]:
+        """The rows as they came, a block at a time."""
+        with contextlib.ExitStack() as stack:
+            files = {name: stack.enter_context((self._aside / f"{name}.raw").open("rb")) for name in self.types}
+            for begin in range(0, self.rows, _BLOCK):
+                yield {
+                    name: self._read(files[name], name, begin, min(begin + _BLOCK, self.rows)) for name in self.types
+                }
+
+    def _sort(self, files: Mapping[str, _File], begin: int, end: int) -> None:
+        keys, times = (self._read(files[name], name, begin, end) for name in ("keys", "times"))
+        if ((np.diff(keys) < 0) | ((np.diff(keys) == 0) & (np.diff(times) < 0))).any():
+            order = np.lexsort([times, keys])
+            _write(files["times"], begin, times[order])
+            _write(files["values"], begin, self._read(files["values"], "values", begin, end)[order])
+
+    def _read(self, file: _File, name: str, begin: int, end: int) -> NDArray[Any]:
+        dtype, features = self.types[name], (self.features,) if name == "values" else ()
+        found = np.empty((end - begin, *features), dtype)
+        file.seek(begin * (found.nbytes // max(end - begin, 1)))
+        left = memoryview(found.reshape(-1).view(np.uint8).data)
+        while len(left):  # one call may give less than was asked for
+            came = file.readinto(left)
+            if not came:
+                raise DataError("a file of the rows has become shorter", where=self.folder)
+            left = left[came:]
+        return found
 
     def __enter__(self) -> Grouper:
         return self
@@ -164,3 +189,12 @@ class Grouper:
             self.close()
         else:
             self._stack.__exit__(kind, error, trace)
+
+
+def _write(file: _File, row: int, part: NDArray[Any]) -> None:
+    """Some rows to their place in a file of such rows."""
+    if len(part):
+        file.seek(row * (part.nbytes // len(part)))
+        left = memoryview(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
+        while len(left):  # one call may write less than was asked for
+            left = left[file.write(left) :]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from rondeau.data.tables.by_values import class_by_values, entity_by_values, label_by_values, time_by_values
+from rondeau.data.tables.coding import distinct, parts_of
 from rondeau.data.tables.files import SUFFIXES, suffix, table_files
 from rondeau.data.tables.table import Table, glance
 from rondeau.errors import ArgumentError, DataError
@@ -30,7 +31,6 @@ ENTITIES: tuple[str, ...] = (
 )
 ENTITIES += ("device", "machine", "unit", "session", "sequence", "case", "recording", "sample", "name", "id")
 HEAD = 5000  # rows
-_SEEN = 10_000  # rows
 TIMES = ("time", "timestamp", "datetime", "date", "step", "seconds", "t", "index", "when")
 
 
@@ -91,8 +91,8 @@ def guess_label(table: Table) -> str | None:
 def guess_entity(table: Table, taken: Iterable[str | None] = ()) -> str | None:
     """A column called after what rows may be about, whose values come again."""
     free = [name for name in table.columns if name not in set(taken)]
-    repeated = [name for name in free if 1 <= _distinct(table, name) <= max(1, len(table) // 2)]
-    return _named(repeated, ENTITIES)
+    most = max(1, len(table) // 2)
+    return _named(free, ENTITIES, lambda name: 1 <= _distinct(table, name, most) <= most)
 
 
 def guess_time(table: Table, taken: Iterable[str | None] = ()) -> str | None:
@@ -139,15 +139,18 @@ def check_features(names: Sequence[str], roles: Roles, table: Table) -> None:
 def check_leaks(table: Table, features: Sequence[str], label: str) -> None:
     """Raise `DataError` for a feature that is the label by another name: each of its values goes with one label, and
     there are no more of them than labels."""
-    answers = _codes(table, label)
-    classes = len(np.unique(answers))
+    answers = table[label]
+    told = distinct(parts_of([answers])).values
+    classes = len(told)
     for name in features:
-        if classes < 2 or len(np.unique(table[name].values[:_SEEN])) > classes:
-            continue  # soon seen to have more values
-        values = _codes(table, name)
-        if len(np.unique(values)) != classes:
+        values = distinct(parts_of([table[name]]), classes).values
+        if classes < 2 or len(values) != classes:
             continue
-        if len(np.unique(np.stack([values, answers]), axis=1).T) == classes:
+        pairs: set[int] = set()
+        for _, (own, said) in parts_of([table[name], answers]):
+            numbers = np.searchsorted(values, own) * classes + np.searchsorted(told, said)
+            pairs.update(np.unique(numbers).tolist())
+        if len(pairs) == classes:
             fix = f"It would give the answer away; leave it out: --leave-out {name}"
             raise DataError("a column says the same as the label", got=name, where=f"{table.path}, {label}", fix=fix)
 
@@ -157,10 +160,10 @@ def _codes(table: Table, name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]
     return codes.reshape(-1).astype(np.int64)
 
 
-def _distinct(table: Table, name: str) -> int:
-    """How many different values a column has; of words how many the table has had."""
+def _distinct(table: Table, name: str, most: int | None = None) -> int:
+    """How many different values a column has, some more than `most` at most; of words how many the table has had."""
     column = table[name]
-    return len(column.labels) if column.kind == "category" else len(np.unique(column.values))
+    return len(column.labels) if column.kind == "category" else len(distinct(parts_of([column]), most).values)
 
 
 def _words(name: str) -> list[str]:
@@ -168,15 +171,18 @@ def _words(name: str) -> list[str]:
     return re.findall(r"[a-z]+|\d+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
 
 
-def _named(columns: Iterable[str], wanted: Sequence[str]) -> str | None:
+def _named(
+    columns: Iterable[str], wanted: Sequence[str], good: Callable[[str], bool] = lambda name: True
+) -> str | None:
+    """The first of the wanted words that a column is called, or has in its name, and that column, if it is `good`."""
     names = list(columns)
     for word in wanted:
-        whole = [name for name in names if name.lower() == word]
+        whole = [name for name in names if name.lower() == word and good(name)]
         if whole:
             return whole[0]
     for word in wanted:
         if len(word) > 1:  # a single letter within a name says nothing
-            inside = [name for name in names if word in _words(name)]
+            inside = [name for name in names if word in _words(name) and good(name)]
             if inside:
                 return inside[0]
     return None

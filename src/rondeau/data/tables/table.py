@@ -49,7 +49,20 @@ class Column:
     @property
     def missing(self) -> NDArray[np.bool_]:
         """Which values are missing, `(rows,)`."""
-        return missing(self.kind, self.values)
+        return self.lacks(self.values)
+
+    def lacks(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which of some of its values are missing."""
+        return missing(self.kind, values)
+
+    def words(self, rows: NDArray[np.int64]) -> list[str]:
+        """Some rows as words, whole numbers without a point; "" where missing."""
+        if self.kind == "category":
+            return self.texts(rows)
+        values = self.values[rows]
+        number = self.kind == "number"
+        shown = [f"{value:.15g}" for value in values.tolist()] if number else [str(value) for value in values]
+        return ["" if gone else word for word, gone in zip(shown, self.lacks(values).tolist(), strict=True)]
 
     def texts(self, rows: Any = slice(None)) -> list[str]:
         """The categories of some rows as words, "" where missing."""
@@ -94,6 +107,13 @@ class Table:
         starts = [place[0] for place in self.places]
         begin, name, line = self.places[int(np.searchsorted(starts, row, "right")) - 1]
         return f"{name}, line {line + int(row) - begin:,}"
+
+    def lines(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Of each of some rows its line in its file."""
+        begins, first = (np.array([place[i] for place in self.places], np.int64) for i in (0, 2))
+        held = np.searchsorted(begins, rows, "right") - 1
+        found: NDArray[np.int64] = first[held] + rows - begins[held]
+        return found
 
     def file(self, row: int) -> str:
         """The name of the file that a row is from."""

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, overload
 
+import numpy as np
+from numpy.typing import NDArray
+
+from rondeau.data.disk.stored import Stored
 from rondeau.data.faults import Faults
+from rondeau.data.progress import progress
 from rondeau.data.tables.rows import TABLES, read_head, read_rows
 from rondeau.data.texts.pair_layouts import Layout, ending, find_pairs, flat, listed
 from rondeau.data.texts.text_lines import Line, read_lines, suffix_of
 from rondeau.errors import ArgumentError, DataError
+
+Rows = NDArray[np.int64]
 
 
 class Pair(NamedTuple):
@@ -24,6 +33,67 @@ class Pair(NamedTuple):
     group: str | None = None
 
 
+class PairStore(Sequence[Pair]):
+    """Pairs in a `Stored` file, or some of them by their numbers; sixteen bytes each are in memory."""
+
+    def __init__(self, pairs: Iterable[Pair] = (), records: Stored | None = None, rows: Rows | None = None) -> None:
+        self._records = Stored(map(_packed, pairs)) if records is None else records
+        self._rows = np.arange(len(self._records)) if rows is None else rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, number: int) -> Pair: ...
+    @overload
+    def __getitem__(self, number: slice) -> PairStore: ...
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return self.some(np.arange(*number.indices(len(self))))
+        return _unpacked(self._records[int(self._rows[number])])
+
+    def __iter__(self) -> Iterator[Pair]:
+        return (_unpacked(self._records[int(row)]) for row in self._rows)
+
+    def some(self, numbers: Rows) -> PairStore:
+        """Those of these numbers."""
+        return PairStore(records=self._records, rows=self._rows[numbers])
+
+    def texts(self, side: str) -> Texts:
+        """One side of each: "source" or "target"."""
+        return Texts(self, side)
+
+    def keys(self) -> Rows:
+        """Of each pair a number that stands for its two sides, `(pairs,)`."""
+        return np.fromiter(map(_key, self), np.int64, len(self))
+
+
+class Texts:
+    """One side of many pairs, which may be gone through again."""
+
+    def __init__(self, pairs: PairStore, side: str) -> None:
+        self.pairs, self.side = pairs, side
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __iter__(self) -> Iterator[str]:
+        return (getattr(pair, self.side) for pair in self.pairs)
+
+
+def _packed(pair: Pair) -> bytes:
+    return json.dumps(pair).encode()
+
+
+def _unpacked(record: bytes) -> Pair:
+    return Pair(*json.loads(record))
+
+
+def _key(pair: Pair) -> int:
+    sides = f"{len(pair.source)} {pair.source}{pair.target}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(sides, digest_size=8).digest(), "little", signed=True)
+
+
 class Pairs(NamedTuple):
     """Pairs as they were found.
 
@@ -31,7 +101,7 @@ class Pairs(NamedTuple):
     sides' names, such as languages, "" where they have none; `notes`: what was decided, in words.
     """
 
-    parts: dict[str, list[Pair]]
+    parts: dict[str, PairStore]
     source: str
     target: str
     notes: list[str]
@@ -68,7 +138,10 @@ def read_pairs(
     layout = find_pairs(path, source, target, encoding)
     if group is not None:
         _check_group(layout, group, encoding)
-    parts = {part: list(_read_part(files, layout, encoding, faults, group)) for part, files in layout.files.items()}
+    parts = {
+        part: PairStore(progress(_read_part(files, layout, encoding, faults, group), "reading pairs", unit="pairs"))
+        for part, files in layout.files.items()
+    }
     if not any(parts.values()) or (training and not parts.get("train")):
         raise DataError("there are no pairs to learn from", got="no usable pair", where=path)
     return Pairs(parts, layout.source, layout.target, layout.notes)
@@ -101,14 +174,11 @@ def read_sources(path: str | os.PathLike[str], side: str = "", encoding: str = "
         yield line.text.rstrip("\r\n").split("\t")[0]
 
 
-def leaked(parts: Mapping[str, Sequence[Pair]]) -> dict[str, list[Pair]]:
+def leaked(parts: Mapping[str, PairStore]) -> dict[str, PairStore]:
     """For each held-out part the pairs that stand in "train" as well, both sides alike."""
-    known = {(pair.source, pair.target) for pair in parts["train"]}
-    return {
-        name: [pair for pair in part if (pair.source, pair.target) in known]
-        for name, part in parts.items()
-        if name != "train"
-    }
+    held_out = {name: part for name, part in parts.items() if name != "train"}
+    known = parts["train"].keys() if held_out else np.zeros(0, np.int64)
+    return {name: part.some(np.flatnonzero(np.isin(part.keys(), known))) for name, part in held_out.items()}
 
 
 def _check_group(layout: Layout, group: str, encoding: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rondeau.data.progress import progress
 from rondeau.data.texts.segment import PIECES, Segmenter
 from rondeau.data.texts.vocabulary import UNKNOWN, Vocabulary
 from rondeau.errors import CheckpointError
@@ -29,19 +30,24 @@ class Side(NamedTuple):
     @classmethod
     def learn(
         cls,
-        texts: Sequence[str],
+        texts: Iterable[str],
         unit: str = "words",
         lower: bool = False,
         min_count: int = 1,
         pieces: int = PIECES,
     ) -> Side:
-        """From training texts: tokens that come `min_count` times or more; of byte-pair pieces all there are.
+        """From training texts, gone through twice: tokens that come `min_count` times or more; all byte-pair pieces.
 
         Raises `ArgumentError` for an unknown unit.
         """
         segmenter = Segmenter.train(texts, unit, lower, pieces)
         least = 1 if unit == "bpe" else min_count
-        return cls(segmenter, Vocabulary.build((segmenter.split(text) for text in texts), least))
+        return cls(
+            segmenter,
+            Vocabulary.build(
+                (segmenter.split(text) for text in progress(texts, "counting words", unit="texts")), least
+            ),
+        )
 
     def encode(self, text: str) -> Ids:
         """The ids of a text, `(tokens,)`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from rondeau.data.tables.events import Events
 from rondeau.tasks.events.preparation import CLOCK, EventPreparation
 
 Floats = NDArray[np.float64]
+LAST = "last "  # before a category's name
 COUNTED = 24  # of a category's most frequent words, each has a count of its own
 
 
@@ -26,6 +28,18 @@ class Aggregates(NamedTuple):
     values: NDArray[np.float32]
     categories: dict[str, NDArray[np.int64]]
 
+    def take(self, rows: NDArray[np.int64]) -> Aggregates:
+        """Those of some events."""
+        return Aggregates(self.names, self.values[rows], {name: ids[rows] for name, ids in self.categories.items()})
+
+    @classmethod
+    def joined(cls, parts: Sequence[Aggregates]) -> Aggregates:
+        """Of several parts, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        categories = {name: np.concatenate([part.categories[name] for part in parts]) for name in parts[0].categories}
+        return cls(parts[0].names, np.concatenate([part.values for part in parts]), categories)
+
 
 def aggregates(events: Events, preparation: EventPreparation) -> Aggregates:
     """Of every event: itself, and of its entity's events before it their number, the time since the first and the last,
@@ -37,14 +51,14 @@ def aggregates(events: Events, preparation: EventPreparation) -> Aggregates:
     columns: dict[str, Any] = {"events before": past, "time since the first": events.times - started}
     columns["time since the last"] = np.where(past == 0, np.nan, events.gaps)
     if events.dated:
-        clock = preparation.values(events, np.arange(len(events)), events.gaps)[:, -CLOCK:]
+        clock = preparation.values(events, np.arange(len(events)))[:, -CLOCK:]
         columns |= dict(zip(preparation.names()[-CLOCK:], clock.T, strict=True))
     for name in preparation.scales:
         columns |= _of_number(name, events.numbers[name].astype(np.float64), events.offsets, past)
     categories: dict[str, NDArray[np.int64]] = {}
     for name in preparation.words:
         ids = preparation.ids(name, events.categories[name])
-        categories |= {name: ids, f"last {name}": np.where(past == 0, 0, np.roll(ids, 1))}
+        categories |= {name: ids, LAST + name: np.where(past == 0, 0, np.roll(ids, 1))}
         columns |= _of_category(name, ids, events, preparation.words[name].tokens)
     values = np.stack([np.asarray(column, np.float32) for column in columns.values()], axis=1)
     return Aggregates(list(columns), values, categories)

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rondeau.data.disk import mapped
+from rondeau.data.progress import progress
 from rondeau.data.tables.events import Events
 from rondeau.errors import DataError
 from rondeau.sequence import Ragged
@@ -64,11 +66,27 @@ class Pieces(Sequence[History]):
         """The rows whose answers count, piece after piece."""
         return ranges(self.table[:, 2], self.table[:, 3])
 
+    def blocks(self, known: bool = False) -> Iterator[NDArray[np.int64]]:
+        """These rows, some hundred thousand at a time; `known`: those alone that have a label."""
+        ends = (self.table[:, 3] - self.table[:, 2]).cumsum()
+        first = done = 0
+        while first < len(self.table):
+            last = max(int(np.searchsorted(ends, done + mapped.BLOCK, "right")), first + 1)
+            rows = ranges(self.table[first:last, 2], self.table[first:last, 3])
+            yield rows[self.events.labels_of(rows) >= 0] if known else rows
+            first, done = last, int(ends[last - 1])
+
     def known(self) -> NDArray[np.int64]:
-        """Those of them that have a label."""
-        rows = self.rows()
-        labels = self.events.labels
-        return rows if labels is None else rows[labels[rows] >= 0]
+        """Those of the rows that have a label."""
+        return np.concatenate([np.zeros(0, np.int64), *self.blocks(known=True)])
+
+    def counts(self) -> tuple[int, int]:
+        """How many events that count have a label, and how many of these a positive one."""
+        known = positive = 0
+        for rows in self.blocks(known=True):
+            known += len(rows)
+            positive += int((self.events.labels_of(rows) == 1).sum())
+        return known, positive
 
 
 def pieces(events: Events, entities: NDArray[np.int64], begin: float, end: float, longest: int) -> NDArray[np.int64]:
@@ -80,10 +98,12 @@ def pieces(events: Events, entities: NDArray[np.int64], begin: float, end: float
     """
     table = []
     half = max(longest // 2, 1)
-    for entity in entities.tolist():
+    for entity in progress(entities.tolist(), "cutting histories", unit="entities"):
         first, last = int(events.offsets[entity]), int(events.offsets[entity + 1])
-        times = events.times[first:last]
-        at, stop = first + int(np.searchsorted(times, begin)), first + int(np.searchsorted(times, end))
+        at, stop = first, last
+        if np.isfinite([begin, end]).any():
+            at, stop = (first + int(place) for place in np.searchsorted(events.times[first:last], [begin, end]))
+            events.looked(1, last - first)
         while at < stop:
             start = max(first, at - half) if stop - first > longest else first
             until = min(stop, start + longest)
@@ -113,8 +133,8 @@ class EventBatches(Source):
         if not len(pieces):
             raise DataError("there are no events to read", expected="at least one")
         self.pieces, self.size, self.shuffle, self.targets = pieces, size, shuffle, targets
-        self.preparation, self._gaps = preparation, pieces.events.gaps
-        self._ids = {name: preparation.ids(name, pieces.events.categories[name]) for name in preparation.words}
+        self.preparation = preparation
+        self._ids = {name: preparation.table(name, pieces.events.categories[name]) for name in preparation.words}
 
     def __len__(self) -> int:
         return -(-len(self.pieces) // self.size)
@@ -128,8 +148,12 @@ class EventBatches(Source):
         table, events = self.pieces.table[numbers], self.pieces.events
         rows = ranges(table[:, 1], table[:, 3])
         lengths = torch.from_numpy(table[:, 3] - table[:, 1])
-        x: dict[str, Any] = {name: Ragged(torch.from_numpy(ids[rows]), lengths) for name, ids in self._ids.items()}
-        x[NUMBERS] = Ragged(torch.from_numpy(self.preparation.values(events, rows, self._gaps)), lengths)
+        x: dict[str, Any] = {
+            name: Ragged(torch.from_numpy(ids[events.categories[name].codes[rows]]), lengths)
+            for name, ids in self._ids.items()
+        }
+        x[NUMBERS] = Ragged(torch.from_numpy(self.preparation.values(events, rows)), lengths)
+        events.looked(len(table), len(rows))
         if not self.targets or events.labels is None:
             return Batch(x)
         labels = events.labels[rows]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rondeau.data.tables.events import Coded, Events
 from rondeau.data.texts.vocabulary import Vocabulary
 from rondeau.errors import CheckpointError, DataError
-from rondeau.tasks.scaling import Scale
+from rondeau.tasks.scaling import Scale, Seen
 
 DAY, WEEK = 86400.0, 604800.0
 CLOCK = 4  # columns that say the time of day and of the week
@@ -34,22 +34,31 @@ class EventPreparation:
     weight: float
 
     @classmethod
-    def fit(cls, events: Events, rows: NDArray[np.int64], weight: float, most_words: int = 10_000) -> EventPreparation:
-        """From the training part's `rows` of the events.
+    def fit(
+        cls, events: Events, parts: Iterable[NDArray[np.int64]], weight: float, most_words: int = 10_000
+    ) -> EventPreparation:
+        """From the rows of the training part, in one pass.
 
         Args:
+            parts: these rows, some at a time.
             weight: of a positive event.
             most_words: a category keeps so many of its most frequent words; a word that came once is not known either,
                 so that there is something to learn for unknown ones.
         """
+        counts = {name: np.zeros(len(column.words), np.int64) for name, column in events.categories.items()}
+        seen, gaps = {name: Seen() for name in events.numbers}, Seen()
+        for rows in parts:
+            for name, column in events.categories.items():
+                counts[name] += np.bincount(events.of(column.codes, rows), minlength=len(column.words))
+            for name, values in events.numbers.items():
+                seen[name].update(events.of(values, rows))
+            gaps.update(events.gaps_of(rows))
         words = {}
         for name, column in events.categories.items():
-            counts = np.bincount(column.codes[rows], minlength=len(column.words))
-            words[name] = Vocabulary.from_counts(
-                Counter({word: int(n) for word, n in zip(column.words, counts, strict=True) if n}), 2, most_words
-            )
-        scales = {name: Scale.fit(values[rows]) for name, values in events.numbers.items()}
-        return cls(words, scales, Scale.fit(events.gaps[rows], log=True), events.dated, weight)
+            known = {word: int(n) for word, n in zip(column.words, counts[name].tolist(), strict=True) if n}
+            words[name] = Vocabulary.from_counts(Counter(known), 2, most_words)
+        scales = {name: one.scale() for name, one in seen.items()}
+        return cls(words, scales, gaps.scale(log=True), events.dated, weight)
 
     @property
     def features(self) -> int:
@@ -70,13 +79,17 @@ class EventPreparation:
 
     def ids(self, name: str, column: Coded) -> NDArray[np.int64]:
         """A category's ids, `(events,)`; words that the training part did not have are unknown."""
-        table: NDArray[np.int64] = self.words[name].encode(column.words)[column.codes]
-        return table
+        ids: NDArray[np.int64] = self.table(name, column)[column.codes]
+        return ids
 
-    def values(self, events: Events, rows: NDArray[np.int64], gaps: NDArray[np.float64]) -> NDArray[np.float32]:
-        """The columns of numbers of some rows, `(rows, features)`; `gaps` are those of all events."""
+    def table(self, name: str, column: Coded) -> NDArray[np.int64]:
+        """The id of each of a category's words, `(words,)`."""
+        return self.words[name].encode(column.words)
+
+    def values(self, events: Events, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The columns of numbers of some rows, `(rows, features)`."""
         parts = [scale.apply(events.numbers[name][rows]) for name, scale in self.scales.items()]
-        parts.append(self.gap.apply(gaps[rows]))
+        parts.append(self.gap.apply(events.gaps_of(rows)))
         if self.dated:
             times = events.times[rows]
             angles = [2 * np.pi * times / DAY, 2 * np.pi * times / WEEK]

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rondeau.data.disk.mapped import in_blocks
 from rondeau.data.faults import Faults
 from rondeau.data.made.cards import made_transactions
-from rondeau.data.splits import shared, split_in_time, split_rows
+from rondeau.data.splits import cuts_in_time, shared, split_rows
 from rondeau.data.tables.event_table import Columns, choose_columns, events_of
 from rondeau.data.tables.events import Events
 from rondeau.data.tables.roles import Roles
 from rondeau.data.tables.table import read_table
+from rondeau.data.texts.vocabulary import UNKNOWN
 from rondeau.errors import CheckpointError
 from rondeau.tasks.events.pieces import pieces
 from rondeau.tasks.events.preparation import EventPreparation
@@ -89,7 +91,7 @@ def read_like(
     told = [f"{count:,} of {name!r}" for name, count in unknown.items() if count]
     if told:
         events.notes.append(f"words that the training part did not have: {', '.join(told)}")
-    gone = {name: int(np.isnan(events.numbers[name]).sum()) for name in columns.numbers}
+    gone = {name: _absent(events.numbers[name]) for name in columns.numbers}
     told = [f"{n:,} of {name!r}" for name, n in gone.items() if n and not features.scales[name].missing]
     if told:
         events.notes.append(f"missing, as none was in training, and taken for the mean: {', '.join(told)}")
@@ -97,7 +99,13 @@ def read_like(
 
 
 def _unknown(events: Events, features: EventPreparation, name: str) -> int:
-    return int((features.ids(name, events.categories[name]) == 1).sum())
+    column = events.categories[name]
+    unknown = features.table(name, column) == UNKNOWN
+    return sum(int(unknown[codes].sum()) for _, (codes,) in in_blocks(column.codes))
+
+
+def _absent(values: NDArray[np.float32]) -> int:
+    return sum(int(np.isnan(part).sum()) for _, (part,) in in_blocks(values))
 
 
 class Division(NamedTuple):
@@ -127,8 +135,7 @@ def divide_events(events: Events, settings: EventSettings, faults: Faults) -> Di
         notes.append("held out: whole entities" + (f" by {s.group!r}" if s.group else ""))
     ends = [(-np.inf, np.inf)] * 3
     if s.split != "entity":
-        parts = split_in_time(events.times.tolist(), *shares)
-        first, second = (float(events.times[part].min()) for part in parts[1:])
+        first, second = cuts_in_time(lambda: (part for _, (part,) in in_blocks(events.times)), *shares)
         ends = [(-np.inf, first), (first, second), (second, np.inf)]
         notes.append("held out: the last events; each is judged by all before it, those of earlier parts among them")
     tables = [pieces(events, rows, begin, end, s.longest) for rows, (begin, end) in zip(owners, ends, strict=True)]
@@ -139,8 +146,11 @@ def _labels(events: Events) -> list[bool] | None:
     """Of each entity whether it has a positive event."""
     if events.labels is None:
         return None
-    positive = np.bincount(events.owners, events.labels == 1, len(events.entities)) > 0
-    return [bool(one) for one in positive]
+    found = []
+    for block in events.blocks():
+        part = events.part(*block)
+        found += (np.bincount(part.owners, part.labels == 1, len(part.entities)) > 0).tolist()
+    return found
 
 
 def _without_leaks(events: Events, owners: list[NDArray[np.int64]], faults: Faults) -> NDArray[np.int64]:
@@ -159,12 +169,12 @@ def _without_leaks(events: Events, owners: list[NDArray[np.int64]], faults: Faul
 
 def _digest(events: Events, tables: list[NDArray[np.int64]]) -> str:
     whole = hashlib.blake2b(digest_size=16)
-    for part in (events.offsets, events.times, *(column.codes for column in events.categories.values())):
-        whole.update(np.ascontiguousarray(part).tobytes())
-    for numbers in events.numbers.values():
-        whole.update(np.ascontiguousarray(numbers).tobytes())
-    if events.labels is not None:
-        whole.update(events.labels.tobytes())
+    columns: list[NDArray[Any]] = [events.offsets, events.times]
+    columns += [column.codes for column in events.categories.values()]
+    columns += [*events.numbers.values(), *([] if events.labels is None else [events.labels])]
+    for column in columns:
+        for _, (part,) in in_blocks(column):
+            whole.update(part.tobytes())
     for table in tables:
         whole.update(table.tobytes() + b"|")
     return whole.hexdigest()

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from torch.nn.functional import logsigmoid
 
 from rondeau.data.faults import Faults
+from rondeau.data.prefetch import Prefetch
 from rondeau.data.standard_input import standard_input
 from rondeau.data.tables.events import Events
 from rondeau.errors import ArgumentError, CheckpointError, DataError, RondeauError
 from rondeau.insight.results import Metric, Row
 from rondeau.tasks.bootstrap import intervals
-from rondeau.tasks.events.baselines import baseline_scores
+from rondeau.tasks.events.baselines import MOST_ROWS, baseline_scores, chosen
 from rondeau.tasks.events.model import event_model, event_scores, parts_of
 from rondeau.tasks.events.pieces import EventBatches, History, Piece, Pieces
 from rondeau.tasks.events.preparation import EventPreparation
@@ -148,30 +149,27 @@ class EventClassification(Job[EventSettings]):
         parts = divide_events(events, settings, faults)
         pieces = [Pieces(events, part) for part in parts.tables]
         names = ("train", "validation", "test")
-        known = [part.known() for part in pieces]
-        labels = np.zeros(len(events), np.int8) if events.labels is None else events.labels
-        counts = {
-            "events": [len(rows) for rows in known],
-            "positive": [int((labels[rows] == 1).sum()) for rows in known],
-        }
+        known, positive = zip(*(part.counts() for part in pieces), strict=True)
+        counts = {"events": list(known), "positive": list(positive)}
         counts["entities"] = [len(np.unique(part.table[:, 0])) for part in pieces]
-        for part, positive, all_ in zip(names, counts["positive"], counts["events"], strict=True):
-            if positive in (0, all_):
+        for part, some, all_ in zip(names, positive, known, strict=True):
+            if some in (0, all_):
                 fix = "Hold out more, with --validation and --test, or divide otherwise, with --split"
-                got = f"{positive:,} of {all_:,} events"
+                got = f"{some:,} of {all_:,} events"
                 raise DataError(f"the {part} part has one class only", expected="both", got=got, fix=fix)
         sizes = {kind: dict(zip(names, values, strict=True)) for kind, values in counts.items()}
         train, validation, test = pieces
         said = [*notes, *events.notes, *parts.notes]
+        if known[0] > MOST_ROWS:
+            said.append(f"the baselines learn from {MOST_ROWS:,} events of the training part, evenly spread")
         return EventData(name, train, validation, test, sizes, parts.digest, faults.to_json(), said, columns)
 
     def prepare(self, settings: EventSettings, data: Data) -> EventsPrepared:
         pieces: Pieces = data.train
-        rows, labels = pieces.known(), pieces.events.labels
-        positive = 0 if labels is None else int((labels[rows] == 1).sum())
-        weight = settings.positive_weight or float(np.sqrt((len(rows) - positive) / max(positive, 1)))
+        known, positive = pieces.counts()
+        weight = settings.positive_weight or float(np.sqrt((known - positive) / max(positive, 1)))
         columns: EventColumns = data.columns  # type: ignore[attr-defined]
-        return EventsPrepared(columns, EventPreparation.fit(pieces.events, pieces.rows(), weight))
+        return EventsPrepared(columns, EventPreparation.fit(pieces.events, pieces.blocks(), weight))
 
     def load_prepared(self, data: dict[str, Any]) -> EventsPrepared:
         return EventsPrepared.from_json(data)
@@ -184,7 +182,7 @@ class EventClassification(Job[EventSettings]):
         return BinaryCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
 
     def batches(self, settings: EventSettings, prepared: EventsPrepared, examples: Examples, training: bool) -> Any:
-        return EventBatches(as_pieces(examples), prepared.features, settings.batch_size, shuffle=training)
+        return Prefetch(EventBatches(as_pieces(examples), prepared.features, settings.batch_size, shuffle=training))
 
     def count_steps(self, settings: EventSettings, prepared: EventsPrepared, examples: Examples) -> int:
         table = as_pieces(examples).table
@@ -201,13 +199,14 @@ class EventClassification(Job[EventSettings]):
             raise DataError("the data have no labels to judge by", expected=f"the column {where!r}")
         ranking, truth, scores, rows = self._ranking(model, prepared, pieces)
         threshold = 0.5 if prepared.threshold is None else prepared.threshold
-        rate, owners = settings.false_positive_rate, pieces.events.owners[rows]
+        rate, owners = settings.false_positive_rate, pieces.events.owners_of(rows)
         found = figures(ranking, truth, scores, threshold, rate)
         spread = spread_of(ranking, truth, scores, threshold, rate, owners)
-        records = [
-            record | {"label": int(t)}
-            for record, t in zip(self._records(prepared, pieces.events, rows, scores), truth, strict=True)
-        ]
+
+        def records(own: Any = slice(None)) -> Iterator[dict[str, Any]]:
+            told = self._records(prepared, pieces.events, rows[own], scores[own])
+            return (record | {"label": int(t)} for record, t in zip(told, truth[own], strict=True))
+
         alarms = scores >= threshold
         counts = [[int((~alarms & ~truth).sum()), int((alarms & ~truth).sum())]]
         counts.append([int((~alarms & truth).sum()), int((alarms & truth).sum())])
@@ -215,20 +214,18 @@ class EventClassification(Job[EventSettings]):
         findings = {
             "curves": {**ranking.curves(), "false_positive_rate": rate, "at": _point(counts)},
             "confusion": {"labels": ["other", prepared.columns.positive], "counts": counts},
-            "worst": [records[i] for i in order if alarms[i] != truth[i]],
+            "worst": list(records(order[alarms[order] != truth[order]])),
         }
-        return Judged(found, spread, findings, records)
+        return Judged(found, spread, findings, records())
 
     def baselines(self, settings: EventSettings, prepared: EventsPrepared, data: Data) -> list[Row]:
         parts = [as_pieces(part) for part in (data.train, data.validation, data.test)]
         events = parts[0].events
-        labels = np.zeros(len(events), np.int8) if events.labels is None else events.labels
         found = []
-        rows, held = parts[2].known(), parts[1].known()
-        owners = events.owners[rows]
-        for name, scores in baseline_scores(parts, prepared.features, settings.seed):
-            threshold = chosen_threshold(Ranking(labels[held] == 1, scores[held]), settings)
-            truth, said = labels[rows] == 1, scores[rows]
+        rows, held = parts[2].known(), chosen(parts[1])
+        owners, truth = events.owners_of(rows), events.labels_of(rows) == 1
+        for name, scores, said in baseline_scores(parts, prepared.features, settings.seed):
+            threshold = chosen_threshold(Ranking(events.labels_of(held) == 1, scores), settings)
             ranking = Ranking(truth, said)
             told = (ranking, truth, said, threshold, settings.false_positive_rate)
             found.append(Row(name, None, figures(*told), spread_of(*told, owners)))
@@ -267,26 +264,24 @@ class EventClassification(Job[EventSettings]):
     ) -> tuple[Ranking, NDArray[np.bool_], NDArray[np.float64], NDArray[np.int64]]:
         """Of the events that have a label: their ranking, which are positive, their scores and their rows."""
         scores, rows = event_scores(model, prepared.features, pieces, 64), pieces.rows()
-        labels = pieces.events.labels
-        known = np.ones(len(rows), bool) if labels is None else labels[rows] >= 0
-        truth = np.zeros(len(rows), bool) if labels is None else labels[rows] == 1
+        labels = pieces.events.labels_of(rows)
+        known, truth = labels >= 0, labels == 1
         return Ranking(truth[known], scores[known]), truth[known], scores[known], rows[known]
 
     def _records(
         self, prepared: EventsPrepared, events: Events, rows: NDArray[np.int64], scores: NDArray[np.float64]
-    ) -> list[dict[str, Any]]:
+    ) -> Iterator[dict[str, Any]]:
         threshold = 0.5 if prepared.threshold is None else prepared.threshold
-        owners, roles = events.owners[rows], prepared.columns.roles
-        return [
-            {
+        owners, roles = events.owners_of(rows), prepared.columns.roles
+        for owner, row, score in zip(owners.tolist(), rows.tolist(), scores.tolist(), strict=True):
+            events.looked(1, 1)
+            yield {
                 roles.entity: events.entities[owner],
                 str(roles.time): time_word(events, row),
                 "line": int(events.lines[row]),
                 "score": round(float(score), 6),
                 "alarm": bool(score >= threshold),
             }
-            for owner, row, score in zip(owners.tolist(), rows.tolist(), scores.tolist(), strict=True)
-        ]
 
 
 def as_pieces(examples: Examples) -> Pieces:
@@ -337,9 +332,7 @@ def spread_of(
 ) -> dict[str, tuple[float, float]]:
     """Intervals of `figures`, by drawing whole entities."""
     draws = 1000 if len(truth) <= FEW else 200
-    return intervals(
-        lambda drawn: figures(ranking, truth, scores, threshold, rate, drawn), len(truth), owners.tolist(), draws
-    )
+    return intervals(lambda drawn: figures(ranking, truth, scores, threshold, rate, drawn), len(truth), owners, draws)
 
 
 def time_word(events: Events, row: int) -> str | float:

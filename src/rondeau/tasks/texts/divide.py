@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,30 +29,27 @@ def divide(store: DocumentStore, validation: float, test: float, seed: int) -> t
     Raises `DataError` for one class only, or nearly as many classes as documents.
     """
     classes = _check_classes(store)
-    keys = [key_of(store[row].text) for row in progress(range(len(store)), "looking for repeats", unit="documents")]
+    every = progress(range(len(store)), "looking for repeats", unit="documents")
+    keys = np.fromiter((key_of(store[row].text) for row in every), np.uint64, len(store))
     grouped = store.groups[0] is not None
     notes = _note_equal(store, keys, grouped)
     together = store.groups if grouped else keys  # what is never divided
     if grouped:
-        notes.append(f"divided by group: {len(set(store.groups)):,} groups")
-    given = np.array([part or "" for part in store.parts])
-    if (given != "").any():
-        rows = {name: np.flatnonzero(given == name) for name in Parts._fields}
+        notes.append(f"divided by group: {len(store.groups.words):,} groups")
+    given = {word or "": code for code, word in enumerate(store.parts.words)}
+    if given.keys() - {""}:
+        codes = store.parts.codes
+        rows = {name: np.flatnonzero(codes == given.get(name, -1)) for name in Parts._fields}
         if grouped:
-            notes += _leave_out(
-                store,
-                rows,
-                np.unique([str(group) for group in store.groups], return_inverse=True)[1],
-                "of groups that are",
-            )
-        notes += _leave_out(store, rows, np.asarray(keys), "that stand")
+            notes += _leave_out(store, rows, store.groups.codes, "of groups that are")
+        notes += _leave_out(store, rows, keys, "that stand")
         notes += _draw_missing(store, rows, together, validation, test, seed)
         parts = Parts(**rows)
     else:
         parts = split_rows(together, validation, test, seed, store.labels)
         if grouped:
             rows = parts._asdict()
-            notes += _leave_out(store, rows, np.asarray(keys), "that stand")
+            notes += _leave_out(store, rows, keys, "that stand")
             parts = Parts(**rows)
     rare = [name for name, count in classes.items() if count < 10]
     if rare:
@@ -60,10 +57,10 @@ def divide(store: DocumentStore, validation: float, test: float, seed: int) -> t
     return parts, notes
 
 
-def _check_classes(store: DocumentStore) -> Counter[str | None]:
+def _check_classes(store: DocumentStore) -> Mapping[str | None, int]:
     if not len(store):
         raise DataError("there are no documents", expected="texts with their classes", got=0)
-    classes = Counter(store.labels)
+    classes = store.labels.counts()
     if len(classes) == 1:
         got = f"{len(store):,} documents of {store.labels[0]!r}"
         raise DataError("there is one class only: nothing can be learnt", expected="two or more", got=got)
@@ -80,22 +77,21 @@ def key_of(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(plain.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
-def _note_equal(store: DocumentStore, keys: Sequence[int], grouped: bool) -> list[str]:
-    rows: defaultdict[int, list[int]] = defaultdict(list)
-    for row, key in enumerate(keys):
-        rows[key].append(row)
-    equal = [own for own in rows.values() if len(own) > 1]
-    if not equal:
+def _note_equal(store: DocumentStore, keys: NDArray[np.uint64], grouped: bool) -> list[str]:
+    first, owner = np.unique(keys, return_index=True, return_inverse=True)[1:]
+    more = len(keys) - len(first)
+    if not more:
         return []
-    more = sum(map(len, equal)) - len(equal)
     notes = [f"{more:,} documents repeat others" + ("" if grouped else "; equal ones are kept in one part")]
-    torn = [own for own in equal if len({store.labels[row] for row in own}) > 1]
-    if torn:
-        notes.append(f"{len(torn):,} texts stand there with different classes, such as {_short(store, torn[0][0])}")
+    labels = store.labels.codes
+    torn = np.unique(owner[labels != labels[first][owner]])  # texts that stand there with another class, too
+    if len(torn):
+        example = _short(store, int(first[torn].min()))
+        notes.append(f"{len(torn):,} texts stand there with different classes, such as {example}")
     return notes
 
 
-def _leave_out(store: DocumentStore, rows: dict[str, Rows], own: Rows, which: str) -> list[str]:
+def _leave_out(store: DocumentStore, rows: dict[str, Rows], own: NDArray[Any], which: str) -> list[str]:
     """Take out of training what is held out, and out of validation what is in the test; `own`: of each row its key."""
     notes = []
     for name, others in (("test", ("validation", "train")), ("validation", ("train",))):
@@ -112,7 +108,7 @@ def _leave_out(store: DocumentStore, rows: dict[str, Rows], own: Rows, which: st
 def _draw_missing(
     store: DocumentStore,
     rows: dict[str, Rows],
-    together: Sequence[int | str | None],
+    together: Sequence[str | None] | NDArray[np.uint64],
     validation: float,
     test: float,
     seed: int,
@@ -122,7 +118,7 @@ def _draw_missing(
     if not any(shares):
         return []
     train = rows["train"].tolist()
-    keys, labels = [together[row] for row in train], [store.labels[row] for row in train]
+    keys, labels = (together[row] for row in train), [store.labels[row] for row in train]
     drawn = split_rows(keys, shares[0], shares[1], seed, labels)._asdict()
     notes = []
     for name in ("validation", "test"):

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rondeau.data.disk.stored import Stored
+from rondeau.data.disk.rows_of_ids import StoredIds
+from rondeau.data.disk.stored import Stored, Words
 from rondeau.data.progress import progress
 from rondeau.data.texts.documents import Document
 from rondeau.data.texts.segment import Segmenter
@@ -19,29 +19,21 @@ from rondeau.data.texts.vocabulary import UNKNOWN, Vocabulary
 from rondeau.errors import CheckpointError
 from rondeau.sequence import Ragged
 
-_IDS = np.dtype("<i4")
-
 
 class DocumentStore:
-    """Documents, their texts in a `Stored` file; labels, groups and parts are few words, of which each is kept once."""
+    """Documents, their texts in a `Stored` file; of labels, groups and parts each word is kept once."""
 
     def __init__(self) -> None:
         self.texts = Stored()
-        self.labels: list[str | None] = []
-        self.groups: list[str | None] = []
-        self.parts: list[str | None] = []
-        self._words: dict[str | None, str | None] = {}
+        self.labels, self.groups, self.parts = Words(), Words(), Words()
 
     def add(self, document: Document) -> None:
         """Append a document."""
         record = f"{document.where}\0{document.text}".encode("utf-8", "surrogatepass")
         self.texts.add(record)
-        for values, value in (
-            (self.labels, document.label),
-            (self.groups, document.group),
-            (self.parts, document.part),
-        ):
-            values.append(self._words.setdefault(value, value))
+        self.labels.append(document.label)
+        self.groups.append(document.group)
+        self.parts.append(document.part)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -129,19 +121,17 @@ class Encoded:
 
     def __init__(self, reading: Reading, texts: Iterable[str]) -> None:
         self.unknown = 0
-        self._ids = Stored()
-        for text in texts:
-            ids = reading.ids(text)
-            self.unknown += int((ids == UNKNOWN).sum())
-            self._ids.add(ids.astype(_IDS).tobytes())
-        self.lengths: NDArray[np.int64] = self._ids.sizes // _IDS.itemsize
+        self._ids = StoredIds(map(self._counted, map(reading.ids, texts)))
+        self.lengths = self._ids.lengths
+
+    def _counted(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        self.unknown += int((ids == UNKNOWN).sum())
+        return ids
 
     def ids(self, number: int) -> NDArray[np.int64]:
         """The ids of one text."""
-        return np.frombuffer(self._ids[number], _IDS).astype(np.int64)
+        return self._ids[number]
 
     def rows(self, numbers: Tensor) -> Ragged:
         """Some texts as a batch, in the order asked for."""
-        chosen = numbers.tolist()
-        ids = np.frombuffer(b"".join(self._ids[i] for i in chosen), _IDS).astype(np.int64)
-        return Ragged(torch.from_numpy(ids), torch.from_numpy(self.lengths[chosen]))
+        return self._ids.batch(numbers.tolist())

@@ -81,7 +81,7 @@ class TextClassification(Job[TextClassificationSettings]):
             name = Path(settings.path).name
         store, digest = collect(given)
         parts, notes = divide(store, settings.validation, settings.test, settings.seed)
-        counts = ", ".join(f"{count:,} of {label!r}" for label, count in Counter(store.labels).most_common(10))
+        counts = ", ".join(f"{count:,} of {label!r}" for label, count in Counter(store.labels.counts()).most_common(10))
         return TextData(
             name=name,
             train=Documents(store, parts.train),

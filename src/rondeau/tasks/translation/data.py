@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rondeau.data.disk.rows_of_ids import StoredIds
+from rondeau.data.progress import progress
 from rondeau.data.splits import split_rows
-from rondeau.data.texts.pairs import Pair, Pairs, leaked
+from rondeau.data.texts.pairs import Pairs, PairStore, leaked
 from rondeau.data.texts.sides import Side
 from rondeau.errors import ArgumentError, DataError
 from rondeau.tasks.job import Data
@@ -78,15 +81,24 @@ class Prepared:
     source: Side
     target: Side
     names: tuple[str, str]
+    _encoded: WeakKeyDictionary[PairStore, tuple[StoredIds, StoredIds]] = field(
+        default_factory=WeakKeyDictionary, compare=False, repr=False
+    )
 
     def to_json(self) -> dict[str, Any]:
         """As `Translation.load_prepared` takes it."""
         return {"source": self.source.to_json(), "target": self.target.to_json(), "names": list(self.names)}
 
-    def encode(self, pairs: Iterable[Pair]) -> tuple[list[Ids], list[Ids]]:
-        """Both sides of pairs as ids."""
-        both = [(self.source.encode(pair.source), self.target.encode(pair.target)) for pair in pairs]
-        return [one for one, _ in both], [other for _, other in both]
+    def encode(self, pairs: PairStore) -> tuple[StoredIds, StoredIds]:
+        """Both sides of pairs as ids, on disk; they are made once."""
+        if pairs not in self._encoded:
+            sources = progress(pairs, "splitting sources", unit="pairs")
+            targets = progress(pairs, "splitting targets", unit="pairs")
+            self._encoded[pairs] = (
+                StoredIds(self.source.encode(pair.source) for pair in sources),
+                StoredIds(self.target.encode(pair.target) for pair in targets),
+            )
+        return self._encoded[pairs]
 
 
 @dataclass
@@ -96,7 +108,7 @@ class PairData(Data):
     names: tuple[str, str] = ("", "")
 
 
-def divide(found: Pairs, settings: TranslationSettings) -> tuple[dict[str, list[Pair]], list[str]]:
+def divide(found: Pairs, settings: TranslationSettings) -> tuple[dict[str, PairStore], list[str]]:
     """The three parts: the files' own, and what they lack drawn from the training part; and what was noticed.
 
     Pairs of one source, or of one group where they have groups, stay together. Where the files' own parts share pairs,
@@ -107,23 +119,23 @@ def divide(found: Pairs, settings: TranslationSettings) -> tuple[dict[str, list[
         if twice:
             here = f"{len(twice):,} pairs of the {name} part stand in the training part too"
             notes.append(f"{here} (such as {twice[0].where}); they were left out of training")
-            gone = {(pair.source, pair.target) for pair in twice}
-            parts["train"] = [pair for pair in parts["train"] if (pair.source, pair.target) not in gone]
+            train = parts["train"]
+            parts["train"] = train.some(np.flatnonzero(~np.isin(train.keys(), twice.keys())))
     shares = {name: getattr(settings, name) for name in ("validation", "test") if not parts.get(name)}
     if shares:
         pairs = parts["train"]
-        keys = [pair.source if pair.group is None else pair.group for pair in pairs]
+        keys = (pair.source if pair.group is None else pair.group for pair in pairs)
         drawn = split_rows(keys, **{"validation": 0, "test": 0, **shares}, seed=settings.seed)
         for name in ("train", *shares):
-            parts[name] = [pairs[i] for i in getattr(drawn, name).tolist()]
+            parts[name] = pairs.some(getattr(drawn, name))
         shown = " and ".join(f"{share:.0%} for {name}" for name, share in shares.items())
         notes.append(f"held out: {shown}; pairs of one {settings.group or 'source'} stay together")
-    if not parts["train"]:
+    if not len(parts["train"]):
         raise DataError("nothing is left to train on", fix="Give other pairs for training than for testing")
     return {name: parts[name] for name in ("train", "validation", "test")}, notes
 
 
-def digest_of(parts: Mapping[str, Sequence[Pair]]) -> str:
+def digest_of(parts: Mapping[str, PairStore]) -> str:
     """Tells these pairs, so divided, from others."""
     digest = hashlib.sha256()
     for name, pairs in parts.items():

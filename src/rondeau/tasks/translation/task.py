@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from rondeau.data.buckets import Buckets
@@ -16,7 +15,7 @@ from rondeau.data.faults import Faults
 from rondeau.data.made.dates import dates
 from rondeau.data.standard_input import NAME, first_line, standard_input, table_of_texts
 from rondeau.data.texts.pair_layouts import has_sides, looks_like_pairs
-from rondeau.data.texts.pairs import Pair, Pairs, read_pairs, read_sources
+from rondeau.data.texts.pairs import Pair, Pairs, PairStore, read_pairs, read_sources
 from rondeau.data.texts.sides import Side
 from rondeau.data.texts.text_lines import checked_encoding, decoded_lines
 from rondeau.errors import CheckpointError, DataError
@@ -77,7 +76,7 @@ class Translation(Job[TranslationSettings]):
     def read(self, settings: TranslationSettings) -> PairData:
         faults = Faults(settings.on_error)
         if settings.path is None:
-            found, name = Pairs({"train": dates(settings.seed)}, "spoken", "iso", []), "dates in words"
+            found, name = Pairs({"train": PairStore(dates(settings.seed))}, "spoken", "iso", []), "dates in words"
         else:
             languages = settings.source_language, settings.target_language
             found = read_pairs(settings.path, *languages, faults, settings.encoding, group=settings.group)
@@ -92,8 +91,8 @@ class Translation(Job[TranslationSettings]):
 
     def prepare(self, settings: TranslationSettings, data: Data) -> Prepared:
         how = settings.unit, settings.lower, settings.min_count, settings.pieces
-        source = Side.learn([pair.source for pair in data.train], *how)
-        target = Side.learn([pair.target for pair in data.train], *how)
+        source = Side.learn(data.train.texts("source"), *how)
+        target = Side.learn(data.train.texts("target"), *how)
         return Prepared(source, target, data.names if isinstance(data, PairData) else ("", ""))
 
     def load_prepared(self, data: dict[str, Any]) -> Prepared:
@@ -125,22 +124,21 @@ class Translation(Job[TranslationSettings]):
 
     def batches(self, settings: TranslationSettings, prepared: Prepared, examples: Any, training: bool) -> Any:
         sources, targets = prepared.encode(examples)
-        short = [i for i, lengths in enumerate(map(_lengths, sources, targets)) if max(lengths) <= settings.max_tokens]
-        if not short:
+        short = np.flatnonzero(np.maximum(sources.lengths, targets.lengths) <= settings.max_tokens)
+        if not len(short):
             fix = "Raise --max-tokens"
             raise DataError("every pair is too long", expected=f"at most {settings.max_tokens} tokens", fix=fix)
-        chosen = [(torch.from_numpy(sources[i]), torch.from_numpy(targets[i])) for i in short]
 
         def make(rows: Tensor) -> tuple[Ragged, Ragged]:
-            some = [chosen[i] for i in rows.tolist()]
-            return Ragged.from_rows([one for one, _ in some]), Ragged.from_rows([other for _, other in some])
+            some = short[rows.numpy()].tolist()
+            return sources.batch(some), targets.batch(some)
 
-        lengths = np.asarray([[len(one), len(other)] for one, other in chosen], np.int64)
-        return Buckets(lengths[:, ::-1].copy(), make, settings.batch_size, shuffle=training)
+        lengths = np.stack([targets.lengths[short], sources.lengths[short]], 1)
+        return Buckets(lengths, make, settings.batch_size, shuffle=training)
 
     def count_steps(self, settings: TranslationSettings, prepared: Prepared, examples: Any) -> int:
-        lengths = [_lengths(*both) for both in zip(*prepared.encode(examples), strict=True)]
-        return sum(target + 1 for source, target in lengths if max(source, target) <= settings.max_tokens)
+        sources, targets = (side.lengths for side in prepared.encode(examples))
+        return int((targets + 1)[np.maximum(sources, targets) <= settings.max_tokens].sum())
 
     # judging
 
@@ -230,10 +228,6 @@ class Translation(Job[TranslationSettings]):
         written = write(model, settings, prepared, [prepared.source.encode(text) for text in inputs], inputs)
         for text, one in zip(inputs, written, strict=True):
             yield {"source": text, "translation": one["translation"], "log_probability": one["log_probability"]}
-
-
-def _lengths(source: Ids, target: Ids) -> tuple[int, int]:
-    return len(source), len(target)
 
 
 def _lists(sides: Sequence[Ids]) -> list[list[int]]:
