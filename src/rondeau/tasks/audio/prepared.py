@@ -17,7 +17,7 @@ from rondeau.data.progress import progress
 from rondeau.data.scaler import Scaler
 from rondeau.errors import CheckpointError
 
-NORMALISATIONS = ("mean", "mean_variance", "none")
+NORMALISATIONS = ("level", "mean", "mean_variance", "none")
 SCALED_FROM = 4000  # recordings at most
 HIGHEST_RATE = 16000  # beyond it a recording says little more of what was said
 
@@ -57,6 +57,8 @@ def normalised(frames: Floats, how: str) -> Floats:
     """Less the recording's own mean, and by its own deviation: a speaker's distance and microphone go with them."""
     if how == "none" or not len(frames):
         return frames
+    if how == "level":
+        return frames - frames.mean()
     apart = frames - frames.mean(0)
     return apart if how == "mean" else np.asarray(apart / np.maximum(apart.std(0), 0.1), np.float32)
 
