@@ -77,7 +77,7 @@ class Prefix(NamedTuple):
     @property
     def total(self) -> float:
         """Log-probability of all its paths."""
-        return _add(self.blank, self.symbol)
+        return add_logs(self.blank, self.symbol)
 
 
 class BeamState(NamedTuple):
@@ -126,11 +126,9 @@ class PrefixBeam:
         least: float = NEVER,
         lag: int | None = None,
     ) -> None:
-        for name, value in (("width", width), ("lag", 1 if lag is None else lag)):
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ArgumentError(f"prefix beam: {name}", expected="a positive whole number", got=repr(value))
-        self.lag = lag
+        check_counts(width=width, lag=1 if lag is None else lag)
         self.width, self.scorer, self.weight, self.bonus, self.least = width, scorer, weight, bonus, least
+        self.lag = lag
 
     def begin(self) -> BeamState:
         """The state before the first frame: the empty transcript is certain."""
@@ -150,12 +148,12 @@ class PrefixBeam:
             total = known.total
             blanks[prefix] = total + row[BLANK]
             if prefix:
-                symbols[prefix] = _add(symbols.get(prefix, NEVER), known.symbol + row[prefix[-1]])
+                symbols[prefix] = add_logs(symbols.get(prefix, NEVER), known.symbol + row[prefix[-1]])
             for symbol in likely:
                 before = known.blank if prefix and symbol == prefix[-1] else total
                 if before > NEVER:
                     longer = (*prefix, symbol)
-                    symbols[longer] = _add(symbols.get(longer, NEVER), before + row[symbol])
+                    symbols[longer] = add_logs(symbols.get(longer, NEVER), before + row[symbol])
         after = {
             prefix: self._known(prefix, blanks.get(prefix, NEVER), symbols.get(prefix, NEVER), state)
             for prefix in blanks | symbols
@@ -163,8 +161,8 @@ class PrefixBeam:
         ranked = sorted(after.items(), key=self._rank, reverse=True)[: self.width]
         if self.lag is not None:
             best, known = ranked[0]
-            settled = best[: sum(frame <= state.frames - self.lag for frame in known.frames)]
-            ranked = [one for one in ranked if one[0][: len(settled)] == settled]
+            old = best[: sum(frame <= state.frames - self.lag for frame in known.frames)]
+            ranked = [one for one in ranked if one[0][: len(old)] == old]
         return BeamState(dict(ranked), state.context, state.frames + 1)
 
     def _known(self, prefix: tuple[int, ...], blank: float, symbol: float, state: BeamState) -> Prefix:
@@ -205,6 +203,13 @@ class PrefixBeam:
         return told, BeamState(kept, (*state.context, *agreed[:count])[-CONTEXT:], state.frames)
 
 
+def check_counts(**counts: Any) -> None:
+    """Raise `ArgumentError` for what is no positive whole number."""
+    for name, value in counts.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ArgumentError(f"decoding: {name}", expected="a positive whole number", got=repr(value))
+
+
 def common(prefixes: list[tuple[int, ...]]) -> tuple[int, ...]:
     """What all begin with."""
     shortest, longest = min(prefixes), max(prefixes)  # in their order the two that differ soonest
@@ -214,8 +219,8 @@ def common(prefixes: list[tuple[int, ...]]) -> tuple[int, ...]:
     return shortest
 
 
-def _add(one: float, other: float) -> float:
-    """The logarithm of a sum."""
+def add_logs(one: float, other: float) -> float:
+    """The logarithm of the sum of two numbers, of their logarithms."""
     if one < other:
         one, other = other, one
     return one if other == NEVER else one + math.log1p(math.exp(other - one))
