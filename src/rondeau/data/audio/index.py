@@ -61,9 +61,11 @@ class AudioIndex(Sequence[Recording]):
         self.labels, self.speakers, self.parts = Codes(), Codes(), Codes()
         self._frames, self._rates = array("q"), array("i")
         self._starts, self._ends = array("d"), array("d")
+        self._hashes = array("Q")  # of the samples, 0 where these were not read
 
-    def add(self, one: Recording) -> None:
-        """Append a recording."""
+    def add(self, one: Recording, samples: int = 0) -> None:
+        """Append a recording, with a hash of its samples where that is known."""
+        self._hashes.append(samples)
         self._paths.add(relative(one.path, self.root))
         self._texts.add(one.text)
         for codes, word in ((self.labels, one.label), (self.speakers, one.speaker), (self.parts, one.part)):
@@ -103,8 +105,13 @@ class AudioIndex(Sequence[Recording]):
         """These recordings, in this order."""
         found = AudioIndex(self.root, self.notes)
         for row in rows:
-            found.add(self[int(row)])
+            found.add(self[int(row)], self._hashes[int(row)])
         return found
+
+    def key(self, number: int) -> Any:
+        """The same for recordings that are the same: by their samples where these were read, else by path and part."""
+        found = self._hashes[number]
+        return found or (self._paths[number], self._starts[number])
 
     def where(self, number: int) -> str:
         """A recording's path as the data give it."""
@@ -158,17 +165,17 @@ def indexed(
                     known = one.path, read_header(one.path)
                 header = known[1]
                 one = one._replace(frames=header.frames, rate=header.rate)
-                if listen:
-                    _listen(one)
+                found = _listen(one) if listen else 0
             except DataError as error:
                 where = relative(one.path, root)
                 faults.add(error.what, where=where, got=error.got, expected=error.expected)
                 continue
-            index.add(one)
+            index.add(one, found)
     return index
 
 
-def _listen(one: Recording) -> None:
+def _listen(one: Recording) -> int:
+    """A hash of the samples. Raises `DataError` for what cannot be used."""
     samples, rate = read_recording_at_own_rate(one)
     wanted = round(one.seconds * rate)
     if len(samples) < wanted - 1 and one.path.suffix.lower() != ".mp3":  # an mp3's header may only estimate
@@ -177,6 +184,7 @@ def _listen(one: Recording) -> None:
         raise DataError("a recording has no samples", expected="an end after its start", got=f"{one.start} s on")
     if is_silent(samples):
         raise DataError("a recording is silent", got=f"no sample above {float(np.abs(samples).max()):.1g}")
+    return int.from_bytes(hashlib.blake2b(samples.tobytes(), digest_size=8).digest(), "little") or 1
 
 
 def read_recording_at_own_rate(one: Recording) -> tuple[Samples, int]:
