@@ -83,7 +83,7 @@ class Augment:
         return samples
 
     def frames(self, frames: Floats, generator: Generator) -> Floats:
-        """Log energies `(frames, bands)` altered; as many, or with `stretch` more or fewer. None is altered in place."""
+        """Log energies `(frames, bands)` altered, in a new array; with `stretch` more or fewer of them."""
         if not len(frames):
             return frames
         if self.stretch:

@@ -49,6 +49,9 @@ class Frames:
     def __getitem__(self, number: int) -> Floats:
         return self.get(number)
 
+    def __iter__(self) -> Iterator[Floats]:
+        return (self.get(number) for number in range(len(self)))
+
     def raw(self, number: int, generator: np.random.Generator | None = None) -> Floats:
         """Features alone, of altered samples if they are to be."""
         if self.cache is not None:

@@ -65,5 +65,5 @@ class FeatureCache:
             digest.update(key_of(self.features.to_json(), one.start, one.end).encode())
             self._keys[number] = np.frombuffer(digest.digest(), np.uint8)
             self._known[number] = True
-        name = self._keys[number].tobytes().hex()
-        return self.folder / name[:2] / name[2:]
+        name: str = self._keys[number].tobytes().hex()
+        return Path(self.folder, name[:2], name[2:])

@@ -136,8 +136,7 @@ class Features:
     def _transformed(self, windows: Floats) -> Floats:
         spectrum = np.fft.rfft(windows * self._hann, self._size)
         power = spectrum.real**2 + spectrum.imag**2
-        # band by band: a product of matrices rounds differently for another number of frames
-        energy = np.stack([power[:, a:b] @ weights for a, b, weights in self._filters], 1)
+        energy = power.astype(np.float64) @ self._filters  # in double precision, so that no rounding is seen after
         mel = np.log(np.maximum(energy, _FLOOR))
         if self.kind == "log_mel":
             return np.asarray(mel, np.float32)
@@ -153,15 +152,8 @@ class Features:
         return (0.5 - 0.5 * np.cos(turns)).astype(np.float32)
 
     @cached_property
-    def _filters(self) -> list[tuple[int, int, NDArray[np.float64]]]:
-        """Of each band the first and last bin of the spectrum it hears, and their weights."""
-        table = mel_filters(self.rate, self._size, self.bands, self.lowest, self.top)
-        found = []
-        for row in table:
-            heard = np.flatnonzero(row)
-            a, b = (int(heard[0]), int(heard[-1]) + 1) if len(heard) else (0, 1)
-            found.append((a, b, row[a:b].copy()))
-        return found
+    def _filters(self) -> NDArray[np.float64]:
+        return np.ascontiguousarray(mel_filters(self.rate, self._size, self.bands, self.lowest, self.top).T)
 
     @cached_property
     def _cosines(self) -> NDArray[np.float64]:

@@ -158,7 +158,7 @@ def _by_pattern(
         if found is None:
             faults.add("a file's name does not fit the pattern", where=file, expected=pattern)
             continue
-        given = {name: value for name, value in found.groupdict().items() if name in FIELDS}
+        given: dict[str, Any] = {name: value for name, value in found.groupdict().items() if name in FIELDS}
         if "part" in given:
             given["part"] = PARTS.get(given["part"].lower(), given["part"])
         yield Recording(root / file, **given)

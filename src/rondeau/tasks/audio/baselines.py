@@ -38,9 +38,10 @@ def logistic_regression(x: Floats, y: NDArray[Any], seed: int) -> Any:
 
 
 def warping_distances(query: NDArray[Any], templates: Sequence[NDArray[Any]]) -> Floats:
-    """Of a recording `(frames, width)` to each template: the least sum of Euclidean distances between frames along a way
-    from both beginnings to both ends (Sakoe & Chiba 1978, their symmetric steps without weights), `(templates,)`; by
-    the sum of both lengths.
+    """Of a recording `(frames, width)` to each template, `(templates,)`.
+
+    The least sum of Euclidean distances between frames along a way from both beginnings to both ends, divided by the
+    sum of both lengths (Sakoe & Chiba 1978, symmetric steps without weights).
 
     >>> line = np.array([[0.0], [1.0], [2.0]])
     >>> warping_distances(line, [line, line + 3, line[[0, 0, 1, 2]]]).round(3).tolist()

@@ -72,17 +72,17 @@ def _given(
     rows["train"] = np.sort(np.concatenate([rows["train"], np.flatnonzero(given == "")]))
     notes = ["the data's own division: " + ", ".join(f"{len(r):,} {name}" for name, r in rows.items() if len(r))]
     if strict:
-        held = {keys[row] for name in ("validation", "test") for row in rows[name]}
-        leaked = shared((keys[row] for row in rows["train"]), sorted(held, key=str))
+        held = {keys[row] for name in ("validation", "test") for row in rows[name].tolist()}
+        leaked = shared((keys[row] for row in rows["train"].tolist()), sorted(held, key=str))
         for speaker in leaked:
             what = "a speaker is on both sides of the division"
             faults.add(what, where=speaker, fix="Leave their recordings out of the training part")
         gone = set(leaked)
-        rows["train"] = np.array([row for row in rows["train"] if keys[row] not in gone], np.int64)
+        rows["train"] = np.array([row for row in rows["train"].tolist() if keys[row] not in gone], np.int64)
     shares = [0.0 if len(rows[name]) else share for name, share in (("validation", validation), ("test", test))]
     if any(shares):
         train = rows["train"]
-        own = [keys[row] for row in train] if strict else [index.key(int(row)) for row in train]
+        own = [keys[row] for row in train.tolist()] if strict else [index.key(int(row)) for row in train]
         drawn = split_rows(own, shares[0], shares[1], seed, None if strict else [index.labels[int(r)] for r in train])
         for name in ("validation", "test"):
             if len(getattr(drawn, name)):

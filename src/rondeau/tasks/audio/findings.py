@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ def _by_class(scores: ClassScores) -> dict[str, Any]:
     }
 
 
-def _by_speaker(right: Any, speakers: Sequence[str | None]) -> list[dict[str, Any]]:
+def _by_speaker(right: Any, speakers: Iterable[str | None]) -> list[dict[str, Any]]:
     names = np.array([name or "?" for name in speakers])
     told = sorted(set(names.tolist()))
     if len(told) < 2:

@@ -74,7 +74,8 @@ def learn_hearing(
 
 def usual_rate(index: AudioIndex) -> int:
     """The commonest rate, at most 16,000 a second."""
-    return min(Counter(index.rates.tolist()).most_common(1)[0][0], HIGHEST_RATE)
+    rate = int(Counter(index.rates.tolist()).most_common(1)[0][0])
+    return min(rate, HIGHEST_RATE)
 
 
 @dataclass(frozen=True)

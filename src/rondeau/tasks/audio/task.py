@@ -111,8 +111,8 @@ class AudioClassification(Job[AudioSettings]):
 
     def build(self, settings: AudioSettings, prepared: Prepared, data: Data | None) -> Any:
         s, width = settings, prepared.hearing.features.width
-        front = {"filters": s.filters, "kernel": s.kernel, "stride": s.stride}
-        return audio_network(width, len(prepared.labels), s.cell, s.units, s.layers, dropout=s.dropout, **front)
+        front = s.filters, s.kernel, s.stride
+        return audio_network(width, len(prepared.labels), s.cell, s.units, s.layers, *front, s.dropout)
 
     def loss(self, settings: AudioSettings, prepared: Prepared, data: Data) -> Any:
         return SparseCategoricalCrossentropy(from_logits=True)
@@ -211,9 +211,8 @@ class AudioClassification(Job[AudioSettings]):
         """Which frames an answer rests on; of a long recording the loudest second and a half is asked."""
         hearing = prepared.hearing
         raw = example.frames if isinstance(example, Heard) else Frames([example], hearing.features).raw(0)
-        x = hearing.finish(raw)
         first = _loudest(raw, _SHOWN)
-        x = torch.from_numpy(np.ascontiguousarray(x[first : first + _SHOWN]))[None]
+        x = torch.from_numpy(np.ascontiguousarray(hearing.finish(raw)[first : first + _SHOWN]))[None]
         with torch.no_grad():
             chosen = int(model(x.to(next(model.parameters()).device))[0].argmax())
         steps = [f"{hearing.features.seconds_of(first + i):.2f} " for i in range(x.shape[1])]
