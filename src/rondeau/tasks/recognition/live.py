@@ -80,7 +80,7 @@ class Live:
         pcm = self._odd + pcm
         whole = len(pcm) - len(pcm) % 2
         self._odd = pcm[whole:]
-        samples = np.frombuffer(pcm[:whole], "<i2").astype(np.float32) / _LOUDEST
+        samples = np.asarray(np.frombuffer(pcm[:whole], "<i2") / _LOUDEST, np.float32)
         self._samples += len(samples)
         if self._resample is not None:
             samples = self._resample.resample_chunk(samples)

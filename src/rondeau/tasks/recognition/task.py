@@ -60,9 +60,9 @@ class SpeechRecognition(Job[RecognitionSettings]):
     def read(self, settings: RecognitionSettings) -> Data:
         faults = Faults(settings.on_error)
         if settings.path is None:
-            from rondeau.data.made.digits import made_strings
+            from rondeau.data.made.digits import made_digit_strings
 
-            index, name = made_strings(seed=settings.seed), "made digit strings"
+            index, name = made_digit_strings(seed=settings.seed, longest=4), "made digit strings"
         else:
             index, name = find_speech(settings.path, settings, faults), Path(settings.path).name
         index = alignable(index, settings, faults)
