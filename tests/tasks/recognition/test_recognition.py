@@ -213,18 +213,31 @@ def test_words_are_scored_as_jiwer_counts_them():
 def test_the_running_mean_in_pieces_is_that_at_once():
     from rondeau.tasks.recognition.prepared import RunningMean
 
-    frames = np.random.default_rng(0).standard_normal((700, 3)).astype(np.float32)
-    whole, pieces = RunningMean(3), RunningMean(3)
+    frames, loud = np.random.default_rng(0).standard_normal((700, 3)).astype(np.float32), np.array([1.0, 0.5, 0.0])
+    whole, pieces = RunningMean(loud), RunningMean(loud)
     found = np.concatenate([pieces.push(part) for part in np.array_split(frames, 9)])
     np.testing.assert_array_equal(whole.push(frames), found)
-    later = RunningMean(3).push(np.ones((2000, 3), np.float32))
-    assert abs(float(later[-1, 0])) < 0.01  # what stays the same is gone after some seconds
-    assert float(later[0, 0]) > 0.9
+    later = RunningMean(loud).push(np.full((2000, 3), 2.0, np.float32))
+    np.testing.assert_allclose(later[0], 2 - (2 - loud) / 51, rtol=1e-6)
+    np.testing.assert_allclose(later[-1], loud, atol=0.01)  # what stays the same is gone after some seconds
+    quiet = np.full((50, 3), -2.0, np.float32)
+    np.testing.assert_array_equal(RunningMean(loud).push(quiet), quiet)  # nothing is learnt of a voice from a pause
+
+
+def test_loud_frames_are_those_above_the_mean(tones, tmp_path):
+    from rondeau.data.audio.batches import Frames
+    from rondeau.data.audio.features import Features
+    from rondeau.tasks.recognition.prepared import learn_loud
+
+    found = find_speech(str(tones.write_speech(tmp_path, speakers=1, each=3)), PLAIN, Faults())
+    frames = Frames(found, Features(rate=tones.RATE, bands=4), lambda x: x + 8)
+    every = np.concatenate([frames[i] for i in range(3)])
+    np.testing.assert_allclose(learn_loud(frames), every[every.mean(1) > 0].mean(0), rtol=1e-5)
 
 
 def test_a_stored_run_can_be_opened_again(streaming_run):
     again = Run(streaming_run.path)
     settings, prepared = get_task("speech_recognition").opened(again.folder)
     assert settings.streaming
-    assert prepared.running
+    assert prepared.loud is not None
     assert prepared.finish(np.zeros((5, 12), np.float32)).shape == (5, 12)

@@ -13,7 +13,6 @@ from rondeau.data.audio.read import library
 from rondeau.errors import ArgumentError, DataError
 from rondeau.heads.ctc_decoding import Heard
 from rondeau.models.recognizer import Recognizer
-from rondeau.tasks.recognition.prepared import RunningMean
 from rondeau.tasks.recognition.settings import RecognitionSettings
 from rondeau.tasks.recognition.task import SpeechRecognition
 from rondeau.tasks.run_folder import RunFolder
@@ -56,7 +55,7 @@ class Live:
         model: Recognizer = run.load_model()
         self._stream, self._decoder = model.cpu().listen(), task.decoder(model, self.settings, self.prepared)
         features = self.prepared.hearing.features
-        self._features, self._mean = features.stream(), RunningMean(features.width)
+        self._features, self._mean = features.stream(), self.prepared.running()
         self._resample: Any = None
         if rate != features.rate:
             self._resample = library("soxr").ResampleStream(rate, features.rate, 1, dtype="float32", quality="HQ")

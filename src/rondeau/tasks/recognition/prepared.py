@@ -8,35 +8,51 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from rondeau.data.audio.batches import Frames
 from rondeau.data.audio.features import Floats
 from rondeau.errors import CheckpointError
 from rondeau.tasks.audio.prepared import Hearing
 from rondeau.tasks.language.ngram import InterpolatedNgram
 from rondeau.tasks.recognition.alphabet import Alphabet
 
-SETTLED, LONGEST = 50, 300  # frames: what the mean begins with counts as so many; it forgets what is older
+SETTLED, LONGEST = 50, 300  # loud frames: what the mean begins with counts as so many; it forgets what is older
+_HEARD = 500  # recordings
 _END = 0  # of a transcript: no symbol has this number
 
 
 class RunningMean:
-    """Frames less the mean of those so far, of the last seconds, so that a voice's own colour goes as it speaks.
+    """Frames less what sets this voice and microphone apart from the training part's, as far as was heard by then.
 
-    Frame t moves the mean by 1 / (50 + t) of the way to it, at least by 1 / 300; it begins at zero. In pieces it gives
-    what it gives at once; `mean` and `count` are its state.
+    That is the mean of the last seconds' loud frames less the training part's `loud`, `(width,)`. A frame is loud that
+    is louder than the training part's mean; loud frame n moves the mean by 1 / (50 + n) of the way to it, at least by
+    1 / 300. In pieces it gives what it gives at once: `mean` and `count` are its state.
     """
 
-    def __init__(self, width: int) -> None:
-        self.mean, self.count = np.zeros(width), 0
+    def __init__(self, loud: NDArray[np.float64]) -> None:
+        self.loud, self.mean, self.count = loud, loud.copy(), 0
 
     def push(self, frames: Floats) -> Floats:
-        """More frames `(frames, width)`, scaled; each less the mean up to it."""
+        """More frames `(frames, width)`, scaled; as many."""
         found = np.empty(frames.shape, np.float32)
         for row, frame in enumerate(frames.astype(np.float64)):
-            self.count += 1
-            self.mean = self.mean + (frame - self.mean) / min(SETTLED + self.count, LONGEST)
-            found[row] = frame - self.mean
+            if frame.mean() > 0:
+                self.count += 1
+                self.mean = self.mean + (frame - self.mean) / min(SETTLED + self.count, LONGEST)
+            found[row] = frame - (self.mean - self.loud)
         return found
+
+
+def learn_loud(frames: Frames) -> tuple[float, ...]:
+    """The mean of the training part's loud frames, scaled by it, of at most 500 of its recordings, evenly taken."""
+    count = min(len(frames), _HEARD)
+    total, seen = np.zeros(frames.features.width), 0
+    for i in range(count):
+        one = frames[i * len(frames) // count].astype(np.float64)
+        loud = one[one.mean(1) > 0]
+        total, seen = total + loud.sum(0), seen + len(loud)
+    return tuple((total / max(seen, 1)).tolist())
 
 
 class NgramScorer:
@@ -65,19 +81,23 @@ class NgramScorer:
 
 @dataclass(frozen=True)
 class Prepared:
-    """`alphabet`; `hearing`; `running`: whether the mean is taken as sound comes, and not of whole recordings;
-    `order` of the n-gram, None for none, and the `texts` it is of."""
+    """`alphabet`; `hearing`; `loud`: the mean of loud frames, where voices are set apart as they come (`RunningMean`),
+    None where it is of whole recordings; `order` of the n-gram, None for none, and the `texts` it is of."""
 
     alphabet: Alphabet
     hearing: Hearing
-    running: bool = False
+    loud: tuple[float, ...] | None = None
     order: int | None = None
     texts: tuple[str, ...] = ()
 
     def finish(self, frames: Floats) -> Floats:
         """What a model reads of a whole recording's features."""
         made = self.hearing.finish(frames)
-        return RunningMean(made.shape[1]).push(made) if self.running else made
+        return made if self.loud is None else self.running().push(made)
+
+    def running(self) -> RunningMean:
+        """For sound that is still coming."""
+        return RunningMean(np.array(self.loud, np.float64))
 
     def scorer(self) -> NgramScorer | None:
         """The n-gram, where one was asked for."""
@@ -93,7 +113,7 @@ class Prepared:
         return {
             "alphabet": alphabet,
             "hearing": self.hearing.to_json(),
-            "running": self.running,
+            "loud": None if self.loud is None else list(self.loud),
             "language": language,
         }
 
@@ -104,6 +124,7 @@ class Prepared:
             known, language = data["alphabet"], data["language"] or {"order": None, "texts": ()}
             alphabet = Alphabet(tuple(map(str, known["characters"])), bool(known["lower"]))
             hearing, texts = Hearing.from_json(data["hearing"]), tuple(map(str, language["texts"]))
-            return cls(alphabet, hearing, bool(data["running"]), language["order"], texts)
+            loud = None if data["loud"] is None else tuple(map(float, data["loud"]))
+            return cls(alphabet, hearing, loud, language["order"], texts)
         except (KeyError, TypeError) as error:
             raise CheckpointError("the preparation of speech is damaged", got=repr(error)) from error

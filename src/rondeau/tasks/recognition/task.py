@@ -28,7 +28,7 @@ from rondeau.tasks.recognition.alphabet import Alphabet, named
 from rondeau.tasks.recognition.baselines import commonest, nearest_words
 from rondeau.tasks.recognition.batches import SpeechBatches
 from rondeau.tasks.recognition.decoding import Asked, Decoder
-from rondeau.tasks.recognition.prepared import Prepared
+from rondeau.tasks.recognition.prepared import Prepared, learn_loud
 from rondeau.tasks.recognition.reading import alignable, find_speech, looks_like_speech
 from rondeau.tasks.recognition.scores import Scored
 from rondeau.tasks.recognition.settings import RecognitionSettings
@@ -92,7 +92,8 @@ class SpeechRecognition(Job[RecognitionSettings]):
         shown = alphabet.plain("".join(alphabet.characters)) or "a space"
         data.notes.append(f"{len(alphabet.characters)} characters: {shown}")
         known = tuple(alphabet.plain(text) for text in texts) if settings.ngram is not None else ()
-        return Prepared(alphabet, hearing, settings.streaming, settings.ngram, known)
+        loud = learn_loud(Frames(data.train, features, hearing.finish)) if settings.streaming else None
+        return Prepared(alphabet, hearing, loud, settings.ngram, known)
 
     def load_prepared(self, data: dict[str, Any]) -> Prepared:
         return Prepared.from_json(data)
