@@ -3,8 +3,8 @@
     python -m benchmarks.results.fsdd_strings --data ../shared/data --out runs/fsdd_strings
 
 Each of the six speakers says 200 strings of one to four digits, drawn by the seed from all 50 takes of each digit, with
-pauses of 0.05 to 0.35 seconds. Four speakers are learnt from, one decides on the epoch, one is the test. Both heads read
-forwards only. Then the test speaker's strings are heard live, as piped PCM. Takes up a run where it stopped.
+pauses of 0.05 to 0.35 seconds. Four speakers are learnt from, one decides on the epoch, one is the test. Both heads
+read forwards only. Then the test speaker's strings are heard live, as piped PCM. Takes up a run where it stopped.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from rondeau.tasks.speed import total_speed
 
 STRINGS, LONGEST = 200, 4
 HEADS = ("ctc", "transducer")
-OPTIONS = {"epochs": 24, "batch-size": 8, "joint": 64, "beam": 8, "augment": "strong"}
+OPTIONS = {"epochs": 20, "batch-size": 8, "joint": 64, "beam": 8, "augment": "light"}
 PERCENT = Metric("wer", percent=True)
 
 
@@ -118,7 +118,7 @@ def live(run: Path, manifest: Path, most: int = 60) -> str:
 def _latencies(told: list[tuple[str, float]], ends: list[float]) -> list[float]:
     """Of each word when its last character was told, less when it was over."""
     closed: list[float] = []
-    before = " "
+    before, last = " ", 0.0
     for character, second in [*told, (" ", told[-1][1])]:
         if character == " " and before != " ":
             closed.append(last)

@@ -190,6 +190,13 @@ def test_the_beam_in_pieces_with_what_is_settled_is_the_beam_at_once(lag):
         assert one.log_probability == other.log_probability
 
 
+def test_a_piece_without_frames_changes_nothing():
+    none, search = torch.zeros(0, 3), PrefixBeam()
+    assert greedy(none) == ([], (0, 0))
+    begun = search.begin()
+    assert search.push(none, begun) is begun
+
+
 def test_improbable_symbols_are_left_out_where_asked():
     logs = torch.tensor([[0.5, 0.49, 0.01]]).log()
     search = PrefixBeam(8, least=math.log(0.02))

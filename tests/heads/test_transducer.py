@@ -161,6 +161,16 @@ def test_the_beam_in_pieces_with_what_is_settled_is_the_beam_at_once(lag):
         assert abs(one.log_probability - other.log_probability) <= 64 * EPSILON * abs(one.log_probability)
 
 
+def test_a_piece_without_frames_changes_nothing():
+    head, none = made(), frames(0)
+    found, state = greedy(head, none)
+    assert not found
+    assert state.frames == 0
+    search = TransducerBeam(head)
+    begun = search.begin()
+    assert search.push(none, begun) is begun
+
+
 def test_a_model_that_learns_writes_what_it_was_shown():
     torch.manual_seed(1)
     head = Transducer(4, joint=16, units=8, embedding_dim=4)

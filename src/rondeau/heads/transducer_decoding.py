@@ -37,7 +37,7 @@ def greedy(
     check_counts(most=most)
     written, frames = state or WrittenState(head.begin())
     found: list[Heard] = []
-    for frame in torch.split(head.read(_checked(features)), 1):
+    for frame in head.read(_checked(features))[:, None]:
         for _ in range(most):
             symbol = int(_sound(head.join(frame, written.features)).argmax())
             if symbol == BLANK:
@@ -108,7 +108,7 @@ class TransducerBeam:
     @torch.no_grad()
     def push(self, features: Tensor, state: TranscriptState) -> TranscriptState:
         """The state after some more frames: an encoder's features `(frames, features)`."""
-        for frame in torch.split(self.head.read(_checked(features)), 1):
+        for frame in self.head.read(_checked(features))[:, None]:
             state = self._frame(frame, state)
         return state
 
