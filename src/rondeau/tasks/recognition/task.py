@@ -35,7 +35,7 @@ from rondeau.tasks.recognition.settings import RecognitionSettings
 
 _HEARD_AT_ONCE = 32  # recordings
 _WORST, _EXAMPLES = 12, 8
-SETTLED_AFTER = 1.0  # seconds after which a stream's beam is of one mind
+SETTLED_AFTER = 0.5  # seconds after which a stream's beam is of one mind
 
 
 class SpeechRecognition(Job[RecognitionSettings]):
@@ -137,7 +137,7 @@ class SpeechRecognition(Job[RecognitionSettings]):
     # answers
 
     def decoder(self, model: Recognizer, settings: RecognitionSettings, prepared: Prepared) -> Decoder:
-        """How a run decodes: a stream's beam comes to one mind after a second, whole recordings keep theirs open."""
+        """How a run decodes: a stream's beam comes to one mind after half a second, whole recordings never need to."""
         lag = round(SETTLED_AFTER / (settings.hop * settings.stride)) if settings.streaming else None
         scorer = prepared.scorer()
         return Decoder(model, Asked(settings.beam, scorer, settings.ngram_weight, max(lag, 1) if lag else lag))
