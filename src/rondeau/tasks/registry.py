@@ -15,6 +15,7 @@ from rondeau.training.lookup import unknown
 TASKS: dict[str, str] = {
     "speech_recognition": "rondeau.tasks.recognition.task:SpeechRecognition",
     "audio_classification": "rondeau.tasks.audio.task:AudioClassification",
+    "frame_tagging": "rondeau.tasks.frames.task:FrameTagging",
     "tagging": "rondeau.tasks.tagging.task:Tagging",
     "translation": "rondeau.tasks.translation.task:Translation",
     "text_classification": "rondeau.tasks.texts.task:TextClassification",

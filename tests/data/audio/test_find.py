@@ -73,7 +73,7 @@ def test_what_is_guessed_of_names(files: list[str], expected: str | None) -> Non
 def test_a_name_that_does_not_fit_is_a_fault(tmp_path: Path, write) -> None:
     write("3_theo_7.wav")
     write("odd.wav")
-    with pytest.raises(DataError, match="does not fit the pattern.*odd.wav"):
+    with pytest.raises(DataError, match=r"does not fit the pattern.*odd\.wav"):
         find_audio(tmp_path, "{label}_{speaker}_{take}")
     faults = Faults("skip")
     assert len(find_audio(tmp_path, "{label}_{speaker}_{take}", faults)) == 1
@@ -206,7 +206,7 @@ def test_a_hundred_thousand_recordings_take_little_memory() -> None:
         held = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    assert held < 100 * 100_000  # bytes
+    assert held < 150 * 100_000  # bytes
     assert index[99_999].path == Path("/sounds/4/0001869f_nohash_0.wav")
     assert index[-1].label == "4"
     assert len(index[10:20]) == 10

@@ -66,7 +66,7 @@ def find_audio(
         if suffix_of(manifest) not in TABLES:
             expected = f"a manifest ({', '.join(TABLES)}) or a folder"
             raise DataError("one file is no set of recordings", expected=expected, got=str(path))
-        rows = list(_of_manifest(manifest, faults, columns))
+        rows = list(find_rows(manifest, faults, columns))
         notes = [f"{manifest.name} lists the recordings"]
         found = indexed(rows, manifest.parent, faults, listen, len(rows), notes)
     else:
@@ -189,7 +189,8 @@ def guess_pattern(files: Sequence[str]) -> str | None:
     return "{label}_{speaker}_{take}" if counts == {3} else "{label}_{take}"
 
 
-def _of_manifest(manifest: Path, faults: Faults, columns: dict[str, str] | None) -> Iterator[Recording]:
+def find_rows(manifest: Path, faults: Faults, columns: dict[str, str] | None = None) -> Iterator[Recording]:
+    """What the rows of a manifest name, without a look at the files; what is wrong in them goes to `faults`."""
     names: dict[str, str | None] | None = None
     for values, where in read_rows(manifest, faults=faults):
         if names is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,11 +149,15 @@ def _file(number: int, words: Sequence[str]) -> str:
     return f"{number:05d}_{'-'.join(words)}.wav"
 
 
+def say_clean(words: Sequence[str], voice: Voice, generator: Generator, engine: str) -> Samples:
+    """Words by a voice, `(samples,)`, without noise and with little quiet at the ends; `generator` varies how."""
+    return (_by_espeak if engine == "espeak-ng" else _by_rule)(words, voice, generator)
+
+
 def _spoken(wanted: Sequence[Sequence[str]], each: Sequence[Voice], seed: int, engine: str) -> Iterator[Samples]:
-    say: Callable[[Sequence[str], Voice, Generator], Samples] = _by_espeak if engine == "espeak-ng" else _by_rule
     for number, words in progress(enumerate(wanted), "making speech", len(wanted), "recordings"):
         generator = np.random.default_rng([seed, 3, number])
-        samples = say(words, each[number], generator)
+        samples = say_clean(words, each[number], generator, engine)
         samples = with_noise(samples, generator.uniform(10, 35), generator.uniform(0, 1), generator)
         peak = max(float(np.abs(samples).max()), 1e-9)
         yield np.asarray(samples / peak * generator.uniform(0.2, 0.9), np.float32)

@@ -15,8 +15,8 @@ from rondeau.data.progress import progress
 from rondeau.errors import MissingExtraError
 
 Floats = NDArray[np.float64]
-MOST_CELLS = 6e8  # of all tables of distances, about a minute; with more, templates are drawn
-_AT_ONCE = 512  # templates
+MOST_CELLS = 4e9  # of all tables of distances, about a minute; with more, templates are drawn
+_AT_ONCE = 128  # templates, whose distances stay in the processor's cache
 
 
 def moments(frames: NDArray[Any]) -> Floats:
@@ -38,55 +38,42 @@ def logistic_regression(x: Floats, y: NDArray[Any], seed: int) -> Any:
 
 
 def warping_distances(query: NDArray[Any], templates: Sequence[NDArray[Any]]) -> Floats:
-    """Of a recording `(frames, width)` to each template, `(templates,)`.
-
-    The least sum of Euclidean distances between frames along a way from both beginnings to both ends, divided by the
-    sum of both lengths (Sakoe & Chiba 1978, symmetric steps without weights).
+    """Of a recording `(frames, width)` to each template, `(templates,)`; see `Templates.distances`.
 
     >>> line = np.array([[0.0], [1.0], [2.0]])
     >>> warping_distances(line, [line, line + 3, line[[0, 0, 1, 2]]]).round(3).tolist()
     [0.0, 1.167, 0.0]
     """
-    lengths = np.array([len(one) for one in templates])
-    width = query.shape[1]
-    padded = np.zeros((len(templates), int(lengths.max()), width))
-    for row, one in zip(padded, templates, strict=True):
-        row[: len(one)] = one
-    asked = query.astype(np.float64)
-    squares = (asked**2).sum(1)[:, None, None] + (padded**2).sum(2).T[None]
-    products = np.einsum("qw,tjw->qjt", asked, padded, optimize=True)
-    cost = np.sqrt(np.maximum(squares - 2 * products, 0.0))  # (query frames, template frames, templates)
-    ends = _sums(cost)
-    return np.asarray(ends[lengths - 1, np.arange(len(templates))] / (len(query) + lengths))
+    return Templates(templates).distances(query)
 
 
-def _sums(cost: Floats) -> Floats:
-    """The least sums up to the query's last frame and each frame of the templates, `(template frames, templates)`.
+class Templates:
+    """Recordings `(frames, width)` that others are compared with, padded to one length."""
 
-    Cells of one diagonal know only those before them: they are taken together.
-    """
-    rows, columns, templates = cost.shape
-    before = np.full((rows, templates), np.inf)  # of the last diagonal, by the query's frame
-    older = before.copy()
-    last = np.full((columns, templates), np.inf)
-    for diagonal in range(rows + columns - 1):
-        low, high = max(0, diagonal - columns + 1), min(rows, diagonal + 1)
-        here = np.arange(low, high)
-        best = before[low:high].copy()  # from the template's frame before
-        if low:
-            np.minimum(best, before[low - 1 : high - 1], out=best)
-            np.minimum(best, older[low - 1 : high - 1], out=best)
-        else:
-            np.minimum(best[1:], before[: high - 1], out=best[1:])
-            np.minimum(best[1:], older[: high - 1], out=best[1:])
-        if diagonal == 0:
-            best[:] = 0.0
-        older = before
-        before = np.full((rows, templates), np.inf)
-        before[low:high] = best + cost[here, diagonal - here]
-        if high == rows:
-            last[diagonal - rows + 1] = before[rows - 1]
-    return last
+    def __init__(self, templates: Sequence[NDArray[Any]]) -> None:
+        self.lengths = np.array([len(one) for one in templates])
+        self.padded = np.zeros((len(templates), int(self.lengths.max()), templates[0].shape[1]))
+        for row, one in zip(self.padded, templates, strict=True):
+            row[: len(one)] = one
+        self.squares = (self.padded**2).sum(2)
+
+    def distances(self, query: NDArray[Any]) -> Floats:
+        """The least sum of Euclidean distances between frames along a way from both beginnings to both ends, divided by
+        the sum of both lengths (Sakoe & Chiba 1978, symmetric steps without weights), `(templates,)`.
+
+        Along a row D[j] = c[j] + min(D[j - 1], m[j]), where m is the least of what the row before offers; with the sums
+        C of c that is C[j] + min over k <= j of m[k] - C[k - 1], so that a row is taken as a whole.
+        """
+        asked = query.astype(np.float64)
+        products = np.tensordot(asked, self.padded, (1, 2))  # (query frames, templates, template frames)
+        cost = np.sqrt(np.maximum((asked**2).sum(1)[:, None, None] + self.squares - 2 * products, 0.0))
+        sums: Floats = cost[0].cumsum(1)
+        for row in cost[1:]:
+            offered = sums.copy()
+            np.minimum(offered[:, 1:], sums[:, :-1], out=offered[:, 1:])
+            along = row.cumsum(1)
+            sums = along + np.minimum.accumulate(offered - (along - row), axis=1)
+        return np.asarray(sums[np.arange(len(sums)), self.lengths - 1] / (len(query) + self.lengths))
 
 
 def nearest_recordings(
@@ -110,11 +97,13 @@ def nearest_by_warping(
     most = max(int(MOST_CELLS / (asked * frames)), len(np.unique(labels)))
     rows = np.arange(len(train)) if len(train) <= most else _drawn_evenly(labels, most, seed)
     rows = rows[np.argsort([len(train[i]) for i in rows], kind="stable")]  # templates of like length together
-    templates, found = [train[i] for i in rows], []
+    chosen = [train[i] for i in rows]
+    templates = [Templates(chosen[i : i + _AT_ONCE]) for i in range(0, len(chosen), _AT_ONCE)]
+    found = []
     for one in progress(test, "nearest recordings by time warping", unit="recordings"):
-        parts = [warping_distances(one, templates[i : i + _AT_ONCE]) for i in range(0, len(templates), _AT_ONCE)]
-        found.append(labels[rows[int(np.concatenate(parts).argmin())]])
-    return np.array(found, np.int64), len(templates)
+        distances = np.concatenate([part.distances(one) for part in templates])
+        found.append(labels[rows[int(distances.argmin())]])
+    return np.array(found, np.int64), len(chosen)
 
 
 def _drawn_evenly(labels: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:

@@ -17,7 +17,9 @@ from rondeau.data.progress import progress
 from rondeau.data.scaler import Scaler
 from rondeau.errors import CheckpointError
 
-NORMALISATIONS = ("mean", "mean_variance", "none")
+NORMALISATIONS = ("loud", "level", "mean", "mean_variance", "none")
+_FLOOR = 8.0  # nepers of energy, 35 dB, below a recording's loudest number
+_LOUD = 1.5  # nepers by which a frame is quieter that counts a third
 SCALED_FROM = 4000  # recordings at most
 HIGHEST_RATE = 16000  # beyond it a recording says little more of what was said
 
@@ -54,9 +56,20 @@ class Hearing:
 
 
 def normalised(frames: Floats, how: str) -> Floats:
-    """Less the recording's own mean, and by its own deviation: a speaker's distance and microphone go with them."""
+    """Less the recording's own mean, and by its own deviation: a speaker's distance and microphone go with them.
+
+    'loud', of log energies: what is more than 35 dB below the loudest is lifted to that, as all recordings have another
+    quiet, and the mean counts loud frames most; 'level': less one mean for all bands; 'mean', 'mean_variance', 'none'.
+    """
     if how == "none" or not len(frames):
         return frames
+    if how == "loud":
+        lifted = np.logaddexp(frames, frames.max() - np.float32(_FLOOR))
+        energy = np.log(np.exp(lifted - lifted.max()).mean(1))
+        weight = np.exp((energy - energy.max()) / _LOUD)
+        return np.asarray(lifted - (weight @ lifted) / weight.sum(), np.float32)
+    if how == "level":
+        return np.asarray(frames - frames.mean(), np.float32)
     apart = frames - frames.mean(0)
     return apart if how == "mean" else np.asarray(apart / np.maximum(apart.std(0), 0.1), np.float32)
 
