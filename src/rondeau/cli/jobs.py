@@ -231,6 +231,22 @@ def predict(folder: Path, path: str, out: Path | None, device: str, options: dic
         print(f"{count:,} predictions: {out}")
 
 
+def live(folder: Path, rate: int) -> None:
+    """Print what is said in the PCM on standard input, as it comes; at the end how long that took, on stderr."""
+    from rondeau.tasks.recognition.live import Live, listen
+
+    hearing = Live(RunFolder.open(folder), rate)
+    try:
+        for text in listen(hearing, sys.stdin.buffer):
+            sys.stdout.write(text)
+            sys.stdout.flush()
+    except KeyboardInterrupt:  # how a microphone is put down
+        sys.stdout.write(hearing.finish().text if hearing.whole else "")
+    print()
+    if hearing.pieces:
+        print(hearing.describe(), file=sys.stderr)
+
+
 def summarize(folder: Path) -> None:
     """Print the model's summary, and the results if the run has come to its end."""
     run = RunFolder.open(folder)

@@ -106,6 +106,18 @@ def predict(context: typer.Context) -> None:
 
 
 @app.command()
+def live(
+    run: Run,
+    rate: Annotated[int, typer.Option(help="Samples a second of what is piped in.")] = 16000,
+) -> None:
+    """Hear speech as it is spoken: raw 16-bit little-endian mono PCM on standard input, words on standard output.
+
+    arecord -f S16_LE -c 1 -r 16000 -t raw | rondeau live RUN --rate 16000
+    """
+    jobs.live(run, rate)
+
+
+@app.command()
 def summary(run: Run) -> None:
     """Show a run's model and its results."""
     jobs.summarize(run)

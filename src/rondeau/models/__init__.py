@@ -3,6 +3,7 @@
 from rondeau.models.encoder_decoder import EncoderDecoder
 from rondeau.models.functional import Functional
 from rondeau.models.model import Model
+from rondeau.models.recognizer import Recognizer
 from rondeau.models.saving import load
 from rondeau.models.sequential import Sequential
 from rondeau.models.sessions import Sessions
@@ -12,4 +13,15 @@ from rondeau.models.stream import Stream
 load_model = load
 """Keras's name for `load`."""
 
-__all__ = ["EncoderDecoder", "Functional", "Model", "Sequential", "Sessions", "State", "Stream", "load", "load_model"]
+__all__ = [
+    "EncoderDecoder",
+    "Functional",
+    "Model",
+    "Recognizer",
+    "Sequential",
+    "Sessions",
+    "State",
+    "Stream",
+    "load",
+    "load_model",
+]

@@ -213,9 +213,11 @@ def known_objects() -> dict[str, Any]:
     """Every class and function of Rondeau that a saved model may name."""
     from rondeau.models.encoder_decoder import EncoderDecoder
     from rondeau.models.functional import Functional
+    from rondeau.models.recognizer import Recognizer
     from rondeau.models.sequential import Sequential
 
-    models = {"EncoderDecoder": EncoderDecoder, "Functional": Functional, "Sequential": Sequential}
+    models: dict[str, Any] = {"EncoderDecoder": EncoderDecoder, "Recognizer": Recognizer}
+    models |= {"Functional": Functional, "Sequential": Sequential}
     found: dict[str, Any] = {**models, **activations.FUNCTIONS}
     modules: tuple[ModuleType, ...] = (layers, heads, cells, recurrence, init, regularizers)
     for module in modules:

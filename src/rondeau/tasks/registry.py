@@ -16,6 +16,7 @@ from rondeau.training.lookup import unknown
 # In the order in which they are asked whether data look like theirs: the surest signs first, plain text last.
 TASKS: dict[str, str] = {
     "music": "rondeau.tasks.music.task:MusicModel",
+    "speech_recognition": "rondeau.tasks.recognition.task:SpeechRecognition",
     "audio_classification": "rondeau.tasks.audio.task:AudioClassification",
     "frame_tagging": "rondeau.tasks.frames.task:FrameTagging",
     "tagging": "rondeau.tasks.tagging.task:Tagging",
