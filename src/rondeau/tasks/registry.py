@@ -13,6 +13,7 @@ from rondeau.training.lookup import unknown
 
 # In the order in which they are asked whether data look like theirs: the surest signs first, plain text last.
 TASKS: dict[str, str] = {
+    "dna_tagging": "rondeau.tasks.dna.tagging:DnaTagging",
     "dna_classification": "rondeau.tasks.dna.classification:DnaClassification",
     "tagging": "rondeau.tasks.tagging.task:Tagging",
     "translation": "rondeau.tasks.translation.task:Translation",

@@ -26,7 +26,7 @@ class SequenceRecord(NamedTuple):
     """A sequence.
 
     `id`, `description` (the rest of its heading), `letters` as they stand in the file, `quality` (Phred, a number a
-    letter, None without), `features`, `label` and `group` where the data say them, `tags` (a word a letter, None
+    letter, None without), `features`, `label` and `group` where the data say them, `tags` (a byte a letter, None
     without), `where` it stands.
     """
 
@@ -37,7 +37,7 @@ class SequenceRecord(NamedTuple):
     features: tuple[Feature, ...] = ()
     label: str | None = None
     group: str | None = None
-    tags: tuple[str, ...] | None = None
+    tags: bytes | None = None
     where: str = ""
 
 

@@ -16,11 +16,9 @@ from rondeau.data.disk.mapped import Pages
 from rondeau.data.disk.stored import Stored
 from rondeau.data.dna.alphabets import Alphabet, Codes
 from rondeau.data.dna.records import SequenceRecord
-from rondeau.errors import DataError
 from rondeau.sequence import Ragged
 
 Rows = NDArray[np.int64]
-_MOST_TAGS = 250
 
 
 class SequenceStore:
@@ -33,7 +31,6 @@ class SequenceStore:
     Attributes:
         lengths: `(records,)`; labels, groups: of each record, None without; digest: tells these sequences from others.
         qualities, tagged: whether every record has them.
-        tags: all words that records are tagged with; a tag is a number, its place among them.
     """
 
     def __init__(self, alphabet: Alphabet, records: Iterable[tuple[SequenceRecord, Codes]]) -> None:
@@ -44,7 +41,6 @@ class SequenceStore:
         self.groups: list[str | None] = []
         self._names = Stored()
         words: dict[str | None, str | None] = {}
-        numbers: dict[str, int] = {}
         whole = hashlib.blake2b(digest_size=16)
         self.qualities = self.tagged = True
         for record, own in records:
@@ -57,23 +53,21 @@ class SequenceStore:
             if self.qualities and record.quality is not None:
                 quality.add(record.quality)
             if self.tagged and record.tags is not None:
-                given = _numbers(record, numbers)
-                tags.add(given)
-                whole.update(given.tobytes())
+                tags.add(np.frombuffer(record.tags, np.uint8))
+                whole.update(record.tags)
             self._names.add(f"{record.id}\0{record.where}".encode("utf-8", "surrogatepass"))
             for values, value in ((self.labels, record.label), (self.groups, record.group)):
                 values.append(words.setdefault(value, value))
             whole.update(f"{record.label}\0{record.group}\0".encode("utf-8", "surrogatepass") + key)
         self.codes: Codes = codes.array()
         self.quality: NDArray[np.uint8] = quality.array()
-        self.tag_numbers: NDArray[np.uint8] = tags.array()
+        self.tags: NDArray[np.uint8] = tags.array()
         self.offsets: Rows = np.array(ends, np.int64)
         self.keys: NDArray[np.uint64] = np.array(keys, np.uint64)
-        self.tags = list(numbers)
         self.digest = whole.hexdigest()
         some = len(self.offsets) > 1
         self.qualities, self.tagged = self.qualities and some, self.tagged and some
-        self._pages = Pages(self.codes, self.quality, self.tag_numbers)
+        self._pages = Pages(self.codes, self.quality, self.tags)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -100,8 +94,8 @@ class SequenceStore:
         return self._part(self.quality, row, 0, None)
 
     def read_tags(self, row: int, begin: int = 0, end: int | None = None) -> NDArray[np.uint8]:
-        """The numbers of a record's tags."""
-        return self._part(self.tag_numbers, row, begin, end)
+        """A record's tags."""
+        return self._part(self.tags, row, begin, end)
 
     def _part(self, what: NDArray[np.uint8], row: int, begin: int, end: int | None) -> NDArray[np.uint8]:
         first, last = int(self.offsets[row]), int(self.offsets[row + 1])
@@ -113,15 +107,6 @@ class SequenceStore:
     def text(self, row: int, begin: int = 0, end: int | None = None) -> str:
         """The letters of a record, in capitals."""
         return self.alphabet.decode(self.read(row, begin, end))
-
-
-def _numbers(record: SequenceRecord, numbers: dict[str, int]) -> NDArray[np.uint8]:
-    """Of each tag of a record its number; new ones get the next."""
-    found = [numbers.setdefault(tag, len(numbers)) for tag in record.tags or ()]
-    if len(numbers) > _MOST_TAGS:
-        fix = "Is it the right column? --tags-column names it"
-        raise DataError("too many tags", expected=f"up to {_MOST_TAGS}", got=len(numbers), where=record.where, fix=fix)
-    return np.array(found, np.uint8)
 
 
 def ragged(rows: list[NDArray[Any]], dtype: torch.dtype = torch.int64) -> Ragged:

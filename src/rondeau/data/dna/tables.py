@@ -98,7 +98,7 @@ def read_table(
             letters,
             label=_word(values.get(found.label)) if found.label else None,
             group=_word(values.get(group)) if group else None,
-            tags=None if given is None else tuple(given),
+            tags=None if given is None else given.encode("latin-1", "replace"),
             where=where,
         )
 

@@ -21,16 +21,12 @@ def _codons(rng: np.random.Generator) -> tuple[list[str], np.ndarray]:
     """Sense codons and, of each, how likely each is to come next: codons of like amino acids keep company."""
     sense = [a + b + c for a in _BASES for b in _BASES for c in _BASES if a + b + c not in _STOPS]
     weights = np.array([(2.0 if codon[2] in "CG" else 1.0) for codon in sense])
-    table = weights * np.exp(rng.normal(0, 1.0, (len(sense), len(sense))))
+    table = weights * np.exp(rng.normal(0, 2.0, (len(sense), len(sense))))
     return sense, np.cumsum(table / table.sum(1, keepdims=True), 1)
 
 
 def _draw(rng: np.random.Generator, shares: tuple[float, ...]) -> str:
-    return _BASES[int(rng.choice(4, p=shares))]
-
-
-def _any(rng: np.random.Generator, count: int) -> str:
-    return "".join(_BASES[i] for i in rng.integers(0, 4, count))
+    return _BASES[min(int(np.searchsorted(np.cumsum(shares), rng.random())), 3)]
 
 
 class GeneMaker:
@@ -62,44 +58,31 @@ class GeneMaker:
         return "".join(_draw(self.rng, _PYRIMIDINES) for _ in range(13)) + "AG"
 
 
-def made_splice_sites(count: int = 1800, seed: int = 0, length: int = 90) -> list[SequenceRecord]:
-    """Stretches of DNA around a donor site, around an acceptor, or around none, a third of each.
+def made_splice_sites(count: int = 2400, seed: int = 0, length: int = 90) -> list[SequenceRecord]:
+    """Stretches of DNA with a donor site, an acceptor, or neither, a third of each; the site is not in the middle.
 
-    On the exon's side the codons follow each other; on the intron's the bases of other codons stand in no order. The
-    third class has the same bases, GT or AG in the same place, and one of the two marks alone: a site without an exon
-    or an exon without a site. Raises `ArgumentError` for fewer than 30.
+    A donor stands behind an exon and before an intron, an acceptor the other way round. The third class has the same
+    sites, exons and introns in the wrong order, so only their order tells it: every count of letters or short words is
+    the same. Exons are codons that follow each other; introns the bases of others, in no order. Raises `ArgumentError`
+    for fewer than 30.
     """
     if count < 30:
         raise ArgumentError("count", expected="30 or more", got=count)
-    maker, half = GeneMaker(seed), length // 2
+    maker = GeneMaker(seed)
     made = []
     for number in range(count):
         kind = number % 3
-        exon = maker.coding(half // 3 + 2)
-        intron = maker.shuffled(maker.coding(half // 3 + 2))
-        donor, acceptor = maker.donor(), maker.acceptor()
-        if kind == 2:
-            if number % 2:
-                exon = maker.shuffled(exon)
-            else:
-                donor, acceptor = (_plain(maker, site) for site in (donor, acceptor))
-        if kind == 0 or (kind == 2 and number % 4 < 2):
-            text = exon[-(half - 3) :] + donor
-            text += intron[: length - len(text)]
-        else:
-            text = intron[: half - len(acceptor)] + acceptor
-            text += exon[: length - len(text)]
+        exon = maker.coding(length // 3 + 1)[int(maker.rng.integers(3)) :]
+        intron = maker.shuffled(maker.coding(length // 3 + 1))
+        donor = kind == 0 or (kind == 2 and number % 2 == 0)
+        site = maker.donor() if donor else maker.acceptor()
+        at = length // 3 + int(maker.rng.integers(length // 3)) - len(site) // 2
+        first, second = (exon, intron) if donor == (kind != 2) else (intron, exon)
+        text = (first[-at:] + site + second)[:length]
         made.append(
             SequenceRecord(f"site{number + 1}", text.encode(), label=CLASSES[kind], where=f"made, {number + 1}")
         )
     return made
-
-
-def _plain(maker: GeneMaker, site: str) -> str:
-    """A stretch as long as a site, with its two fixed bases and nothing else of it."""
-    if site.endswith("AG") and len(site) == 15:
-        return _any(maker.rng, 13) + "AG"
-    return _any(maker.rng, 3) + "GT" + _any(maker.rng, 4)
 
 
 def made_genome(records: int = 24, genes: int = 6, seed: int = 0) -> list[SequenceRecord]:

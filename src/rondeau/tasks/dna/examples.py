@@ -39,7 +39,7 @@ class Sequences(Sequence[SequenceRecord]):
             return Sequences(self.store, self.rows[number])
         row, store = int(self.rows[number]), self.store
         quality = store.read_quality(row) if store.qualities else None
-        tags = tuple(store.tags[i] for i in store.read_tags(row)) if store.tagged else None
+        tags = store.read_tags(row).tobytes() if store.tagged else None
         return SequenceRecord(
             store.id(row),
             store.text(row).encode(),

@@ -41,7 +41,6 @@ class ReaderSettings(DnaSettings):
     batch_size: int = option(64, "Sequences of a batch.")
     learning_rate: float = option(4e-3, "Of Adam, at the start; it falls along a cosine.")
     epochs: int = option(15, "Times all of the training part is read, at most.")
-    quality: bool = option(True, "Read the qualities of FASTQ as well.")
 
     def check(self) -> None:
         super().check()
@@ -55,6 +54,7 @@ class ClassificationSettings(ReaderSettings):
     """What the classification of sequences is asked."""
 
     label_column: str | None = option(None, "Column of the classes in a table. Default: recognised.")
+    quality: bool = option(True, "Read the qualities of FASTQ as well.")
     pool: int = option(2, "Steps of which the strongest is kept after the convolution.")
     pooling: str = option(
         "auto", "What stands for a sequence: each place's state, or the largest and mean, or the last.", POOLINGS
