@@ -97,10 +97,14 @@ def predict(
     out: Annotated[
         Path | None, typer.Option(help="Where to write: .jsonl, or .csv. Default: JSON lines to standard output.")
     ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(help="Sequences that variants are of (DNA language models). Default: those learnt from."),
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Answer for each input: a record a line."""
-    jobs.predict(run, path, out, device, {})
+    jobs.predict(run, path, out, device, {} if reference is None else {"reference": reference})
 
 
 @app.command()

@@ -41,7 +41,7 @@ class ReverseComplement(Layer):
         self.features = None if features is None else [int(i) for i in features]
 
     def forward(self, x: Any) -> Any:
-        flipped = x.reverse() if isinstance(x, Ragged) else x.flip(1)
+        flipped: Any = x.reverse() if isinstance(x, Ragged) else x.flip(1)
         if self.ids is None and self.features is None:
             return flipped
         return flipped.with_values(self._renamed(flipped.values)) if isinstance(x, Ragged) else self._renamed(flipped)

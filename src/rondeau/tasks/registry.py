@@ -15,6 +15,7 @@ from rondeau.training.lookup import unknown
 TASKS: dict[str, str] = {
     "dna_tagging": "rondeau.tasks.dna.tagging:DnaTagging",
     "dna_classification": "rondeau.tasks.dna.classification:DnaClassification",
+    "dna_language_model": "rondeau.tasks.dna.language:DnaLanguageModel",
     "tagging": "rondeau.tasks.tagging.task:Tagging",
     "translation": "rondeau.tasks.translation.task:Translation",
     "text_classification": "rondeau.tasks.texts.task:TextClassification",

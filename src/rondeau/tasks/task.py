@@ -85,6 +85,19 @@ class Task(ABC, Generic[S]):
         """A record for each input in a file or folder, `-` for standard input."""
         raise ArgumentError(f"the task {self.name} has no predict", fix=self.instead())
 
+    def write(
+        self,
+        run: RunFolder,
+        prompt: str,
+        length: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+    ) -> Iterator[str]:
+        """The prompt, then what the model makes of it, piece by piece as it is drawn; see `rondeau generate`."""
+        raise ArgumentError(f"the task {self.name} writes nothing", fix="Let it answer: rondeau predict RUN FILE")
+
     @abstractmethod
     def inspect(self, run: RunFolder, look: Look) -> dict[str, Any]:
         """What is found in a run's model, for `inspect.json`; empty where the task explains nothing."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import zlib
 from collections.abc import Iterator
 
 from rondeau.data.dna.records import SequenceRecord
 from rondeau.data.faults import Faults
-from rondeau.data.texts.text_lines import raw_lines
+from rondeau.data.texts.text_lines import open_bytes, raw_lines
 from rondeau.errors import DataError
 
 _NAMED = re.compile(r"(?:^|[\s|;,\[])(?:label|class)=(\"[^\"]*\"|[^\s|;,\]]+)", re.IGNORECASE)
+
+_HEAD = 1 << 22  # bytes
 
 
 def read_fasta(path: str | os.PathLike[str], faults: Faults) -> Iterator[SequenceRecord]:
@@ -46,6 +49,21 @@ def _record(heading: str, parts: list[bytes], where: str, faults: Faults) -> Ite
         faults.add("a heading has no id", where=where, expected=">id")
         return
     yield SequenceRecord(name, b"".join(parts), f"{more} {rest}".strip(), where=where)
+
+
+def head_of_fasta(path: str | os.PathLike[str], count: int) -> list[SequenceRecord]:
+    """The first records, up to `count`, of the first megabytes; the last may be cut short. For a look: no faults."""
+    try:
+        with open_bytes(path) as file:
+            raw = file.read(_HEAD)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError("a file cannot be read", got=error, where=path) from error
+    found = []
+    for part in (b"\n" + raw.replace(b"\r", b"")).split(b"\n>")[1 : count + 1]:
+        heading, _, body = part.partition(b"\n")
+        name, _, rest = heading.decode("utf-8", "replace").replace("\t", " ").strip().partition(" ")
+        found.append(SequenceRecord(name, body.replace(b"\n", b"").replace(b" ", b""), rest, where=str(path)))
+    return found
 
 
 def named_label(record: SequenceRecord) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rondeau.data.dna.alphabets import ALPHABETS, Alphabet, detect
-from rondeau.data.dna.fasta import named_label, second_word
+from rondeau.data.dna.fasta import head_of_fasta, named_label, second_word
 from rondeau.data.dna.files import kind_of, read_records, sequence_files
 from rondeau.data.dna.records import SequenceRecord
 from rondeau.data.dna.tables import find_sequences, looks_like_sequences
@@ -87,6 +87,8 @@ def _way(file: Path, settings: Any) -> tuple[str, str]:
 
 
 def _first(file: Path) -> list[SequenceRecord]:
+    if kind_of(file) == "fasta":  # one of its records may be a chromosome
+        return head_of_fasta(file, _LOOKED_AT)
     return list(islice(read_records(file, Faults("skip")), _LOOKED_AT))
 
 
@@ -136,8 +138,13 @@ def alphabet_of(files: Sequence[Path], settings: Any) -> tuple[Alphabet, str]:
     """The alphabet asked for, or told by the first records of each of some files, and why."""
     if settings.alphabet != "auto":
         return ALPHABETS[settings.alphabet], f"{settings.alphabet}: as asked for"
-    faults = Faults("skip")
-    records = (
-        one for file in files[:20] for one in islice(read_records(file, faults, settings.sequence_column), _LOOKED_AT)
+    texts = (
+        one.letters[:10_000]
+        for file in files[:20]
+        for one in (
+            _first(file)
+            if kind_of(file) != "table"
+            else islice(read_records(file, Faults("skip"), settings.sequence_column), _LOOKED_AT)
+        )
     )
-    return detect(record.letters[:10_000] for record in records)
+    return detect(texts)
