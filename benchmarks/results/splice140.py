@@ -62,9 +62,11 @@ def fold_numbers(store: SequenceStore, keys: Any, folds: int) -> Any:
     return numbers
 
 
-def results_of(path: str, folds: int, run: int, by_gene: bool, changes: dict[str, Any]) -> Iterator[tuple[Any, float]]:
+def results_of(
+    path: str, folds: int, run: range, by_gene: bool, changes: dict[str, Any]
+) -> Iterator[tuple[Any, float]]:
     """Of each fold the results and the seconds."""
-    for fold in range(run):
+    for fold in run:
         begun, job = time.perf_counter(), Folds(fold, folds, by_gene)
         with tempfile.TemporaryDirectory() as folder:
             settings = replace(ClassificationSettings(), path=path, seed=fold, insight=False, device="cpu", **changes)
@@ -81,6 +83,7 @@ def main() -> None:
     """Print the rows."""
     parser = parser_of(__doc__)
     parser.add_argument("--folds", type=int, default=10, help="how many there are")
+    parser.add_argument("--first", type=int, default=0, help="the first that is run")
     parser.add_argument("--run", type=int, help="how many of them are run (default: all)")
     parser.add_argument("--by-gene", action="store_true", help="sequences of one accession number are in one fold")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="another setting of the job")
@@ -88,7 +91,8 @@ def main() -> None:
     known = ClassificationSettings()
     changes = {name: type(getattr(known, name))(value) for name, value in (one.split("=") for one in asked.set)}
     path = str(asked.data / "splice140" / "splice140.csv")
-    found = list(results_of(path, asked.folds, asked.run or asked.folds, asked.by_gene, changes))
+    run = range(asked.first, asked.folds if asked.run is None else asked.first + asked.run)
+    found = list(results_of(path, asked.folds, run, asked.by_gene, changes))
     command = " ".join(["python -m benchmarks.results.splice140", *sys.argv[1:]])
     print(table("splice140", found, ["accuracy", "mcc", "auroc"], command, "Folds"))
     own = [one.own.scores["accuracy"] for one, _ in found]

@@ -44,6 +44,7 @@ def read_fastq(path: str | os.PathLike[str], faults: Faults) -> Iterator[Sequenc
             faults.add(
                 "the third line of a FASTQ record has no +", where=where, got=plus[:40].decode("utf-8", "replace")
             )
+            lines.give_back([plus, quality])
             lines.skip_to_heading()
             continue
         if len(quality) != len(letters):
@@ -77,6 +78,11 @@ class _Lines:
     def _read(self) -> bytes | None:
         line = next(self._lines, None)
         return None if line is None else line.strip(b"\r\n \t")
+
+    def give_back(self, lines: list[bytes]) -> None:
+        """Lines that come again."""
+        self._held = [*lines, *self._held]
+        self.number -= len(lines)
 
     def skip_to_heading(self) -> None:
         """Go on before a line that begins with @, two lines before one that begins with +."""

@@ -33,11 +33,12 @@ def read_genbank(path: str | os.PathLike[str], faults: Faults) -> Iterator[Seque
     count = 0
     with open_bytes(path) as raw, io.TextIOWrapper(raw, "utf-8", errors="replace") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of what it mends, such as lines that are too long
+        warnings.filterwarnings("error", message=".*[Ee]xpected sequence length|.*[Pp]remature end")
         records = parser.parse(file, "genbank")
         while True:
             try:
                 record = next(records, None)
-            except (ValueError, EOFError, OSError, AssertionError, zlib.error) as error:
+            except (ValueError, EOFError, OSError, AssertionError, Warning, zlib.error) as error:
                 where = f"{path}, record {count + 1:,}"
                 raise DataError(
                     "a GenBank record cannot be read", got=error, where=where, fix="Fetch it again"

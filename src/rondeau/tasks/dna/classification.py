@@ -317,14 +317,14 @@ class DnaClassification(Job[ClassificationSettings]):
 def collect(
     given: Iterable[tuple[SequenceRecord, str | None]], alphabet: Any, faults: Faults, unique: bool = False
 ) -> tuple[SequenceStore, list[str | None]]:
-    """Labelled records as a store, and the part each is of; `unique`: an id that comes twice in a part is a fault."""
+    """Labelled records as a store, and the part each is of; `unique`: an id that comes twice in a file is a fault."""
     parts: list[str | None] = []
-    ids: dict[str | None, set[str]] = {}
+    ids: dict[str, set[str]] = {}
 
     def noted() -> Iterator[tuple[SequenceRecord, Any]]:
         for record, part in given:
             for one, codes in encoded([record], alphabet, faults, unique=False):
-                known = ids.setdefault(part, set())
+                known = ids.setdefault(f"{part} {one.where.rpartition(', ')[0]}", set())  # of one file
                 if unique and one.id in known:
                     fix = "Give each record an id of its own"
                     faults.add("an id comes twice", where=one.where, got=repr(one.id), fix=fix)

@@ -97,9 +97,13 @@ def _body(
         found.append(layers.Dropout(dropout))
     for level in range(depth):
         whole = pooling != "last" or level < depth - 1
-        found += [layers.Bidirectional(CELLS[cell](units, return_sequences=whole)), layers.Dropout(dropout)]
-    if pooling == "places":
-        found += [layers.Flatten(), layers.Dropout(dropout)]
+        found.append(layers.Bidirectional(CELLS[cell](units, return_sequences=whole)))
+        if whole and (level < depth - 1 or pooling != "places"):
+            found.append(layers.Dropout(dropout))
+    if pooling == "places":  # very many numbers stand for a sequence: twice the dropout
+        found += [layers.Flatten(), layers.Dropout(1 - (1 - dropout) ** 2)]
+    elif pooling == "last":
+        found.append(layers.Dropout(dropout))
     elif pooling == "max_mean":
         found += [_MaxMean([layers.GlobalMaxPooling1D(), layers.GlobalAveragePooling1D(), layers.Concatenate()])]
     return [*found, layers.Dense(outputs, name="answer")]

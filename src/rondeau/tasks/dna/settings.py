@@ -40,7 +40,7 @@ class ReaderSettings(DnaSettings):
     dropout: float = option(0.3, "Rate after the convolution, the recurrent layers, and their summary.")
     batch_size: int = option(64, "Sequences of a batch.")
     learning_rate: float = option(4e-3, "Of Adam, at the start; it falls along a cosine.")
-    epochs: int = option(15, "Times all of the training part is read, at most.")
+    epochs: int = option(12, "Times all of the training part is read, at most.")
 
     def check(self) -> None:
         super().check()
