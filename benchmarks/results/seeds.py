@@ -17,10 +17,16 @@ from rondeau.tasks.registry import get_task
 SEEDS = 5
 
 
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """A command line with `--data`."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the sets")
+    return parser
+
+
 def arguments(description: str | None, module: str, needs_data: bool = True) -> argparse.Namespace:
     """`--data`, `--seeds`, and the command as it was given."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the sets")
+    parser = parser_of(description)
     parser.add_argument("--seeds", type=int, default=SEEDS, help="how many, from 0 on")
     asked = parser.parse_args()
     asked.command = " ".join(["python -m", module, *sys.argv[1:]])
@@ -50,7 +56,9 @@ def trained(task: str, seeds: int, settings: Callable[[Any, int], Any]) -> list[
     return found
 
 
-def table(title: str, found: Sequence[tuple[Any, float]], names: Sequence[str], command: str) -> str:
+def table(
+    title: str, found: Sequence[tuple[Any, float]], names: Sequence[str], command: str, runs: str = "Seeds"
+) -> str:
     """A row for each model: its figures as mean ± standard deviation over the seeds, and in brackets the range."""
     results = [one for one, _ in found]
     metrics = [metric for metric in results[0].metrics if metric.name in names]
@@ -66,5 +74,5 @@ def table(title: str, found: Sequence[tuple[Any, float]], names: Sequence[str], 
         lines.append(f"| {row.name} | " + " | ".join(cells) + " |")
     seconds = statistics.fmean(took for _, took in found)
     lines.append("")
-    lines.append(f"Seeds 0 to {len(found) - 1}, {seconds:.0f} s each, baselines included: `{command}`")
+    lines.append(f"{runs} 0 to {len(found) - 1}, {seconds:.0f} s each, baselines included: `{command}`")
     return "\n".join(lines)

@@ -17,12 +17,10 @@ from rondeau.cli.options import Asked
 from rondeau.cli.records import write_records
 from rondeau.errors import NumericsError
 from rondeau.insight.results import Metric, Results, Row, results_from_json
-from rondeau.models.language_model import generate
 from rondeau.report import Watch, write_comparison, write_report, write_tensorboard
 from rondeau.tasks import TASKS, get_task
 from rondeau.tasks.advice import advice_of
 from rondeau.tasks.api import free_folder
-from rondeau.tasks.language import training as text
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.speed import Speed, describe_speed, read_speed, total_speed
 from rondeau.tasks.task import Task, Work
@@ -194,18 +192,19 @@ def write_text(
     top_k: int | None,
     top_p: float | None,
     seed: int | None,
+    out: Path | None = None,
 ) -> None:
-    """Print the prompt and what the model makes of it, as it comes."""
+    """Print the prompt and what the model makes of it, as it comes; or keep it in a file."""
     run = RunFolder.open(folder)
-    tokenizer, model = run.tokenizer(), run.load_model()
-    ids = text.prompt_ids(tokenizer, prompt)
-    forbidden = [] if tokenizer.unknown is None else [tokenizer.unknown]
-    decoder = tokenizer.decode_stream()
-    sys.stdout.write(prompt)
-    for token in generate(model, ids, length, temperature, top_k, top_p, seed, forbidden):
-        sys.stdout.write(decoder.push(token))
+    task = get_task(run.task)
+    pieces = task.write(run, prompt, length, temperature, top_k, top_p, seed)
+    if out is not None:
+        task.save_written(run, pieces, out)
+        return
+    for piece in pieces:
+        sys.stdout.write(piece)
         sys.stdout.flush()
-    sys.stdout.write(decoder.flush() + "\n")
+    sys.stdout.write("\n")
 
 
 def evaluate(folder: Path, path: str, device: str) -> None:

@@ -67,7 +67,7 @@ def demo(
 @app.command()
 def generate(
     run: Run,
-    prompt: Annotated[str, typer.Option(help="Text to go on from.")] = "\n",
+    prompt: Annotated[str, typer.Option(help="Text to go on from; of music a file.")] = "\n",
     length: Annotated[int, typer.Option(help="Tokens to draw.")] = 400,
     temperature: Annotated[
         float, typer.Option(help="Below 1 more careful, above 1 wilder, 0 always the likeliest.")
@@ -75,9 +75,10 @@ def generate(
     top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest only.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Draw from the likeliest that reach this probability.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same text.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A file to write to; music to .mid. Default: printed.")] = None,
 ) -> None:
-    """Write text with a run's model, each character as it is drawn."""
-    jobs.write_text(run, prompt, length, temperature, top_k, top_p, seed)
+    """Write with a run's model, each character as it is drawn: text, letters of DNA, steps of music."""
+    jobs.write_text(run, prompt, length, temperature, top_k, top_p, seed, out)
 
 
 @app.command()

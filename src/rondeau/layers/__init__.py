@@ -12,6 +12,7 @@ from rondeau.layers.normalization import LayerNormalization
 from rondeau.layers.pooling import GlobalAveragePooling1D, GlobalMaxPooling1D, MaxPooling1D
 from rondeau.layers.recurrent import RNN
 from rondeau.layers.standard import GRU, LSTM, SimpleRNN
+from rondeau.layers.strands import ReverseComplement
 from rondeau.layers.time import Masking, RepeatVector, TimeDistributed
 from rondeau.layers.tokens import Distinct, TokenDropout
 
@@ -45,6 +46,7 @@ __all__ = [
     "MaxPooling1D",
     "Multiply",
     "RepeatVector",
+    "ReverseComplement",
     "SimpleRNN",
     "SimpleRNNCell",
     "StackedRNNCells",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -97,6 +97,24 @@ class Task(ABC, Generic[S]):
         asking = self.asking(**options)
         asking.check()
         return asking.given()
+
+    def write(
+        self,
+        run: RunFolder,
+        prompt: str,
+        length: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+    ) -> Iterator[str]:
+        """The prompt, then what the model makes of it, piece by piece as it is drawn; see `rondeau generate`."""
+        raise ArgumentError(f"the task {self.name} writes nothing", fix="Let it answer: rondeau predict RUN FILE")
+
+    def save_written(self, run: RunFolder, pieces: Iterable[str], out: Path) -> None:
+        """What `write` gives, as a file."""
+        with open(out, "w", encoding="utf-8") as file:
+            file.writelines(pieces)
 
     @abstractmethod
     def inspect(self, run: RunFolder, look: Look) -> dict[str, Any]:

@@ -22,14 +22,15 @@ class Growing:
     def __init__(self, dtype: Any, held: int = _HELD) -> None:
         self.dtype, self.held = np.dtype(dtype), held
         self.parts: list[NDArray[Any]] = []
-        self.rows = 0
+        self.rows = self._unwritten = 0
         self._file: Any = None
 
     def add(self, values: NDArray[Any]) -> None:
         """More values at the end."""
         self.parts.append(np.ascontiguousarray(values, self.dtype))
         self.rows += len(values)
-        if sum(len(part) for part in self.parts) > self.held:
+        self._unwritten += len(values)
+        if self._unwritten > self.held:
             self._write()
 
     def _write(self) -> None:
@@ -37,7 +38,7 @@ class Growing:
             self._file = tempfile.TemporaryFile()  # noqa: SIM115  # the map below outlives any block
         for part in self.parts:
             self._file.write(part.view(np.uint8).data)
-        self.parts = []
+        self.parts, self._unwritten = [], 0
 
     def array(self) -> NDArray[Any]:
         """All values, `(rows,)`; nothing can be added after."""

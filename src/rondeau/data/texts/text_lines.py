@@ -76,13 +76,13 @@ def read_lines(path: str | os.PathLike[str], encoding: str = "utf-8", faults: Fa
     if "\n".encode(encoding) != b"\n":
         yield from _wide_lines(path, encoding)
         return
-    yield from decoded_lines(_raw_lines(path), str(path), encoding, faults)
+    yield from decoded_lines(raw_lines(path), str(path), encoding, faults)
 
 
-def decoded_lines(raw_lines: Iterable[bytes], name: str, encoding: str, faults: Faults) -> Iterator[Line]:
+def decoded_lines(lines: Iterable[bytes], name: str, encoding: str, faults: Faults) -> Iterator[Line]:
     """Lines of bytes as text, as `read_lines` has them; `name` is where they are from, for messages."""
     offset = 0
-    for number, raw in enumerate(raw_lines, 1):
+    for number, raw in enumerate(lines, 1):
         if number == 1:
             raw = _without_mark(raw, encoding, name)
         text = _decoded(raw, encoding, f"{name}, line {number:,}", offset, faults)
@@ -98,12 +98,13 @@ def read_whole(path: str | os.PathLike[str], encoding: str = "utf-8", faults: Fa
     """
     faults = Faults() if faults is None else faults
     encoding = checked_encoding(encoding)
-    raw = _without_mark(b"".join(_raw_lines(path)), encoding, path)
+    raw = _without_mark(b"".join(raw_lines(path)), encoding, path)
     text = _decoded(raw, encoding, str(path), 0, faults)
     return None if text is None else text.removeprefix("\ufeff").replace("\r\n", "\n")
 
 
-def _raw_lines(path: str | os.PathLike[str]) -> Iterator[bytes]:
+def raw_lines(path: str | os.PathLike[str]) -> Iterator[bytes]:
+    """The lines of a file as they are, unpacked where `.gz`. `DataError` where it cannot be read to its end."""
     with open_bytes(path) as file:
         try:
             yield from file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rondeau.data.texts.text_lines import suffix_of
 from rondeau.data.texts.word_tokenizer import WordTokenizer
 from rondeau.errors import ArgumentError, DataError
 from rondeau.insight.results import Results, Row
+from rondeau.models.language_model import generate
 from rondeau.tasks.advice import check_run
 from rondeau.tasks.language import training as model_of
 from rondeau.tasks.language.inspect import inspect
@@ -81,6 +83,25 @@ class LanguageModel(Task[Settings]):
         row = Row(self.name, model.count_params(), *scores(bits, len(text) / len(ids)))
         metrics = [PERPLEXITY] if isinstance(tokenizer, WordTokenizer) else [METRIC, PERPLEXITY]
         return Results(metrics, [row], f"{len(text):,} characters of {path}", notes)
+
+    def write(
+        self,
+        run: RunFolder,
+        prompt: str,
+        length: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+    ) -> Iterator[str]:
+        tokenizer, model = run.tokenizer(), run.load_model()
+        ids = model_of.prompt_ids(tokenizer, prompt)
+        forbidden = [] if tokenizer.unknown is None else [tokenizer.unknown]
+        decoder = tokenizer.decode_stream()
+        yield prompt
+        for token in generate(model, ids, length, temperature, top_k, top_p, seed, forbidden):
+            yield decoder.push(token)
+        yield decoder.flush()
 
     def instead(self) -> str:
         return "Let it write: rondeau generate RUN --prompt TEXT"

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from rondeau.data.buckets import Buckets
 from rondeau.data.faults import Faults
 from rondeau.data.music.find import SUFFIXES, divide, files_of, find_music, pieces_at
-from rondeau.data.music.piece import Piece
+from rondeau.data.music.midi import write_midi
+from rondeau.data.music.piece import Piece, roll_of
 from rondeau.errors import ArgumentError, DataError
 from rondeau.heads.masked import nll_of_groups
 from rondeau.insight.results import Metric, Results, Row
@@ -24,8 +25,9 @@ from rondeau.tasks.bootstrap import intervals
 from rondeau.tasks.job import Data, Examples, Job, Judged, placed
 from rondeau.tasks.music import baselines as counted
 from rondeau.tasks.music.composed import write_composed
-from rondeau.tasks.music.model import network
+from rondeau.tasks.music.model import compose, network
 from rondeau.tasks.music.preparation import MusicPreparation, Numbers
+from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.settings import Settings, option
 from rondeau.tasks.task import View, Work
 from rondeau.training.losses import GroupNegativeLogLikelihood
@@ -177,6 +179,39 @@ class MusicModel(Job[MusicSettings]):
         composed = write_composed(run, model, work.prepared, work.data.test, s.seed, s.steps_per_beat)
         run.write_json(run.findings, {**run.read_json(run.findings), "composed": composed})
         return results
+
+    def write(
+        self,
+        run: RunFolder,
+        prompt: str,
+        length: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+    ) -> Iterator[str]:
+        """A line for each step, the MIDI pitches that sound; `prompt`: a file of music, or blank for a silent step."""
+        if top_k is not None or top_p is not None:
+            raise ArgumentError("music has no top_k and no top_p", fix="Leave them out; a lower temperature is tamer")
+        settings, prepared = self.opened(run)
+        given = Piece.of_voices([[0] * max(prepared.voices, 1)], "silence")
+        if prompt.strip():
+            given = next(self.read_inputs(settings, prepared, prompt), given)
+        steps = prepared.encode(given)
+        rest = compose(placed(run.load_model(), settings.device), steps, length, prepared.group, temperature, seed)[0]
+        whole = prepared.decode(np.concatenate([steps, rest]) if prompt.strip() else rest)
+        for pitches in whole.pitches():
+            yield " ".join(map(str, pitches)) + "\n"
+
+    def save_written(self, run: RunFolder, pieces: Iterable[str], out: Path) -> None:
+        if out.suffix.lower() not in (".mid", ".midi"):
+            super().save_written(run, pieces, out)
+            return
+        roll = roll_of(([int(pitch) for pitch in line.split()] for line in pieces), str(out))
+        write_midi(out, roll, self.opened(run)[0].steps_per_beat)
+
+    def instead(self) -> str:
+        return "Let it compose: rondeau generate RUN --out piece.mid"
 
     def name_of(self, settings: MusicSettings) -> str:
         chained = ", notes of a step chained" if settings.chained else ""
