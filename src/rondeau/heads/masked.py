@@ -64,10 +64,10 @@ class MaskedAutoregression(Layer):
         if len(input_shape) != 2 or None in (input_shape[0][-1], input_shape[1][-1]):
             expected = "[features, values], of known sizes"
             raise ShapeError(f"layer {self.name}", expected=expected, got=input_shape)
-        if input_shape[1][-1] % self.group:  # type: ignore[operator]
+        if input_shape[1][-1] % self.group:
             expected = f"values in whole groups of {self.group}"
             raise ShapeError(f"layer {self.name}", expected=expected, got=input_shape[1])
-        return input_shape[0][-1], input_shape[1][-1]  # type: ignore[return-value]
+        return input_shape[0][-1], input_shape[1][-1]
 
     def compute_output_shape(self, input_shape: list[Shape]) -> Shape:
         return input_shape[1]

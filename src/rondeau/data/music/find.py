@@ -99,10 +99,10 @@ def divide(
     train, held, last = (music.parts.get(name, []) for name in ("train", "validation", "test"))
     for missing, share, name in ((not held, validation, "validation"), (not last, test, "test")):
         if missing:
-            parts = split_rows([one.digest() for one in train], share, 0.0, seed)
-            drawn = [train[row] for row in parts.validation]
-            held, last = (drawn, last) if name == "validation" else (held, drawn)
-            train = [train[row] for row in parts.train]
+            rest = split_rows([one.digest() for one in train], share, 0.0, seed)
+            out = [train[row] for row in rest.validation]
+            held, last = (out, last) if name == "validation" else (held, out)
+            train = [train[row] for row in rest.train]
     known = {one.digest(): one.where for one in train}
     leaks = shared(known, [one.digest() for one in (*held, *last)])
     for digest in leaks:

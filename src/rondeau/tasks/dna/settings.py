@@ -115,6 +115,4 @@ class LanguageSettings(DnaSettings):
 class LanguageAsking(Asking):
     """What `rondeau predict` can be asked of a language model."""
 
-    reference: str | None = option(
-        None, "Sequences that variants are of, a file or folder. Default: those learnt from."
-    )
+    reference: str | None = option(None, "Sequences that variants are of: file or folder. Default: those learnt from.")

@@ -124,7 +124,7 @@ class EventClassification(Job[EventSettings]):
     )
 
     def guess(self, path: Path) -> str | None:
-        from rondeau.data.series.labelled import words_of
+        from rondeau.data.tables.coding import MISSING, tallies
         from rondeau.data.tables.roles import find_roles, first_rows, label_values, one_label_each
 
         try:
@@ -136,7 +136,7 @@ class EventClassification(Job[EventSettings]):
             return None
         if label_values(table, roles.label) > 2 or one_label_each(table, roles.entity, roles.label):
             return None
-        values = " or ".join(sorted(set(words_of(table, roles.label, np.arange(len(table)))) - {""}))
+        values = " or ".join(sorted(set(tallies(table, roles.label)) - {MISSING}))
         again = f"each {roles.entity!r} comes again, at another {roles.time!r}"
         return f"a row is an event: {again}, and {roles.label!r} is told of each row ({values})"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,11 +12,12 @@ import numpy as np
 
 from rondeau.data.faults import Faults
 from rondeau.data.series.ts import Series, has_targets, ts_files
+from rondeau.data.standard_input import standard_input
 from rondeau.insight.results import Metric, Row
 from rondeau.tasks.job import Data, Examples, Job, Judged
 from rondeau.tasks.series import baselines as series_baselines
 from rondeau.tasks.series.model import series_model
-from rondeau.tasks.series.reading import Found, digest_of, divide, find_series, from_standard_input
+from rondeau.tasks.series.reading import Found, digest_of, divide, find_series
 from rondeau.tasks.series.targets import (
     Floats,
     TargetPreparation,
@@ -137,15 +139,11 @@ class SeriesRegression(Job[SeriesRegressionSettings]):
     def read_inputs(
         self, settings: SeriesRegressionSettings, prepared: TargetPreparation, path: str
     ) -> Iterator[Series]:
-        file = from_standard_input() if path == "-" else Path(path)
-        try:
-            numbered = tuple(f"channel {i}" for i in range(1, len(prepared.channels) + 1))
-            own = () if prepared.channels == numbered else prepared.channels
-            wanted = replace(settings.wanted, channels=settings.channels or own, group=None)
+        numbered = tuple(f"channel {i}" for i in range(1, len(prepared.channels) + 1))
+        own = () if prepared.channels == numbered else prepared.channels
+        wanted = replace(settings.wanted, channels=settings.channels or own, group=None)
+        with standard_input() if path == "-" else nullcontext(Path(path)) as file:
             yield from find_series(str(file), wanted, Faults(settings.on_error), labelled=False).train
-        finally:
-            if path == "-":
-                file.unlink()
 
     def answers(
         self,
