@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,7 +40,7 @@ class Score(NamedTuple):
     outside: int
 
 
-def read_midi(path: Path, steps_per_beat: int = 4) -> tuple[Piece, list[str]]:
+def read_midi(path: str | os.PathLike[str], steps_per_beat: int = 4) -> tuple[Piece, list[str]]:
     """A piece of `steps_per_beat` steps a quarter note, and what was done to read it, in words.
 
     Time is counted in beats, so that changes of tempo and of time signature move nothing. A note sounds from the step
@@ -58,9 +59,9 @@ def read_midi(path: Path, steps_per_beat: int = 4) -> tuple[Piece, list[str]]:
     return Piece.of(_grid(score, steps_per_beat), str(path)), notes
 
 
-def read_score(path: Path) -> Score:
+def read_score(path: str | os.PathLike[str]) -> Score:
     """All notes of a MIDI file's tracks."""
-    file = _parsed(path)
+    file = _parsed(Path(path))
     if file.ticks_per_beat < 1:
         what = "the file counts time in frames of a film, and has no beats"
         raise DataError(what, expected="ticks per beat", got=file.ticks_per_beat, where=path)
@@ -87,7 +88,7 @@ def read_score(path: Path) -> Score:
     return Score(inside, file.ticks_per_beat, end, hanging, outside)
 
 
-def write_midi(path: Path, roll: NDArray[Any], steps_per_beat: int = 4, tempo: float = 90.0) -> None:
+def write_midi(path: str | os.PathLike[str], roll: NDArray[Any], steps_per_beat: int = 4, tempo: float = 90.0) -> None:
     """Keys `(steps, 88)` as a MIDI file: a key that goes on sounding is one note. `tempo`: beats a minute."""
     mido = _mido()
     steps, ticks = np.asarray(roll) > 0, 480 // steps_per_beat
