@@ -49,6 +49,17 @@ def test_json_has_pitches_and_voices(tmp_path: Path) -> None:
     assert test.voices is None
 
 
+def test_steps_with_fewer_pitches_go_to_the_voices_that_were_nearest(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    full = [[72, 67, 60, 48]] * 20
+    path.write_text(json.dumps([[*full, [66, 50], [], [72, 67, 60, 48]]]))
+    (piece,) = find_music(str(path), 4, Faults()).parts["all"]
+    assert piece.voices is not None
+    assert piece.voices[20:].tolist() == [[0, 66, 0, 50], [0, 0, 0, 0], [72, 67, 60, 48]]
+    path.write_text(json.dumps([[[72, 67], [66, 50, 40], [72]]]))
+    assert find_music(str(path), 4, Faults()).parts["all"][0].voices is None
+
+
 def test_npz_holds_a_piece_an_array_of_88_or_128(tmp_path: Path) -> None:
     a, b = rolls(2)
     np.savez(tmp_path / "a.npz", one=a, two=np.pad(b, ((0, 0), (21, 19))))

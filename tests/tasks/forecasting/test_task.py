@@ -535,7 +535,7 @@ def test_other_data_that_do_not_fit_the_run(run: tuple[RunFolder, Any], tmp_path
 
 def test_gaps_fail_or_are_counted(tmp_path: Path) -> None:
     file = write(tmp_path, skip=50)
-    with pytest.raises(DataError, match=r"values are missing \(at after sales.csv, line 51\).*2023-02-20"):
+    with pytest.raises(DataError, match=r"values are missing \(at sales.csv, line 51, behind it\).*2023-02-20"):
         Forecasting().read(settings_for(file))
     data = Forecasting().read(settings_for(file, on_error="skip"))
     assert data.skipped["values are missing"]["count"] == 3

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from rondeau.data.faults import Faults
 from rondeau.data.music.piece import KEYS, LOWEST, Piece, roll_of
 from rondeau.errors import DataError
 
+FULL = 0.9  # of the steps: so many have a pitch for each voice where there are voices
 PARTS = {"train": "train", "valid": "validation", "validation": "validation", "test": "test"}
 Pieces = dict[str, list[Piece]]  # by part; "all" where the file has none
 
@@ -71,10 +74,29 @@ def _piece(content: Any, where: str) -> Piece:
 
 
 def _of_pitches(steps: list[list[int]], where: str) -> Piece:
-    """Voices where each step has equally many, and more than one; else just what sounds."""
-    if len({len(step) for step in steps}) == 1 and len(steps[0]) > 1:
-        return Piece.of_voices(steps, where)
+    """Voices where nine steps in ten have equally many pitches, and more than one; else just what sounds."""
+    most = max((len(step) for step in steps), default=0)
+    if most > 1 and sum(len(step) == most for step in steps) >= FULL * len(steps):
+        return Piece.of_voices(_in_voices(steps, most), where)
     return Piece.of(roll_of(steps, where), where)
+
+
+def _in_voices(steps: list[list[int]], voices: int) -> list[list[int]]:
+    """Steps with fewer pitches than voices: in their order to the voices that were nearest, the others silent."""
+    last = next(step for step in steps if len(step) == voices)
+    found = []
+    for step in steps:
+        if len(step) < voices:
+            places = min(combinations(range(voices), len(step)), key=partial(_distance, step, last))
+            given = dict(zip(places, step, strict=True))
+            step = [given.get(voice, 0) for voice in range(voices)]
+        found.append(step)
+        last = [now if now > 0 else before for now, before in zip(step, last, strict=True)]
+    return found
+
+
+def _distance(step: list[int], last: list[int], places: tuple[int, ...]) -> int:
+    return sum(abs(pitch - last[place]) for pitch, place in zip(step, places, strict=True))
 
 
 def _mat(path: Path) -> Mapping[str, Any]:

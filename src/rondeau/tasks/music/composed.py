@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def write_composed(
         write_midi(file, whole.roll(), steps_per_beat)
         told.append(
             {
-                "title": piece.where,
+                "title": Path(piece.where).name,
                 "primer": len(primer),
                 "notes": notes_of(whole),
                 "file": file.name,
