@@ -31,6 +31,7 @@ def status(field):
     return int(line.split()[1]) * 1024
 
 path, out = Path(sys.argv[1]), Path(sys.argv[2])
+out.mkdir()
 cache.folder = lambda: out / "cache"
 before = status("VmRSS")
 """
@@ -64,6 +65,25 @@ rows = grouper.result.values
 units = sum(len(batch.x.values) for batch in Buckets(rows.lengths, rows.batch, tokens=2000).batches(0, 0, 0))
 assert units == int(rows.lengths.sum())
 """
+EVENTS = """
+import pandas, pyarrow
+from rondeau.data.disk import growing
+from rondeau.data.tables import table
+from rondeau.tasks.events.task import EventClassification, EventSettings
+mapped.BLOCK, growing._HELD, table._CHUNK = 1 << 14, 1 << 15, 1 << 19
+count, rng = path.stat().st_size // 50, np.random.default_rng(0)
+with (out / "cards.csv").open("w") as file:
+    file.write("card,time,shop,amount,fraud\\n")
+    for begin in range(0, count, 10_000):
+        parts = (rng.integers(0, high, 10_000).tolist() for high in (2000, 10**6, 50, 1000, 2))
+        file.writelines(f"{c},{t},shop{s},{a}.5,{f}\\n" for c, t, s, a, f in zip(*parts))
+before = status("VmRSS")  # with these packages
+job, settings = EventClassification(), EventSettings(path=str(out / "cards.csv"), split="both", insight=False)
+data = job.read(settings)
+prepared = job.prepare(settings, data)
+source = job.batches(settings, prepared, data.train, True)
+units = sum(len(batch.y.values) for batch in source.batches(0, 0, 0))
+"""
 SLACK = 25_000_000  # bytes: what allocators keep, and bookkeeping of eight bytes a row on disk
 
 
@@ -79,7 +99,7 @@ def _peak(program: str, path: Path, out: Path) -> tuple[int, int]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize("program", [TEXT, LINES, ROWS], ids=["a text", "documents", "rows by key"])
+@pytest.mark.parametrize("program", [TEXT, LINES, ROWS, EVENTS], ids=["a text", "documents", "rows by key", "events"])
 def test_ten_times_the_data_take_no_more_memory(tmp_path: Path, program: str) -> None:
     found = []
     for number, size in enumerate((10_000_000, 100_000_000)):

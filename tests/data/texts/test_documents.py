@@ -143,7 +143,7 @@ BAD: dict[str, tuple[dict[str, str | bytes], str]] = {
     ),
     "ragged": (
         {"d/a.csv": "text,label\na b,1\nc,d,2\ne f,0\n"},
-        r"another number of fields than the header \(at .*line 3\): expected 2, got 3",
+        r"another number of cells than the table has columns \(at .*line 3\): expected 2, got 3",
     ),
     "no JSON": ({"d/a.jsonl": '{"text": "a b c", "label": 1}\n{"text"\n'}, r"a line is no JSON \(at .*line 2\)"),
     "JSON of another kind": ({"d/a.jsonl": '{"text": "a b c", "label": 1}\n[1]\n'}, r"no JSON object .*got list"),
@@ -180,10 +180,10 @@ IMPOSSIBLE: dict[str, tuple[dict[str, str | bytes], str]] = {
     "a text alone": ({"d": "some text"}, "a text file alone does not say the classes"),
     "one file": ({"d/pos.txt": "a\nb\n"}, "there is one class only: one file"),
     "folders of folders": ({"d/a/b/1.txt": "x"}, "folders of the classes hold folders themselves"),
-    "an empty table": ({"d/a.csv": ""}, "the table is empty"),
+    "an empty table": ({"d/a.csv": ""}, "the file is empty"),
     "no JSON records": ({"d/a.jsonl": "\n"}, "the table has no columns"),
-    "a column twice": ({"d/a.csv": "text,label,text\na,b,c\n"}, r"a column's name comes twice .*got 'text'"),
-    "no Parquet": ({"d/a.parquet": "text"}, "not a Parquet file"),
+    "a column twice": ({"d/a.csv": "text,label,text\na,b,c\n"}, r"two columns have one name .*got 'text'"),
+    "no Parquet": ({"d/a.parquet": "text"}, "the file is no Parquet"),
     "a broken archive": ({"d/a.pos": "x\n", "d/b.neg.gz": b""}, "cannot be read to its end"),
     "UTF-16": ({"d/a.pos": "x\n".encode("utf-16"), "d/a.neg": "y\n"}, "byte order mark of utf-16.*--encoding utf-16"),
 }

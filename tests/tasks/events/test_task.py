@@ -209,3 +209,18 @@ def test_an_alarm_is_explained_by_the_events_before_it(run: Any) -> None:
     assert why["position"] == len(why["scores"]) - 1 == len(why["context"]) - 1
     assert why["relative_gap"] < 0.05
     assert job.inspect(work.run, Look(file=str(folder / "fresh.csv"), position=1))["saliency"]
+
+
+def test_a_column_that_is_left_out_is_not_read(tmp_path: Path) -> None:
+    lines = write_table(tmp_path / "cards.csv", few()).read_text().splitlines()
+    lines = [f"{line},{'number' if not i else i if i != 700 else 'none at all'}" for i, line in enumerate(lines)]
+    file = tmp_path / "more.csv"
+    file.write_text("\n".join(lines) + "\n")
+    job, settings = EventClassification(), EventSettings(path=str(file))
+    with pytest.raises(DataError, match=r"a number is corrupt.*line 701"):
+        job.read(settings)
+    data = job.read(replace(settings, leave_out=("number",)))
+    plain = job.read(replace(settings, path=str(tmp_path / "cards.csv")))
+    assert (data.digest, data.notes) == (plain.digest, plain.notes)
+    with pytest.raises(DataError, match="no such column"):
+        job.read(replace(settings, leave_out=("amuont",)))

@@ -19,8 +19,8 @@ class Growing:
     array([1., 1., 0.])
     """
 
-    def __init__(self, dtype: Any, held: int = _HELD) -> None:
-        self.dtype, self.held = np.dtype(dtype), held
+    def __init__(self, dtype: Any, held: int | None = None) -> None:
+        self.dtype, self.held = np.dtype(dtype), held or _HELD
         self.parts: list[NDArray[Any]] = []
         self.rows = self._unwritten = 0
         self._file: Any = None

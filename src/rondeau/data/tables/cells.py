@@ -13,7 +13,6 @@ from rondeau.data.tables.kinds import MISSING, STAMPS, Form, to_stamps
 _WHAT = {
     "number": "a number is corrupt or infinite",
     "time": "a time stamp is corrupt",
-    "category": "the text is not in this encoding",
 }
 
 
@@ -128,7 +127,7 @@ class Reader:
         except UnicodeDecodeError as error:
             byte = f"byte 0x{error.object[error.start]:02x} in column {self.name!r}"
             fix = "Say its encoding, such as latin-1 or cp1252, or convert the file with iconv -t UTF-8"
-            faults.add(_WHAT["category"], where=where, expected=self.encoding, got=byte, fix=fix)
+            faults.add(f"a text is not {self.encoding}", where=where, expected=self.encoding, got=byte, fix=fix)
             return
         wanted = {"number": "a number", "time": "a time stamp"}[expected]
         got = f"{shown[:40]!r} in column {self.name!r}"

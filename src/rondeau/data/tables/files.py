@@ -6,7 +6,6 @@ Longer than most: three kinds of file, and how each tells where it is broken.
 from __future__ import annotations
 
 import csv
-import json
 import shutil
 import sys
 import tempfile
@@ -22,11 +21,21 @@ from numpy.typing import NDArray
 
 from rondeau.data.faults import Faults
 from rondeau.data.tables.kinds import MISSING, recognise
+from rondeau.data.tables.opening import (
+    CSV,
+    JSON,
+    PARQUET,
+    check_names,
+    delimiter_of,
+    empty,
+    json_object,
+    open_parquet,
+    tell_ragged,
+)
+from rondeau.data.texts.text_lines import suffix_of
 from rondeau.errors import DataError, MissingExtraError
 
-CSV = (".csv", ".tsv", ".tab")
-SUFFIXES = (*CSV, ".parquet", ".pq", ".jsonl", ".ndjson")
-DELIMITERS = (",", ";", "\t", "|")
+SUFFIXES = (*CSV, *PARQUET, *JSON)
 HEAD = 1 << 16  # bytes in which delimiter and header are recognised
 _LINES = 20_000  # JSON lines in a chunk
 
@@ -60,11 +69,6 @@ def arrow() -> Any:
     return pa
 
 
-def suffix(path: Path) -> str:
-    """A file's suffix in small letters, that of a packed one without its .gz."""
-    return Path(path.stem if path.suffix.lower() == ".gz" else path.name).suffix.lower()
-
-
 def table_files(path: Path) -> list[Path]:
     """The file, or all tables below a folder by name. Raises `DataError` where there is none."""
     wanted = "a table (.csv, .tsv, .parquet, .jsonl), or a folder of them"
@@ -75,7 +79,9 @@ def table_files(path: Path) -> list[Path]:
     found = sorted(
         p
         for p in path.rglob("*")
-        if p.is_file() and suffix(p) in SUFFIXES and not any(part.startswith(".") for part in p.relative_to(path).parts)
+        if p.is_file()
+        and suffix_of(p) in SUFFIXES
+        and not any(part.startswith(".") for part in p.relative_to(path).parts)
     )
     if not found:
         raise DataError("there is no table in the folder", expected=wanted, where=path)
@@ -84,11 +90,11 @@ def table_files(path: Path) -> list[Path]:
 
 def chunks(path: Path, faults: Faults, delimiter: str | None, encoding: str, size: int) -> Iterator[Chunk]:
     """The rows of a file in chunks of about `size` bytes. Raises `DataError` for what is no table."""
-    kind = suffix(path)
+    kind = suffix_of(path)
     try:
-        if kind in (".parquet", ".pq"):
+        if kind in PARQUET:
             yield from _parquet(path, size)
-        elif kind in (".jsonl", ".ndjson"):
+        elif kind in JSON:
             yield from _json_lines(path, faults, encoding)
         else:
             yield from _csv(path, faults, delimiter, encoding, size)
@@ -135,13 +141,8 @@ def _csv(path: Path, faults: Faults, delimiter: str | None, encoding: str, size:
 
 def _report(faults: Faults, row: Any, inside: int, path: Path, columns: int) -> None:
     if row.text.strip():
-        faults.add(
-            "a row has another number of cells than the table has columns",
-            where=f"{path.name}, line {row.number + inside:,}",
-            expected=columns,
-            got=f"{row.actual_columns} in {row.text[:60]!r}",
-            fix="Put quotes around a cell that holds the delimiter",
-        )
+        where = f"{path.name}, line {row.number + inside:,}"
+        tell_ragged(faults, where, columns, f"{row.actual_columns} in {row.text[:60]!r}")
 
 
 def _open(pa: Any, path: Path, dialect: Dialect, encoding: str, size: int, invalid: Any) -> Any:
@@ -194,9 +195,7 @@ def dialect_of(path: Path, delimiter: str | None, encoding: str) -> Dialect:
     names = [name.strip() for name in head] if header else []
     names = [name or f"column_{i}" for i, name in enumerate(names, 1)] if header else []
     names = names or [f"column_{i}" for i in range(1, len(head) + 1)]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise DataError("two columns have one name", got=repr(twice), where=f"{path}, line 1", fix="Rename one")
+    check_names(names, path)
     return Dialect(delimiter, tuple(names), header)
 
 
@@ -205,7 +204,7 @@ def _first_rows(path: Path, delimiter: str | None, encoding: str) -> tuple[str, 
     with pa.input_stream(str(path)) as stream:
         head = stream.read(HEAD)
     if not head.strip():
-        raise DataError("the file is empty", expected="a table", where=path)
+        raise empty(path)
     if encoding.lower().replace("-", "") in ("utf8", "latin1") and b"\0" in head:
         what = "UTF-16 text" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "binary data"
         fix = "Say so: encoding utf-16" if "16" in what else None
@@ -218,7 +217,7 @@ def _first_rows(path: Path, delimiter: str | None, encoding: str) -> tuple[str, 
         raise wrong_encoding(path, head.count(b"\n", 0, error.start) + 1, encoding, head[error.start]) from error
     lines = text.splitlines(keepends=True)
     lines = lines[:-1] if len(head) == HEAD and len(lines) > 1 else lines
-    best = delimiter or max(DELIMITERS, key=lambda one: _regularity(lines, one))
+    best = delimiter or delimiter_of(lines, suffix_of(path))
     rows = [row for row in csv.reader(lines, delimiter=best) if row]
     return best, rows
 
@@ -228,14 +227,7 @@ def wrong_encoding(path: Path, line: int, encoding: str, byte: int | None = None
     fix = "Say its encoding, such as latin-1 or cp1252, or convert the file with iconv -t UTF-8"
     got = None if byte is None else f"byte 0x{byte:02x}"
     where = f"{path}, line {line:,}"
-    return DataError("the text is not in this encoding", expected=encoding, got=got, where=where, fix=fix)
-
-
-def _regularity(lines: Sequence[str], delimiter: str) -> tuple[float, int]:
-    """How many lines share the usual number of cells, and that number; one cell is none."""
-    counts = [len(row) for row in csv.reader(lines[:200], delimiter=delimiter) if row]
-    usual = max(set(counts), key=counts.count) if counts else 1
-    return (0.0, 0) if usual < 2 else (counts.count(usual) / len(counts), usual)
+    return DataError(f"a text is not {encoding}", expected=encoding, got=got, where=where, fix=fix)
 
 
 def _is_header(head: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
@@ -250,12 +242,7 @@ def _is_header(head: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
 
 
 def _parquet(path: Path, size: int) -> Iterator[Chunk]:
-    pa = arrow()
-    try:
-        file = pa.parquet.ParquetFile(path)
-    except pa.ArrowInvalid as error:
-        raise DataError("the file is no Parquet", got=str(error).splitlines()[0], where=path) from error
-    line = 1
+    file, line = open_parquet(path), 1
     rows = max(size // (16 * max(len(file.schema_arrow.names), 1)), 1000)
     with file:
         for batch in file.iter_batches(rows):
@@ -282,14 +269,18 @@ def _json_lines(path: Path, faults: Faults, encoding: str) -> Iterator[Chunk]:
                 continue
             where = f"{path.name}, line {number:,}"
             try:
-                record = {key: _cell(value) for key, value in json.loads(raw.decode(encoding)).items()}
+                found = json_object(raw.decode(encoding), faults, where)
             except UnicodeDecodeError as error:
-                faults.add("the text is not in this encoding", where=where, expected=encoding, got=error.reason)
+                faults.add(f"a text is not {encoding}", where=where, expected=encoding, got=error.reason)
                 continue
-            except (ValueError, AttributeError, TypeError) as error:
-                what = "a line is no JSON object of numbers and texts"
-                faults.add(what, where=where, expected='{"column": value, ...}', got=str(error)[:80])
+            if found is None:
                 continue
+            nested = next((name for name, value in found.items() if isinstance(value, (dict, list))), None)
+            if nested is not None:
+                got = f"a {type(found[nested]).__name__} in {nested!r}"
+                faults.add("a value is neither number nor text", where=where, got=got)
+                continue
+            record = {name: _cell(value) for name, value in found.items()}
             names.update(dict.fromkeys(record))
             records.append(record)
             lines.append(number)
@@ -312,8 +303,6 @@ def _raw_lines(stream: Any) -> Iterator[bytes]:
 def _cell(value: Any) -> str | None:
     if value is None:
         return None
-    if isinstance(value, (dict, list)):
-        raise TypeError(f"a value is a {type(value).__name__}")
     if isinstance(value, bool):
         return "true" if value else "false"
     return value if isinstance(value, str) else repr(value)
@@ -331,4 +320,4 @@ def standard_input() -> Iterator[Path]:
         yield file
 
 
-__all__ = ["MISSING", "SUFFIXES", "Chunk", "Dialect", "chunks", "dialect_of", "standard_input", "suffix", "table_files"]
+__all__ = ["MISSING", "SUFFIXES", "Chunk", "Dialect", "chunks", "dialect_of", "standard_input", "table_files"]

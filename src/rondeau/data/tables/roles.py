@@ -11,8 +11,9 @@ import numpy as np
 
 from rondeau.data.tables.by_values import class_by_values, entity_by_values, label_by_values, time_by_values
 from rondeau.data.tables.coding import distinct, parts_of
-from rondeau.data.tables.files import SUFFIXES, suffix, table_files
+from rondeau.data.tables.files import SUFFIXES, table_files
 from rondeau.data.tables.table import Table, glance
+from rondeau.data.texts.text_lines import suffix_of
 from rondeau.errors import ArgumentError, DataError
 
 LABELS = ("label", "class", "target", "fraud", "is_fraud", "isfraud", "outcome", "y", "activity", "category")
@@ -78,7 +79,7 @@ def _by_values(table: Table, found: Roles, asked: bool) -> Roles:
 
 def first_rows(path: Path) -> Table | None:
     """The first rows of a table, enough to see what is in its columns; None where there is none."""
-    if path.is_file() and suffix(path) not in SUFFIXES:
+    if path.is_file() and suffix_of(path) not in SUFFIXES:
         return None
     return glance(path, HEAD) if table_files(path) else None
 

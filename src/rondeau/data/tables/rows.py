@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import csv
-import importlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rondeau.data.faults import Faults
+from rondeau.data.tables.opening import LINES, check_names, delimiter_of, empty, json_object, open_parquet, tell_ragged
 from rondeau.data.texts.text_lines import Line, read_lines, suffix_of
-from rondeau.errors import DataError, MissingExtraError
+from rondeau.errors import DataError
 
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _HEAD = 200  # records by which columns are judged
-_FIELD = 1 << 26  # characters of a CSV's field; Python's own limit of 131,072 is less than a long document
 
 
 class Record(NamedTuple):
@@ -37,7 +36,7 @@ def read_head(path: str | os.PathLike[str], encoding: str = "utf-8") -> Head:
     """The columns and up to 200 records, of which bad ones are left out. Raises `DataError` for a table without any."""
     records = list(islice(read_rows(path, encoding, Faults("skip")), _HEAD))
     if suffix_of(path) == ".parquet":
-        columns = list(_parquet(path).schema_arrow.names)
+        columns = list(open_parquet(Path(path)).schema_arrow.names)
     elif suffix_of(path) in (".csv", ".tsv"):
         columns = _header(path, encoding)[0]
     else:
@@ -73,15 +72,13 @@ def read_rows(
 
 def _header(path: str | os.PathLike[str], encoding: str) -> tuple[list[str], str]:
     """The columns of a CSV, and what parts its fields."""
-    csv.field_size_limit(_FIELD)
-    first = next((line.text for line in read_lines(path, encoding) if line.text.strip()), "")
-    delimiter = "\t" if suffix_of(path) == ".tsv" else max(",;\t|", key=first.count)
-    names = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
+    next(read_lines(path, encoding), None)  # raises where even the first line is of another encoding
+    lines = [line.text for line in islice(read_lines(path, encoding, Faults("skip")), LINES) if line.text.strip()]
+    delimiter = delimiter_of(lines, suffix_of(path))
+    names = [name.strip() for name in next(csv.reader(lines, delimiter=delimiter), [])]
     if not names:
-        raise DataError("the table is empty", expected="a first line with the columns' names", where=path)
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError("a column's name comes twice", got=", ".join(map(repr, twice)), where=path)
+        raise empty(path)
+    check_names(names, path)
     return names, delimiter
 
 
@@ -106,9 +103,7 @@ def _read_csv(path: str | os.PathLike[str], encoding: str, faults: Faults) -> It
             continue
         where = _place(path, first, counter.number)
         if len(row) != len(names):
-            fix = "Quote fields that hold the delimiter or a line break"
-            what = "a row has another number of fields than the header"
-            faults.add(what, where=where, expected=len(names), got=len(row), fix=fix)
+            tell_ragged(faults, where, len(names), len(row))
             continue
         yield Record(dict(zip(names, row, strict=True)), where)
 
@@ -134,32 +129,16 @@ def _read_json(path: str | os.PathLike[str], encoding: str, faults: Faults) -> I
         if not line.text.strip():
             continue
         where = f"{path}, line {line.number:,}"
-        try:
-            value = json.loads(line.text)
-        except ValueError as error:
-            faults.add("a line is no JSON", where=where, got=error)
-            continue
-        if not isinstance(value, dict):
-            faults.add("a line is no JSON object", where=where, got=type(value).__name__)
-            continue
-        yield Record(value, where)
-
-
-def _parquet(path: str | os.PathLike[str]) -> Any:
-    try:
-        parquet = importlib.import_module("pyarrow.parquet")
-    except ImportError as error:
-        fix = "Install it: pip install 'rondeau[table]'"
-        raise MissingExtraError("Parquet files need the pyarrow library", fix=fix) from error
-    try:
-        return parquet.ParquetFile(path)
-    except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
-        raise DataError("not a Parquet file", got=str(error).splitlines()[0], where=path) from error
+        value = json_object(line.text, faults, where)
+        if value is not None:
+            yield Record(value, where)
 
 
 def _read_parquet(path: str | os.PathLike[str], columns: Sequence[str] | None) -> Iterator[Record]:
     row = 0
-    for batch in _parquet(path).iter_batches(batch_size=4096, columns=None if columns is None else list(columns)):
+    for batch in open_parquet(Path(path)).iter_batches(
+        batch_size=4096, columns=None if columns is None else list(columns)
+    ):
         for values in batch.to_pylist():
             row += 1
             yield Record(values, f"{path}, row {row:,}")

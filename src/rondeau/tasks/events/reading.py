@@ -18,7 +18,7 @@ from rondeau.data.splits import cuts_in_time, shared, split_rows
 from rondeau.data.tables.event_table import Columns, choose_columns, events_of
 from rondeau.data.tables.events import Events
 from rondeau.data.tables.roles import Roles
-from rondeau.data.tables.table import read_table
+from rondeau.data.tables.table import glance, read_table
 from rondeau.data.texts.vocabulary import UNKNOWN
 from rondeau.errors import CheckpointError
 from rondeau.tasks.events.pieces import pieces
@@ -66,12 +66,21 @@ def find_events(settings: EventSettings, faults: Faults) -> tuple[str, Events, E
     s = settings
     if s.path is None:
         return "made card transactions", made_transactions(seed=s.seed), MADE, []
-    table = read_table(s.path, faults)
-    asked = (s.entity, s.time, s.label, s.positive, s.categories, s.numbers, s.leave_out, s.group)
-    columns, notes = choose_columns(table, *asked)
+    table = read_table(s.path, faults, columns=_without(s.path, s.leave_out) if s.leave_out else None)
+    columns, notes = choose_columns(
+        table, s.entity, s.time, s.label, s.positive, s.categories, s.numbers, group=s.group
+    )
     events = events_of(table, columns, s.group, faults)
     kept = EventColumns(columns.roles, tuple(columns.categories), tuple(columns.numbers), str(columns.positive))
     return Path(s.path).name, events, kept, notes
+
+
+def _without(path: str, left_out: tuple[str, ...]) -> list[str]:
+    """The columns of a table but for some, which are not even read. Raises `DataError` for one that is not there."""
+    table = glance(path)
+    for name in left_out:
+        table[name]
+    return [name for name in table.columns if name not in left_out]
 
 
 def read_like(

@@ -17,8 +17,9 @@ from rondeau.data.made.shops import demo_table
 from rondeau.data.series.beat import cycles_within
 from rondeau.data.series.series import SeriesSet, extended, read_series
 from rondeau.data.series.shape import Shape, shape_of
-from rondeau.data.tables.files import SUFFIXES, suffix
+from rondeau.data.tables.files import SUFFIXES
 from rondeau.data.tables.table import Table, glance, read_table
+from rondeau.data.texts.text_lines import suffix_of
 from rondeau.errors import ArgumentError, DataError, RondeauError
 from rondeau.heads.likelihoods import KINDS, likelihood
 from rondeau.insight.results import Metric, Row
@@ -131,7 +132,7 @@ class Forecasting(Job[ForecastingSettings]):
     )
 
     def guess(self, path: Path) -> str | None:
-        if path.is_file() and suffix(path) not in SUFFIXES:
+        if path.is_file() and suffix_of(path) not in SUFFIXES:
             return None
         try:
             table = glance(path)
