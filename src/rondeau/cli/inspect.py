@@ -53,13 +53,19 @@ def _say_surprise(console: Console, found: dict[str, Any]) -> None:
 
 def _say_why(console: Console, one: dict[str, Any]) -> None:
     place = "" if one["position"] is None else f" at {one['position']:,}"
-    title = f"why {_shown(one['token'])}{place}, {one['bits']:.2f} bits"
-    console.rule(f"{title} (with nothing before it {one['baseline_bits']:.2f})")
+    unit = one.get("unit", "bits")
+    title = f"why {_shown(one['token'])}{place}, {one['bits']:.4g} {unit}"
+    console.rule(f"{title} (with nothing before it {one['baseline_bits']:.4g})")
     largest = max(map(abs, one["scores"]), default=0.0) or 1.0
     console.print(_coloured(one["context"], [score / largest for score in one["scores"]]))
     places = sorted(range(len(one["scores"])), key=lambda i: -abs(one["scores"][i]))[:_LARGEST]
     parts = [f"{_shown(one['context'][i])} at {one['start'] + i:,}: {one['scores'][i]:+.2f}" for i in places]
-    console.print("bits by which it became likelier: " + ", ".join(parts), highlight=False)
+    said = "bits by which it became likelier: " if unit == "bits" else f"{unit} that were added to it: "
+    console.print(said + ", ".join(parts), highlight=False)
+    if "attention" in one:
+        seen = sorted(range(len(one["attention"])), key=lambda i: -one["attention"][i])[:_LARGEST]
+        looked = ", ".join(f"{_shown(one['context'][i].strip())} {one['attention'][i]:.0%}" for i in seen)
+        console.print(f"where it looked: {looked}", highlight=False)
 
 
 def _coloured(tokens: list[str], shares: list[float]) -> Text:

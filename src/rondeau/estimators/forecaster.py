@@ -169,6 +169,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
 
 def _series(X: Any) -> SeriesSet:
     """Series from what scikit-learn's users have; notes hold "alone" for one `(steps,)`."""
+    if hasattr(X, "tocsr"):
+        raise DataError("sparse data are not supported", got=type(X).__name__, fix="Use X.toarray()")
     names: list[str] = []
     stamps: NDArray[Any] | None = None
     if hasattr(X, "index") and hasattr(X, "to_numpy"):  # a frame or series of pandas
@@ -185,6 +187,8 @@ def _series(X: Any) -> SeriesSet:
         alone = len(X) > 0 and np.ndim(X[0]) == 0
         rows = [X] if alone else list(X)
     try:
+        if any(np.iscomplexobj(row) for row in rows):
+            raise DataError("Complex data not supported", fix="Give two series, or the size: abs(X)")
         parts = [np.asarray(row, np.float64) for row in rows]
     except (TypeError, ValueError) as error:
         raise DataError("a series holds no numbers", expected="(steps,) of floats", got=str(error)[:80]) from error

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor
@@ -45,7 +46,11 @@ class Explained(NamedTuple):
         x: what the model reads, one row; steps: what each step of it is.
         answer: what was answered; place: where, among the steps, or None for the whole.
         target: from the model's outputs the answer's log-probability, natural, `(rows,)`.
-        model: what reads x, where that is a part of the run's model.
+        model: what reads x, where that is a part of the run's model, or is made of it.
+        also: what else is told of the answer: "attention", a share for each step.
+        unit: of the target: "bits" for a log-probability, else what the number is in, and it is told as it is.
+        regrouped: from what each feature of each step read did, `(read, features)`, what each of `steps` did.
+        read: what each step read is, where `steps` are regrouped; over them states are shown.
     """
 
     x: Any
@@ -54,6 +59,10 @@ class Explained(NamedTuple):
     place: int | None
     target: Callable[[Any], Tensor]
     model: Any = None
+    also: Mapping[str, Any] = MappingProxyType({})
+    unit: str = "bits"
+    regrouped: Callable[[Any], list[float]] | None = None
+    read: list[str] | None = None
 
 
 def look_into(job: Job[Any], run: RunFolder, look: Look, examples: Any = None) -> dict[str, Any]:
@@ -78,31 +87,41 @@ def look_into(job: Job[Any], run: RunFolder, look: Look, examples: Any = None) -
     if not explained:
         return {}
     first = explained[0]
+    states = hidden_states(first.model or model, first.x)
     return {
         "text": {"name": name, "examples": len(examples)},
         "saliency": [_why(one.model or model, one, look.method) for one in explained],
         "hidden": {
             "start": 0,
-            "tokens": first.steps,
-            "states": [rounded(asdict(state)) for state in hidden_states(first.model or model, first.x)],
+            "tokens": first.steps if first.read is None else first.read,
+            # of layers that read these steps: a decoder's are others
+            "states": [
+                rounded(asdict(state)) for state in states if len(state.values[0]) == len(first.read or first.steps)
+            ],
         },
     }
 
 
 def _why(model: Any, one: Explained, method: str) -> dict[str, Any]:
-    def bits(outputs: Any) -> Tensor:
-        return one.target(outputs) / math.log(2)
+    told_in_bits = one.unit == "bits"
 
-    (found,) = saliency(model, one.x, method, bits, tolerance=0.02)
+    def number(outputs: Any) -> Tensor:
+        return one.target(outputs) / (math.log(2) if told_in_bits else 1.0)
+
+    (found,) = saliency(model, one.x, method, number, tolerance=0.02)
+    scores = found.scores if one.regrouped is None else one.regrouped(found.features)
+    sign = -1 if told_in_bits else 1  # of a probability its surprise
     return {
         "position": one.place,
         "token": one.answer,
         "start": 0,
         "context": one.steps,
-        "scores": rounded(found.scores),
+        "scores": rounded(scores),
         "method": method,
-        "bits": rounded(-found.value),
-        "baseline_bits": rounded(-found.baseline_value),
+        "unit": one.unit,
+        "bits": rounded(sign * found.value),
+        "baseline_bits": rounded(sign * found.baseline_value),
         "gap": rounded(found.gap),
         "relative_gap": rounded(found.relative_gap),
+        **rounded(dict(one.also)),
     }

@@ -19,6 +19,7 @@ from rondeau.data.series.series import SeriesSet
 from rondeau.data.series.shape import Shape
 from rondeau.data.tables.table import Column
 from rondeau.errors import ArgumentError, DataError, ShapeError
+from rondeau.insight import saliency
 from rondeau.tasks.api import Run
 from rondeau.tasks.forecasting import baselines as forecast_baselines
 from rondeau.tasks.forecasting.calibration import earlier, widened, widening
@@ -32,10 +33,12 @@ from rondeau.tasks.forecasting.data import (
     seasons_of,
 )
 from rondeau.tasks.forecasting.direct import DirectQuantileLoss
+from rondeau.tasks.forecasting.explaining import REST, next_step
 from rondeau.tasks.forecasting.model import forecast, network
 from rondeau.tasks.forecasting.scores import errors, statistic, truths
 from rondeau.tasks.forecasting.task import Forecasting, ForecastingSettings
 from rondeau.tasks.forecasting.windows import Origins, Scheme, WindowBatches, cut, inputs_of, targets
+from rondeau.tasks.look import Look
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.training.losses import NegativeLogLikelihood
 
@@ -515,6 +518,50 @@ def test_a_network_like_it_trained_on_less_may_widen_more(monkeypatch: pytest.Mo
     asked.clear()
     monkeypatch.setattr("rondeau.tasks.forecasting.task.FEW", 1)
     assert job.settle(model, settings, scheme, data).widening == 1
+
+
+@pytest.mark.parametrize("name", ["run", "direct_run"])
+def test_a_forecast_is_explained_by_the_past_values(name: str, request: pytest.FixtureRequest) -> None:
+    folder, _ = request.getfixturevalue(name)
+    found = Forecasting().inspect(folder, Look(position=0))
+    (one,) = found["saliency"]
+    assert one["unit"] == "sold"
+    assert one["context"][-1] == REST
+    assert sum(one["scores"]) == pytest.approx(
+        one["bits"] - one["baseline_bits"], abs=0.05 * sum(map(abs, one["scores"]))
+    )
+    settings, scheme = Forecasting().opened(folder)
+    origin = Forecasting().read(settings).test[0]
+    assert one["token"].startswith(f"{origin.series}, 2023-")
+    begin = origin.itself.data.offsets[origin.itself.series[0]]
+    last = origin.itself.data.values[begin + origin.step - 1]
+    assert float(one["context"][-2].split(": ")[1]) == pytest.approx(last, rel=1e-3)
+    middle = np.median(forecast(folder.load_model(), replace(scheme, widening=1.0), origin.itself, draws=4000)[0, :, 0])
+    assert one["bits"] == pytest.approx(middle, abs=0.2)
+    assert found["hidden"]["states"]
+    assert len(found["hidden"]["tokens"]) == scheme.context + 1
+
+
+def test_of_a_linear_forecast_each_value_is_told_its_own_share() -> None:
+    """Twice the last value and three times that of a week ago, in units of the window's scale."""
+    data = series_of(wave(40))
+    scheme = scheme_of(data, likelihood="point", names=())
+    model = network(scheme, "gru", 3, 1, 0.0)
+    for parameter in model.parameters():
+        torch.nn.init.zeros_(parameter)
+    with torch.no_grad():
+        model.get_layer("linear").kernel[0, 0] = 2.0
+        model.get_layer("linear").kernel[2, 0] = 3.0
+    origin = Origins(data, np.array([0]), np.array([30]), np.ones(1))
+    explained = next_step(model, scheme, origin)
+    (found,) = saliency(explained.model, explained.x, "integrated_gradients", explained.target)
+    scores = explained.regrouped(found.features)
+    past = data.values[:30]
+    centre, scale = (float(one[0]) for one in cut(scheme, data, origin.series, origin.steps)[-2:])
+    assert scores[-2] == pytest.approx(2 * (past[-1] - centre), rel=1e-4)
+    assert scores[-8] == pytest.approx(3 * (past[-7] - centre), rel=1e-4)
+    others = [score for i, score in enumerate(scores) if i - len(scores) not in (-2, -8)]
+    assert max(map(abs, others)) < 1e-4 * scale
 
 
 def test_other_data_that_do_not_fit_the_run(run: tuple[RunFolder, Any], tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.tagging import data as tagging_data
 from rondeau.tasks.tagging.baselines import MostFrequent, PerWord
 from rondeau.tasks.tagging.scores import findings, scores
-from rondeau.tasks.tagging.task import Tagging, TaggingSettings, _log_chances, tags_of
+from rondeau.tasks.tagging.task import Tagging, TaggingSettings, _log_chances, balanced, tags_of
 
 SMALL = TaggingSettings(units=16, embedding=16, spelling_units=8, epochs=3, learning_rate=0.02, insight=False)
 ENTITIES = """Anna B-PER
@@ -89,6 +89,35 @@ def test_train_evaluate_and_predict(tmp_path, crf, monkeypatch):
     assert list(task.predict(folder, "-", "cpu", {})) == found
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(file.read_bytes())))  # columns, as in a file
     assert list(task.predict(folder, "-", "cpu", {})) == list(task.predict(folder, str(file), "cpu", {}))
+
+
+def test_rare_tags_can_count_as_much_as_frequent_ones(tmp_path):
+    """A word that is one of two tags by chance, seven times in eight the frequent one."""
+    draws = np.random.default_rng(0).random((300, 3)) < 1 / 8
+    lines = [
+        f"w{i % 7} {'RARE' if rare else 'OFTEN'}" + "\n" * (1 + (i % 3 == 2)) for i, rare in enumerate(draws.ravel())
+    ]
+    file = write(tmp_path / "chance.conll", "\n".join(lines))
+    said = {}
+    for weight in ("none", "balanced"):
+        settings = replace(
+            SMALL, path=str(file), class_weight=weight, epochs=2, batch_size=64, spelling="none", dropout=0.0
+        )
+        task, work, _ = run(settings, tmp_path / weight)
+        tags = [tag for one in tags_of(work.run.load_model(), work.prepared, work.data.train) for tag in one]
+        said[weight] = tags.count("RARE") / len(tags)
+        (first, *_) = task.batches(settings, work.prepared, work.data.train, True).batches(0, 0, 0)
+        assert (first.weight is None) == (weight == "none")
+    assert said["none"] < 0.02
+    assert said["balanced"] > 0.1
+    weights = np.asarray(balanced(work.data.train, work.prepared.tags))
+    ids = [work.prepared.tags.index(tag) for one in work.data.train for tag in one.tags]
+    assert weights[ids].mean() == pytest.approx(1)
+    sums = [weights[i] * ids.count(i) for i in range(2)]
+    assert sums[0] == pytest.approx(sums[1])
+    assert first.weight.values.tolist() == pytest.approx(weights[first.y.values.numpy()].tolist())
+    with pytest.raises(ArgumentError, match="a CRF judges whole sentences"):
+        replace(SMALL, crf=True, class_weight="balanced").check()
 
 
 def test_documents_are_never_divided(tmp_path):

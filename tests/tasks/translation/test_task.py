@@ -20,10 +20,13 @@ from rondeau.data.texts.pairs import Pair, Pairs, PairStore
 from rondeau.data.texts.vocabulary import UNKNOWN
 from rondeau.errors import ArgumentError, CheckpointError, DataError
 from rondeau.models import EncoderDecoder
+from rondeau.report import write_report
 from rondeau.tasks.api import Run
+from rondeau.tasks.look import Look
 from rondeau.tasks.registry import get_task, guess_task
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.translation.data import Prepared, TranslationSettings, divide
+from rondeau.tasks.translation.explaining import Continuing
 from rondeau.tasks.translation.task import Translation
 from rondeau.tasks.translation.writing import looks, write
 
@@ -130,6 +133,44 @@ def test_predict_takes_a_beam_and_refuses_what_it_does_not_know(run: RunFolder, 
         Run(run.path).predict(given, horizon=3)
     with pytest.raises(click.NoSuchOption, match="--horizon"):
         options.read_predict([str(run.path), str(given), "--horizon", "3"])
+
+
+@pytest.mark.parametrize("method", ["integrated_gradients", "occlusion"])
+def test_a_word_is_explained_by_the_source_words_it_leans_on(run: RunFolder, tmp_path: Path, method: str) -> None:
+    given = tmp_path / "in.txt"
+    given.write_text("hund und katze\nrot blau haus\n\nbaum rot\n", encoding="utf-8")
+    found = Translation().inspect(run, Look(str(given), method=method))
+    assert len(found["saliency"]) == 2  # of nothing there is nothing to explain
+    hits = 0
+    for one in found["saliency"]:
+        words = [word.strip() for word in one["context"]]
+        word, before = one["token"].split(", after ")
+        assert one["unit"] == "bits"
+        assert len(one["scores"]) == len(words) == len(one["attention"])
+        assert sum(one["attention"]) == pytest.approx(1, abs=1e-2)
+        assert one["bits"] < one["baseline_bits"]  # the source makes it likelier
+        if word != "(end)":
+            hits += WORDS[words[int(np.argmax(one["scores"]))]] == word
+            assert before == "nothing" or set(before.split()) <= set(WORDS.values())
+        else:
+            hits += 1
+    assert hits >= 1
+    assert all(len(state["values"][0]) == len(found["hidden"]["tokens"]) for state in found["hidden"]["states"])
+    assert found["hidden"]["states"]
+    run.write_json(run.inspected, found)
+    page = Path(write_report(run.path, tmp_path / "report.html")).read_text(encoding="utf-8")
+    assert "The attention lay on" in page
+
+
+def test_what_comes_next_is_that_of_the_model_itself(run: RunFolder) -> None:
+    model = run.load_model().eval()
+    source, written = torch.tensor([[4, 5, 3]]), [6, 7]
+    with torch.no_grad():
+        logs = Continuing(model, written)(source.repeat(2, 1)).log_softmax(-1)
+        ends = [Continuing(model, written[:i])(source).log_softmax(-1)[0, t] for i, t in enumerate(written)]
+    assert logs.shape[0] == 2
+    whole = float(sum(ends)) + float(logs[1, model.end_token])
+    assert whole == pytest.approx(float(model.log_probability([[4, 5, 3]], [written])[0]), rel=1e-5)
 
 
 def test_other_pairs_are_judged(run: RunFolder, tmp_path: Path) -> None:

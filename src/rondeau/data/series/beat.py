@@ -190,3 +190,10 @@ def calendar(
     if not columns:
         return np.zeros((*stamps.shape, 0), np.float32), []
     return np.stack(columns, -1).astype(np.float32), names
+
+
+def texts(stamps: Stamps) -> list[Any]:
+    """Stamps for JSON: as short as they may be, or the numbers they are."""
+    if stamps.dtype.kind != "M":
+        return [int(one) for one in stamps]
+    return [str(one).removesuffix(".000000").removesuffix("T00:00:00") for one in stamps]

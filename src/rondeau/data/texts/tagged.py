@@ -197,6 +197,7 @@ class TaggedBatches(Source):
         tags: the id of each tag is its place here; None for inputs without targets.
         batch_size: sentences in a batch.
         training: in another order each epoch, drawn; otherwise as they stand.
+        weights: of each tag, what a word that has it counts in the loss (default: the same).
 
     x is `{"words": Ragged (batch, time), "characters": Ragged (batch, time, width)}` (without the latter where no
     characters are looked at), y a `Ragged` of tags. A tag that
@@ -204,13 +205,20 @@ class TaggedBatches(Source):
     """
 
     def __init__(
-        self, text: TaggedText, codes: WordCodes, tags: Sequence[str] | None, batch_size: int, training: bool
+        self,
+        text: TaggedText,
+        codes: WordCodes,
+        tags: Sequence[str] | None,
+        batch_size: int,
+        training: bool,
+        weights: Sequence[float] | None = None,
     ) -> None:
         self.text, self.batch_size, self.training = text, batch_size, training
         words, characters = codes.of(text.forms)
         self._words, self._characters = words, characters.astype(np.int32)
         ids = {tag: i for i, tag in enumerate(tags or ())}
         self._tags = None if tags is None else np.array([ids.get(tag, -1) for tag in text.labels], np.int64)
+        self._weights = None if weights is None else np.asarray(weights, np.float32)
         if not len(text):
             raise DataError("there are no sentences", expected="at least one", got=0)
         self._buckets = Buckets(text.lengths, lambda rows: self.batch(rows.numpy()), batch_size)
@@ -237,5 +245,8 @@ class TaggedBatches(Source):
         if self._tags is None:
             return Batch(x)
         tags = self._tags[self.text.tags_of(rows)]
-        weight = None if (tags >= 0).all() else words.with_values(torch.from_numpy((tags >= 0).astype(np.float32)))
+        counted = (tags >= 0).astype(np.float32)
+        if self._weights is not None:
+            counted *= self._weights[tags]
+        weight = None if (counted == 1).all() else words.with_values(torch.from_numpy(counted))
         return Batch(x, words.with_values(torch.from_numpy(np.maximum(tags, 0))), weight)

@@ -58,21 +58,27 @@ def _why(name: str, one: dict[str, Any]) -> list[Block]:
     words = ", ".join(f"{visible(tokens[i])!r} at {first + i:,} ({scores[i]:+.2f})" for i in largest)
     method = METHODS.get(one["method"], one["method"])
     before = "to read" if one["position"] is None else "before it"
+    unit = one.get("unit", "bits")
+    blue, orange = ("made it likelier", "less likely") if unit == "bits" else ("made it larger", "smaller")
     caption = (
-        f"{one['bits']:.2f} bits for {visible(one['token'])!r}; with nothing {before} they would be "
-        f"{one['baseline_bits']:.2f}. Blue made it likelier, orange (underlined) less likely, in bits, by {method}: "
+        f"{one['bits']:.4g} {unit} for {visible(one['token'])!r}; with nothing {before} they would be "
+        f"{one['baseline_bits']:.4g}. Blue {blue}, orange (underlined) {orange}, in {unit}, by {method}: "
         f"above all {words}. "
     )
     if one["method"] == "integrated_gradients":
-        caption += f"The scores add up to the difference but for {abs(one['gap']):.2g} bits."
+        caption += f"The scores add up to the difference but for {abs(one['gap']):.2g} {unit}."
     elif one["method"] == "occlusion":
         caption += "A score is what is lost without that token alone, so that they need not add up."
     else:
-        caption += f"The scores miss the difference by {abs(one['gap']):.2g} bits: gradients at one point only."
+        caption += f"The scores miss the difference by {abs(one['gap']):.2g} {unit}: gradients at one point only."
+    if "attention" in one:
+        seen = sorted(range(len(tokens)), key=lambda i: -one["attention"][i])[:_NAMED]
+        looked = ", ".join(f"{visible(tokens[i].strip())!r} {one['attention'][i]:.0%}" for i in seen)
+        caption += f" The attention lay on {looked}."
     alt = f"The {len(tokens)} tokens before it, each on a ground as strong as its score. Above all: {words}."
     place = "" if one["position"] is None else f" at {one['position']:,}"
     heading = Heading(f"Why {visible(one['token'])!r}{place}?")
-    return [heading, Passage(name, marked_text(tokens, scores, "bits", first), caption, alt)]
+    return [heading, Passage(name, marked_text(tokens, scores, unit, first), caption, alt)]
 
 
 def trajectories(record: RunRecord) -> Section | None:

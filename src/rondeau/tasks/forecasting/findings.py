@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rondeau.data.series.beat import Stamps
+from rondeau.data.series.beat import texts
 from rondeau.tasks.forecasting.scores import Errors, by_step
 from rondeau.tasks.forecasting.windows import Origins, Rows, Scheme
 
@@ -119,10 +119,3 @@ def ahead(scheme: Scheme, origins: Origins, paths: Any) -> Iterator[dict[str, An
 def numbers(values: Any) -> list[float | None]:
     """Values for JSON, None where missing, rounded to seven figures."""
     return [None if value != value else float(f"{value:.7g}") for value in np.asarray(values, np.float64).tolist()]
-
-
-def texts(stamps: Stamps) -> list[Any]:
-    """Stamps for JSON: as short as they may be, or the numbers they are."""
-    if stamps.dtype.kind != "M":
-        return [int(one) for one in stamps]
-    return [str(one).removesuffix(".000000").removesuffix("T00:00:00") for one in stamps]

@@ -38,11 +38,13 @@ from rondeau.tasks.forecasting.data import (
     shape_from,
 )
 from rondeau.tasks.forecasting.direct import DirectQuantileLoss
+from rondeau.tasks.forecasting.explaining import next_step
 from rondeau.tasks.forecasting.findings import ahead, findings, records
 from rondeau.tasks.forecasting.model import forecast, network
 from rondeau.tasks.forecasting.scores import errors, groups, statistic, truths
-from rondeau.tasks.forecasting.windows import Origins, Scheme, WindowBatches, Windows, cut, inputs_of
+from rondeau.tasks.forecasting.windows import Origin, Origins, Scheme, WindowBatches, Windows, cut, inputs_of
 from rondeau.tasks.job import Data, Job, Judged
+from rondeau.tasks.look import Explained
 from rondeau.tasks.settings import Asking, Common, option
 from rondeau.tasks.task import Work
 from rondeau.training.callbacks import EarlyStopping
@@ -335,6 +337,15 @@ class Forecasting(Job[ForecastingSettings]):
             expected, got = f"a value {scheme.step.describe()}", series.step.describe()
             raise DataError(what, expected=expected, got=got, where=path)
         return replace(series, step=scheme.step)
+
+    def explain(self, model: Any, settings: ForecastingSettings, prepared: Scheme, example: Any) -> Explained | None:
+        """What the forecast of the next step is made of."""
+        if isinstance(example, Origin):
+            return next_step(model, prepared, example.itself)
+        series, i = example
+        return next_step(
+            model, prepared, Origins(series, np.array([i]), series.lengths[[i]], np.full(len(series), np.nan))
+        )
 
     def answering(
         self, settings: ForecastingSettings, prepared: Scheme, options: dict[str, Any]

@@ -80,10 +80,11 @@ class Scheme:
 
 
 class Origin(NamedTuple):
-    """A place in a series where a forecast begins: steps before `step` are known."""
+    """A place in a series where a forecast begins: steps before `step` are known; `itself`, alone among `Origins`."""
 
     series: str
     step: int
+    itself: Any = None
 
 
 class Origins(Sequence[Any]):
@@ -102,7 +103,8 @@ class Origins(Sequence[Any]):
 
     def __getitem__(self, at: Any) -> Any:
         if isinstance(at, int):
-            return Origin(self.data.names[int(self.series[at])], int(self.steps[at]))
+            alone = Origins(self.data, self.series[[at]], self.steps[[at]], self.units)
+            return Origin(self.data.names[int(self.series[at])], int(self.steps[at]), alone)
         return Origins(self.data, self.series[at], self.steps[at], self.units)
 
 

@@ -61,7 +61,7 @@ class SeriesRegression(Job[SeriesRegressionSettings]):
         return _looks_like_targets(path)
 
     def demo_settings(self) -> SeriesRegressionSettings:
-        return replace(SeriesRegressionSettings(), test=0.2, epochs=40)
+        return replace(SeriesRegressionSettings(), test=0.2, epochs=15)
 
     def read(self, settings: SeriesRegressionSettings) -> Data:
         faults = Faults(settings.on_error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -69,6 +69,7 @@ class TaggingSettings(Settings):
     spelling_units: int = option(48, "Units of that, in each direction.")
     word_dropout: float = option(0.05, "Share of words that are unknown in training.")
     min_count: int | None = option(None, "Rarer words are unknown. Default: 2, with few words or with vectors 1.")
+    class_weight: str = option("none", "Let rare tags count as much as frequent ones.", ("none", "balanced"))
     dropout: float = option(0.4, "Rate before, between and after the recurrent layers.")
     learning_rate: float = option(4e-3, "Of Adam, at the start; it falls along a cosine.")
 
@@ -81,6 +82,9 @@ class TaggingSettings(Settings):
         for name in ("word_dropout", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ArgumentError(name, expected="0 or more, below 1", got=getattr(self, name))
+        if self.crf and self.class_weight != "none":
+            fix = "Leave --crf or --class-weight out"
+            raise ArgumentError("class_weight: a CRF judges whole sentences, not tags", got=self.class_weight, fix=fix)
         if self.group is not None:
             fix = "Leave it out: documents are found by # newdoc or -DOCSTART- lines"
             raise ArgumentError("group: tagged sentences have no such column", got=repr(self.group), fix=fix)
@@ -182,7 +186,9 @@ class Tagging(Job[TaggingSettings]):
 
     def batches(self, settings: TaggingSettings, prepared: Prepared, examples: Any, training: bool) -> Prefetch:
         size = settings.batch_size if training else _EVALUATED_AT_ONCE
-        return Prefetch(TaggedBatches(_text(examples), prepared.codes, prepared.tags, size, training))
+        text = _text(examples)
+        weights = balanced(text, prepared.tags) if training and settings.class_weight == "balanced" else None
+        return Prefetch(TaggedBatches(text, prepared.codes, prepared.tags, size, training, weights))
 
     def count_steps(self, settings: TaggingSettings, prepared: Prepared, examples: Any) -> int:
         return _text(examples).tokens
@@ -277,6 +283,15 @@ class Tagging(Job[TaggingSettings]):
 
     def _by_entities(self, results: Results, prepared: Prepared) -> Results:
         return results if prepared.scheme is None else replace(results, metrics=self.entity_metrics)
+
+
+def balanced(text: TaggedText, tags: Sequence[str]) -> list[float]:
+    """Of each tag the weight by which all that come weigh the same together, and a word weighs 1 on average."""
+    found = np.bincount(text.tags_of(np.arange(len(text))), minlength=len(text.labels)).tolist()
+    by_name = dict(zip(text.labels, found, strict=True))
+    counts = [by_name.get(tag, 0) for tag in tags]
+    there = sum(count > 0 for count in counts)
+    return [sum(counts) / (there * count) if count else 1.0 for count in counts]
 
 
 def tags_of(model: Any, prepared: Prepared, examples: Any) -> list[list[str]]:

@@ -23,6 +23,7 @@ from rondeau.insight.results import Metric, Row
 from rondeau.models import EncoderDecoder
 from rondeau.sequence import Ragged
 from rondeau.tasks.job import Data, Job, Judged
+from rondeau.tasks.look import LONGEST, Explained
 from rondeau.tasks.translation.data import (
     Ids,
     PairData,
@@ -33,6 +34,7 @@ from rondeau.tasks.translation.data import (
     divide,
 )
 from rondeau.tasks.translation.dictionary import Dictionary
+from rondeau.tasks.translation.explaining import least_sure
 from rondeau.tasks.translation.scores import Scored
 from rondeau.tasks.translation.writing import by_length, looks, write
 from rondeau.training.losses import SparseCategoricalCrossentropy
@@ -211,6 +213,16 @@ class Translation(Job[TranslationSettings]):
             return
         with standard_input(first, suffix) as file:
             yield from read_sources(file, prepared.names[0], settings.encoding)
+
+    def explain(
+        self, model: Any, settings: TranslationSettings, prepared: Prepared, example: Pair | str
+    ) -> Explained | None:
+        """Why the word of the translation that the model is least sure of was written."""
+        text = example if isinstance(example, str) else example.source
+        source = prepared.source.encode(text)[:LONGEST]
+        written = write(model, replace(settings, copy_unknown=False), prepared, [source], [text])[0]["ids"]
+        words = prepared.source.decode(source.tolist())
+        return least_sure(model, prepared, source, words, written, settings.attention != "none")
 
     def answering(
         self, settings: TranslationSettings, prepared: Prepared, options: dict[str, Any]
