@@ -37,6 +37,7 @@ class Task(ABC, Generic[S]):
         name: the word of `--task`; title: for headings.
         settings: the dataclass of what it can be asked; extra: the optional dependencies it needs, None for none.
         steps: what a step is called where speed is told ('tokens', 'steps').
+        demo: what is learnt where no data are given, in a few words, for `rondeau demo --list`.
     """
 
     name: ClassVar[str]
@@ -44,6 +45,7 @@ class Task(ABC, Generic[S]):
     settings: type[S]
     extra: ClassVar[str | None] = None
     steps: ClassVar[str] = "steps"
+    demo: ClassVar[str] = ""
 
     def guess(self, path: Path) -> str | None:
         """Why the data look like this task, in words; None where they do not. Looks at names and first lines only."""

@@ -112,6 +112,7 @@ class EventClassification(Job[EventSettings]):
 
     name: ClassVar[str] = "events"
     title: ClassVar[str] = "events of entities"
+    demo: ClassVar[str] = "frauds among made card payments"
     settings = EventSettings
     extra: ClassVar[str | None] = "table"
     steps: ClassVar[str] = "events"

@@ -97,6 +97,7 @@ class Forecasting(Job[ForecastingSettings]):
     """What comes next in one series or many, by a recurrent network that is rolled out by sampling (DeepAR)."""
 
     name, title, settings, extra = "forecasting", "forecasting of time series", ForecastingSettings, "table"
+    demo = "the sales of made shops, two weeks ahead"
     metrics = (
         Metric("mase", higher=False),
         Metric("smape", higher=False, percent=True),

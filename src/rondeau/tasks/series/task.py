@@ -79,6 +79,7 @@ class SeriesClassification(Job[SeriesSettings]):
 
     name: ClassVar[str] = "series_classification"
     title: ClassVar[str] = "series classification"
+    demo: ClassVar[str] = "made gestures, of four kinds"
     settings = SeriesSettings
     extra: ClassVar[str | None] = "table"
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("accuracy", percent=True), Metric("macro_f1"))

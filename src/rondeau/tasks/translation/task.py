@@ -36,6 +36,7 @@ class Translation(Job[TranslationSettings]):
 
     name = "translation"
     title = "translation"
+    demo = "dates in words into dates in figures"
     settings = TranslationSettings
     extra = "text"
     steps = "tokens"
