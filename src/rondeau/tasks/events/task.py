@@ -125,7 +125,8 @@ class EventClassification(Job[EventSettings]):
 
     def guess(self, path: Path) -> str | None:
         from rondeau.data.series.labelled import words_of
-        from rondeau.data.tables.roles import find_roles, first_rows, label_values, one_label_each
+        from rondeau.data.tables.by_values import on_a_beat
+        from rondeau.data.tables.roles import find_roles, first_rows, guess_label, label_values, one_label_each
 
         try:
             table = first_rows(path)
@@ -136,6 +137,8 @@ class EventClassification(Job[EventSettings]):
             return None
         if label_values(table, roles.label) > 2 or one_label_each(table, roles.entity, roles.label):
             return None
+        if guess_label(table) != roles.label and on_a_beat(table, roles.entity, roles.time):
+            return None  # series with a switch among their columns
         values = " or ".join(sorted(set(words_of(table, roles.label, np.arange(len(table)))) - {""}))
         again = f"each {roles.entity!r} comes again, at another {roles.time!r}"
         return f"a row is an event: {again}, and {roles.label!r} is told of each row ({values})"
