@@ -243,6 +243,8 @@ def test_in_a_few_lines_of_python(tmp_path: Path, capsys: pytest.CaptureFixture[
     expected = [{"line": "aaaaab", "answer": "a"}, {"line": "abbbbb", "answer": "b"}]
     assert again.predict(tmp_path / "inputs.txt") == expected
     assert again.predict(["aaaaab", "abbbbb"]) == expected
+    assert again.predict([]) == []
+    assert not list(run.path.glob(".*"))  # nothing holds it any longer
     with pytest.raises(ArgumentError, match="a list of texts"):
         again.predict([1, 2])
     with pytest.raises(ArgumentError, match=r"no setting of count called 'epoch'.*'epochs'"):

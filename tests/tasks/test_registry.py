@@ -30,6 +30,16 @@ def days(rows: list[str], first: str) -> str:
     return "\n".join([first, *(f"2024-{1 + i // 28:02d}-{1 + i % 28:02d};{row}" for i, row in enumerate(rows))])
 
 
+def shops(told: str) -> str:
+    """Sales of five shops by the day, with a switch that changes or the kind of the shop."""
+    rows = ["tag;filiale;ware;" + told]
+    for day in range(60):
+        for shop in range(6):
+            switch = int(DRAW.random() < 0.3) if told == "aktion" else "AB"[shop % 2]
+            rows.append(f"2024-{1 + day // 28:02d}-{1 + day % 28:02d};f{shop};{10 + day % 7 + shop};{switch}")
+    return "\n".join(rows) + "\n"
+
+
 BOOK = "\n".join(sentences(200)) + "\n"
 TAGS = "eins O\nzwei B-X\n\n" * 20
 CASES: dict[str, tuple[dict[str, str], str, str, str]] = {
@@ -42,6 +52,8 @@ CASES: dict[str, tuple[dict[str, str], str, str, str]] = {
     "parallel": ({"p.de": BOOK, "p.en": BOOK}, "p.de", "translation", "p.de and p.en"),
     "two columns": ({"p.csv": pairs("français;englisch\n", ";")}, "p.csv", "translation", "'français' and 'englisch'"),
     "one column": ({"p.csv": "satz\n" + BOOK}, "p.csv", "language_model", "'satz'"),
+    "shops with a switch": ({"s.csv": shops("aktion")}, "s.csv", "forecasting", "'tag' says when"),
+    "shops of two kinds": ({"s.csv": shops("art")}, "s.csv", "forecasting", "'tag' says when"),
     "series": ({"s.csv": days([str(i % 7) for i in range(60)], "tag;wert")}, "s.csv", "forecasting", "'tag' says when"),
 }
 

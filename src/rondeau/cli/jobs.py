@@ -268,8 +268,8 @@ def demos() -> None:
     for name in TASKS:
         task = get_task(name)
         extra = "–" if task.extra is None else f"pip install 'rondeau[{task.extra}]'"
-        shown.add_row(Text(name), Text(task.title), Text(extra))
-    Console().print(shown)
+        shown.add_row(Text(name), Text(task.demo or task.title), Text(extra))
+    show_table(Console(), shown)
 
 
 def report(folder: Path, out: Path | None, tensorboard: Path | None) -> None:

@@ -54,6 +54,8 @@ class Run:
         """A record for each input: of a file or folder by its path, or of a list of texts, or of dicts by column."""
         if isinstance(inputs, (str, os.PathLike)):
             return list(get_task(self.task).predict(self.folder, os.fspath(inputs), device, options))
+        if not len(inputs):
+            return []
         with tempfile.TemporaryDirectory() as folder:
             return self.predict(_written(inputs, Path(folder)), device, **options)
 

@@ -33,7 +33,7 @@ TASKS: dict[str, str] = {
 }
 _TEXTS = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".conll", ".conllu", "")
 _LINES = 10_000  # that are looked at
-_ENCODED = "text_classification | translation"  # the tasks that read other encodings
+_ENCODED = "text_classification | translation | forecasting"  # the tasks that read other encodings
 
 
 @cache

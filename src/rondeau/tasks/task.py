@@ -39,6 +39,7 @@ class Task(ABC, Generic[S]):
         settings: the dataclass of what it can be asked; asking: that of what `predict` can be asked.
         extra: the optional dependencies it needs, None for none.
         steps: what a step is called where speed is told ('tokens', 'steps').
+        demo: what is learnt where no data are given, in a few words, for `rondeau demo --list`.
     """
 
     name: ClassVar[str]
@@ -47,6 +48,7 @@ class Task(ABC, Generic[S]):
     asking: ClassVar[type[Asking]] = Asking
     extra: ClassVar[str | None] = None
     steps: ClassVar[str] = "steps"
+    demo: ClassVar[str] = ""
 
     def guess(self, path: Path) -> str | None:
         """Why the data look like this task, in words; None where they do not. Looks at names and first lines only."""

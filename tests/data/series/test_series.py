@@ -61,6 +61,15 @@ def test_a_moment_that_comes_twice_makes_no_series_of_a_category(tmp_path: Path)
         read_series(table, shape_of(table))
 
 
+def test_a_switch_is_no_target(tmp_path: Path) -> None:
+    rows = [f"2024-01-{day:02d},{shop},{day},{day % 2}" for day in range(1, 9) for shop in "ab"]
+    file = tmp_path / "sales.csv"
+    file.write_text("\n".join(["day,shop,gain,promo", *rows]) + "\n")
+    shape = shape_of(read_table(file))
+    assert (shape.entity, shape.targets) == ("shop", ("gain",))
+    assert "the target is 'gain', the only other column of more than two numbers" in shape.notes
+
+
 def test_a_wide_table_has_a_series_for_each_column_of_numbers(tmp_path: Path) -> None:
     text = "month,north,south\n" + "".join(f"2024-{m:02d},{m},{10 * m}\n" for m in range(1, 7))
     series, _ = series_of(tmp_path, text)

@@ -9,7 +9,13 @@ import pytest
 
 pytest.importorskip("pandas")
 
-from rondeau.data.tables.by_values import class_by_values, entity_by_values, label_by_values, time_by_values
+from rondeau.data.tables.by_values import (
+    class_by_values,
+    entity_by_values,
+    label_by_values,
+    on_a_beat,
+    time_by_values,
+)
 from rondeau.data.tables.roles import Roles, find_roles
 from rondeau.data.tables.table import Table, read_table
 from rondeau.errors import DataError
@@ -73,3 +79,10 @@ def test_data_to_be_answered_decide_nothing_by_their_values(tmp_path: Path) -> N
     assert find_roles(table, "a", "b", labelled=False) == Roles("a", "b", None)
     with pytest.raises(DataError, match="no column says whom a row is about"):
         find_roles(table, labelled=False)
+
+
+def test_events_come_when_they_come_and_steps_on_a_beat(tmp_path: Path) -> None:
+    assert not on_a_beat(table_of(tmp_path, "a,b,c,d,e"), "a", "b")
+    file = tmp_path / "steps.csv"
+    file.write_text("\n".join(["a,b", *(f"k{i % 7},{10 * (i // 7) + (i == 60)}" for i in range(140))]))
+    assert on_a_beat(read_table(file), "a", "b")

@@ -11,6 +11,7 @@ from rondeau.data.tables.table import Table
 from rondeau.errors import DataError
 
 TARGETS = ("target", "y", "value", "values", "sales", "sold", "demand", "quantity", "count", "load", "units")
+_LOOKED_AT = 100_000  # rows in which switches, of two numbers, are told from others
 _ONCE = 0.98  # of the moments, from which on those that come twice are faults, and no sign of several series
 _COUNTERS = ("t", "time", "step", "index", "period", "week", "month", "day", "hour", "year")
 
@@ -68,6 +69,10 @@ def shape_of(
     if entity is None:
         notes.append(f"each of the {len(numbers)} columns of numbers is a series: {_some(numbers)}")
         return Shape(time, None, tuple(numbers), tuple(known), True, notes)
+    varied = [name for name in numbers if len(np.unique(table[name].values[:_LOOKED_AT])) > 2]
+    if len(varied) == 1:
+        notes.append(f"the target is {varied[0]!r}, the only other column of more than two numbers")
+        return Shape(time, entity, tuple(varied), tuple(known), False, notes)
     fix = "Say which: --target COLUMN"
     raise DataError("several columns could be the target", expected="one", got=", ".join(numbers), fix=fix)
 

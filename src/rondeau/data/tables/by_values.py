@@ -13,6 +13,7 @@ HEAD = 5000  # rows that are looked at
 _ENTITIES = 5  # fewer different values are kinds of rows, not those whom they are about
 _REPEATED = 3  # rows of one value on average, from which on it comes again by more than chance
 _RISING = 0.95  # of steps within an entity
+_BEAT = 0.5  # of the steps that are as long as each other
 _DENSE = 0.8  # of the whole numbers between the smallest and the largest
 
 
@@ -55,7 +56,7 @@ def label_by_values(table: Table, entity: str | None, taken: Iterable[str | None
     owners = _owners(table, entity)
     if entity is None or owners.max() + 1 < _ENTITIES:
         return None
-    two = [c for c in _free(table, {entity, *taken}) if len(np.unique(_head(c))) == 2 and not c.missing[:HEAD].any()]
+    two = [c for c in _free(table, {entity, *taken}) if len(np.unique(_head(c))) == 2 and not _gaps(c)]
     own = [column for column in two if not _fixed(owners, _head(column))]
     if len(own) > 1:
         own = [column for column in own if column.kind == "number" and set(_head(column).tolist()) == {0.0, 1.0}]
@@ -76,6 +77,14 @@ def class_by_values(table: Table, entity: str | None, taken: Iterable[str | None
     return found[0] if len(found) == 1 else None
 
 
+def on_a_beat(table: Table, entity: str, time: str) -> bool:
+    """Whether most rows of an entity are one step after another, as those of series are and events hardly ever."""
+    owners, moments = _owners(table, entity), _head(table[time])
+    order = np.lexsort((moments, owners))
+    steps = np.diff(moments[order])[np.diff(owners[order]) == 0]
+    return len(steps) > 0 and bool(np.unique(steps, return_counts=True)[1].max() > _BEAT * len(steps))
+
+
 def _free(table: Table, taken: Iterable[str | None]) -> list[Column]:
     names = set(taken)
     return [column for column in table.columns.values() if column.name not in names and column.kind != "time"]
@@ -90,6 +99,11 @@ def _owners(table: Table, entity: str | None) -> NDArray[np.int64]:
 
 def _head(column: Column) -> NDArray[np.float64]:
     return column.values[:HEAD].astype(np.float64)
+
+
+def _gaps(column: Column) -> bool:
+    values = _head(column)
+    return bool((values < 0).any() if column.kind == "category" else np.isnan(values).any())
 
 
 def _whole(values: NDArray[np.float64]) -> bool:

@@ -6,12 +6,8 @@ Longer than most: three kinds of file, and how each tells where it is broken.
 from __future__ import annotations
 
 import csv
-import shutil
-import sys
-import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -308,16 +304,4 @@ def _cell(value: Any) -> str | None:
     return value if isinstance(value, str) else repr(value)
 
 
-@contextmanager
-def standard_input() -> Iterator[Path]:
-    """Standard input as a file that can be read more than once."""
-    with tempfile.TemporaryDirectory() as folder:
-        head = sys.stdin.buffer.read(HEAD)
-        file = Path(folder) / ("standard input" + (".jsonl" if head.lstrip()[:1] == b"{" else ".csv"))
-        with file.open("wb") as copy:
-            copy.write(head)
-            shutil.copyfileobj(sys.stdin.buffer, copy)
-        yield file
-
-
-__all__ = ["MISSING", "SUFFIXES", "Chunk", "Dialect", "chunks", "dialect_of", "standard_input", "table_files"]
+__all__ = ["MISSING", "SUFFIXES", "Chunk", "Dialect", "chunks", "dialect_of", "table_files"]

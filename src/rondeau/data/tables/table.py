@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from rondeau.data.disk.growing import Growing
 from rondeau.data.faults import Faults
 from rondeau.data.progress import Meter
+from rondeau.data.standard_input import standard_input
 from rondeau.data.tables.cells import Reader, missing
-from rondeau.data.tables.files import Chunk, arrow, chunks, standard_input, table_files
+from rondeau.data.tables.files import Chunk, arrow, chunks, table_files
 from rondeau.data.tables.kinds import MISSING, STAMPS, Form, Kind, decimal_comma, given, recognise
 from rondeau.errors import ArgumentError, DataError
 

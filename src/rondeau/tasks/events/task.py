@@ -113,6 +113,7 @@ class EventClassification(Job[EventSettings]):
 
     name: ClassVar[str] = "events"
     title: ClassVar[str] = "events of entities"
+    demo: ClassVar[str] = "frauds among made card payments"
     settings = EventSettings
     extra: ClassVar[str | None] = "table"
     steps: ClassVar[str] = "events"
@@ -124,8 +125,9 @@ class EventClassification(Job[EventSettings]):
     )
 
     def guess(self, path: Path) -> str | None:
+        from rondeau.data.tables.by_values import on_a_beat
         from rondeau.data.tables.coding import MISSING, tallies
-        from rondeau.data.tables.roles import find_roles, first_rows, label_values, one_label_each
+        from rondeau.data.tables.roles import find_roles, first_rows, guess_label, label_values, one_label_each
 
         try:
             table = first_rows(path)
@@ -136,6 +138,8 @@ class EventClassification(Job[EventSettings]):
             return None
         if label_values(table, roles.label) > 2 or one_label_each(table, roles.entity, roles.label):
             return None
+        if guess_label(table) != roles.label and on_a_beat(table, roles.entity, roles.time):
+            return None  # series with a switch among their columns
         values = " or ".join(sorted(set(tallies(table, roles.label)) - {MISSING}))
         again = f"each {roles.entity!r} comes again, at another {roles.time!r}"
         return f"a row is an event: {again}, and {roles.label!r} is told of each row ({values})"

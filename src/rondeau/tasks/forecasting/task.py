@@ -125,6 +125,7 @@ class Forecasting(Job[ForecastingSettings]):
 
     name, title, settings, extra = "forecasting", "forecasting of time series", ForecastingSettings, "table"
     asking = ForecastingAsking
+    demo = "the sales of made shops, two weeks ahead"
     metrics = (
         Metric("mase", higher=False),
         Metric("smape", higher=False, percent=True),

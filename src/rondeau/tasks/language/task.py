@@ -28,6 +28,7 @@ class LanguageModel(Task[Settings]):
     """What comes next in a text."""
 
     name, title, settings, steps = "language_model", "language model", Settings, "tokens"
+    demo = "the documentation inside your Python"
 
     def guess(self, path: Path) -> str | None:
         if path.is_file() and suffix_of(path) in (".txt", ".text", ".md", ".rst", ".tex", ".log", ".py", ""):

@@ -92,6 +92,7 @@ class SeriesClassification(Job[SeriesSettings]):
 
     name: ClassVar[str] = "series_classification"
     title: ClassVar[str] = "series classification"
+    demo: ClassVar[str] = "made gestures, of four kinds"
     settings = SeriesSettings
     extra: ClassVar[str | None] = "table"
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("accuracy", percent=True), Metric("macro_f1"))
@@ -316,7 +317,7 @@ def _as_learnt(settings: SeriesSettings, prepared: SeriesPreparation) -> Wanted:
 
 
 def _looks_like_series(path: Path) -> str | None:
-    from rondeau.data.tables.roles import find_roles, first_rows, label_values, one_label_each
+    from rondeau.data.tables.roles import find_roles, first_rows, guess_label, label_values, one_label_each
     from rondeau.errors import RondeauError
 
     try:
@@ -329,6 +330,8 @@ def _looks_like_series(path: Path) -> str | None:
     entity, label = roles.entity, roles.label
     if not one_label_each(table, entity, label):
         return None
+    if guess_label(table) != label and roles.time is not None and table[roles.time].kind == "time":
+        return None  # each has a kind, and goes on by the calendar: to be forecast
     if label_values(table, label) > max(20, label_values(table, entity) // 2):
         return None  # a number for each series
     return f"each {entity!r} has several rows and one {label!r}"

@@ -94,6 +94,7 @@ class Tagging(Job[TaggingSettings]):
     """A tag for each word of a sentence."""
 
     name, title, settings, steps = "tagging", "tagging of words", TaggingSettings, "words"
+    demo = "parts of speech of a made-up language"
     metrics = (Metric("accuracy", percent=True, digits=4),)
     monitor, monitor_higher = "val_accuracy", True
     entity_metrics = (

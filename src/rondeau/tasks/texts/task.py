@@ -52,6 +52,7 @@ class TextClassification(Job[TextClassificationSettings]):
     """Documents and their classes: a recurrent network in both directions, beside a bag of words."""
 
     name, title, settings, steps = "text_classification", "text classification", TextClassificationSettings, "tokens"
+    demo = "made reviews, good or bad"
     extra = "text"
     metrics = (Metric("accuracy"), Metric("macro_f1"), Metric("auroc"), Metric("average_precision"))
 

@@ -45,6 +45,7 @@ class Translation(Job[TranslationSettings]):
 
     name = "translation"
     title = "translation"
+    demo = "dates in words into dates in figures"
     settings = TranslationSettings
     asking = TranslationAsking
     extra = "text"
