@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rondeau.data.tables.events import Coded, sorted_events
+from rondeau.data.tables.event_sorter import sorted_events
+from rondeau.data.tables.events import Coded
 from rondeau.errors import DataError
 
 
