@@ -92,9 +92,9 @@ def _imports(file: Path) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("src", ("text", "table", "tensorboard")),
+        ("src", ("text", "table", "audio", "bio", "tensorboard")),
         ("examples", ("text", "table", "test")),
-        ("tests", ("text", "table", "tensorboard", "test")),
+        ("tests", ("text", "table", "audio", "bio", "tensorboard", "test")),
     ],
 )
 def test_what_is_imported_is_declared(project: dict[str, Any], folder: str, extras: tuple[str, ...]) -> None:

@@ -149,6 +149,12 @@ def test_another_column_is_taken_when_asked_for(tmp_path: Path, write) -> None:
         find_audio(manifest, columns={"speaker": "owner"})
 
 
+def test_folders_have_no_columns(tmp_path: Path, write) -> None:
+    write("a/1.wav")
+    with pytest.raises(ArgumentError, match="have no columns"):
+        find_audio(tmp_path, columns={"speaker": "customer"})
+
+
 def test_bad_files_among_many_are_counted(tmp_path: Path, write) -> None:
     for number in range(30):
         write(f"{'ab'[number % 2]}/{number:02d}.wav")
@@ -210,3 +216,11 @@ def test_a_hundred_thousand_recordings_take_little_memory() -> None:
     assert index[99_999].path == Path("/sounds/4/0001869f_nohash_0.wav")
     assert index[-1].label == "4"
     assert len(index[10:20]) == 10
+
+
+def test_the_spoken_digits_are_found_with_their_speakers(shared) -> None:
+    index = find_audio(shared("fsdd") / "recordings")
+    assert len(index) == 3000
+    assert set(index.speakers) == {"george", "jackson", "lucas", "nicolas", "theo", "yweweler"}
+    assert sorted(index.labels.words) == [str(digit) for digit in range(10)]
+    assert 0.14 <= index.seconds.min() < index.seconds.max() <= 2.29

@@ -69,6 +69,10 @@ def find_audio(
         rows = list(find_rows(manifest, faults, columns))
         notes = [f"{manifest.name} lists the recordings"]
         found = indexed(rows, manifest.parent, faults, listen, len(rows), notes)
+    elif columns:
+        name = next(iter(columns.values()))
+        fix = "Give a manifest with such a column, or take it from the files' names: --pattern"
+        raise ArgumentError("recordings in folders have no columns", got=repr(name), where=path, fix=fix)
     else:
         files = sound_files(root)
         recordings, note = _of_names(root, files, matcher, pattern, faults)

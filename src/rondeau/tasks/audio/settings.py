@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rondeau.data.audio.augment import Augment
 from rondeau.data.audio.features import KINDS
@@ -11,23 +11,14 @@ from rondeau.errors import ArgumentError
 from rondeau.tasks.audio.prepared import NORMALISATIONS
 from rondeau.tasks.settings import Settings, option
 
+_FRAMES = Augment(stretch=0.2, warp=0.2, time_masks=1, time_mask=0.15, band_masks=1, band_mask=0.2)
+
 AUGMENTS: dict[str, Augment] = {
     "none": Augment(),
-    "light": Augment(gain=6.0, time_masks=1, time_mask=0.1, band_masks=1, band_mask=0.15, warp=0.05, stretch=0.1),
-    "strong": Augment(
-        speed=0.15,
-        noise=0.3,
-        gain=6.0,
-        shift=0.03,
-        stretch=0.2,
-        warp=0.15,
-        tilt=0.5,
-        time_masks=1,
-        time_mask=0.15,
-        band_masks=1,
-        band_mask=0.2,
-    ),
+    "light": _FRAMES,
+    "strong": replace(_FRAMES, speed=0.15, noise=0.3, gain=6.0, shift=0.03),
 }
+"""'light': of frames alone, at little cost; 'strong': of samples as well."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +35,9 @@ class AudioSettings(Settings):
     bands: int = option(40, "Bands of frequency.")
     window: float = option(0.025, "Seconds of a frame.")
     hop: float = option(0.010, "Seconds from one frame to the next.")
-    normalise: str = option("mean", "What each recording loses by itself: its mean, ...", NORMALISATIONS)
+    normalise: str | None = option(
+        None, "What each recording loses by itself. Default: loud, of MFCC mean.", NORMALISATIONS
+    )
     augment: str = option("light", "How much recordings are altered in training.", tuple(AUGMENTS))
     cache: str | None = option(None, "Keep features in this folder; then only they are altered, not samples.")
     workers: int = option(0, "Processes that read and alter recordings; 0: a thread.")
@@ -53,17 +46,26 @@ class AudioSettings(Settings):
     filters: int = option(64, "Filters of the two convolutions in front; 0: none.")
     kernel: int = option(5, "Frames that a filter sees.")
     stride: int = option(2, "Frames from one place of the first filters to the next.")
-    epochs: int = option(40, "Times all of the training part is read, at most.")
+    epochs: int = option(25, "Times all of the training part is read, at most.")
+    learning_rate: float = option(3e-3, "Of Adam, at the start; it falls along a cosine.")
 
     def check(self) -> None:
         super().check()
         for name, least in (("bands", 1), ("filters", 0), ("kernel", 1), ("stride", 1), ("workers", 0)):
             if getattr(self, name) < least:
                 raise ArgumentError(name, expected=f"{least} or more", got=getattr(self, name))
+        if self.normalise == "loud" and self.features != "log_mel":
+            fix = "Take --normalise mean"
+            raise ArgumentError("normalise: loud is of log energies", got=f"features={self.features!r}", fix=fix)
         if self.rate is not None and self.rate < 100:
             raise ArgumentError("rate: samples a second", expected="100 or more", got=self.rate)
         if self.pattern is not None:
             matcher_of(self.pattern)
+
+    @property
+    def normalisation(self) -> str:
+        """What each recording loses by itself."""
+        return self.normalise or ("loud" if self.features == "log_mel" else "mean")
 
     @property
     def alterations(self) -> Augment:

@@ -102,7 +102,7 @@ class AudioClassification(Job[AudioSettings]):
         labels = tuple(sorted({label for label in train.labels if label is not None}))
         if len(labels) < 2:
             raise DataError("the training part has one class only", expected="two or more", got=", ".join(labels))
-        return Prepared(learn_hearing(train, made, settings.normalise, settings.cache), labels)
+        return Prepared(learn_hearing(train, made, settings.normalisation, settings.cache), labels)
 
     def load_prepared(self, data: dict[str, Any]) -> Prepared:
         return Prepared.from_json(data)

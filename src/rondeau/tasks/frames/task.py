@@ -30,7 +30,7 @@ from rondeau.sequence import Ragged
 from rondeau.tasks.audio.divide import divide
 from rondeau.tasks.audio.inputs import Heard, heard_inputs
 from rondeau.tasks.audio.network import audio_network
-from rondeau.tasks.audio.prepared import Prepared, learn_hearing, usual_rate
+from rondeau.tasks.audio.prepared import NORMALISATIONS, Prepared, learn_hearing, usual_rate
 from rondeau.tasks.audio.settings import AudioSettings
 from rondeau.tasks.audio.task import columns_of, voices
 from rondeau.tasks.frames.energy import best_threshold, energy
@@ -57,7 +57,7 @@ class FrameSettings(AudioSettings):
     """What the tagging of frames is asked."""
 
     rest: str = option("rest", "What frames in no interval are called.")
-    normalise: str = option("level", "What each recording loses by itself: its level, its mean, ...")
+    normalise: str | None = option("level", "What each recording loses by itself.", NORMALISATIONS)
     units: int = option(32, "Units of a recurrent layer, in each direction.")
     filters: int = option(32, "Filters of the two convolutions in front; 0: none.")
     batch_size: int = option(8, "Recordings of a batch.")
@@ -124,7 +124,7 @@ class FrameTagging(Job[FrameSettings]):
         heard = sorted({label for label in train.labels if label is not None} - {settings.rest})
         if not heard:
             raise DataError("the training part has no labelled interval", fix="Give more recordings")
-        hearing = learn_hearing(train.index, made, settings.normalise, settings.cache)
+        hearing = learn_hearing(train.index, made, settings.normalisation, settings.cache)
         return Prepared(hearing, (settings.rest, *heard))
 
     def load_prepared(self, data: dict[str, Any]) -> Prepared:
