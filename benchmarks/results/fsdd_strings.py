@@ -30,7 +30,8 @@ from rondeau.tasks.speed import total_speed
 
 STRINGS, LONGEST = 200, 4
 HEADS = ("ctc", "transducer")
-OPTIONS = {"epochs": 20, "batch-size": 8, "joint": 64, "beam": 8, "augment": "light"}
+OPTIONS = {"batch-size": 8, "joint": 64, "beam": 8, "augment": "light"}
+EPOCHS = {"ctc": 9, "transducer": 6}
 PERCENT = Metric("wer", percent=True)
 
 
@@ -56,7 +57,9 @@ def main() -> None:
 def trained(manifest: Path, out: Path, head: str, seed: int) -> Path:
     """The folder of a finished run."""
     if not (out / "results.json").exists():
-        options = [part for name, value in OPTIONS.items() for part in (f"--{name}", str(value))]
+        options = [
+            part for name, value in {**OPTIONS, "epochs": EPOCHS[head]}.items() for part in (f"--{name}", str(value))
+        ]
         task = ["--task", "speech_recognition", "--head", head, "--streaming", "--seed", str(seed), "--no-insight"]
         begun = (out / "config.json").exists()
         given = ["--resume", str(out)] if begun else [str(manifest), *task, *options, "--out", str(out)]

@@ -51,6 +51,21 @@ def test_heard_in_pieces_is_heard_at_once(head, cell):
     assert model.training  # as it was
 
 
+@pytest.mark.parametrize("both", [False, True])
+def test_in_training_rows_begin_in_the_middle_of_others(both):
+    frames = Ragged(torch.randn(37, 5), torch.tensor([7, 25, 5]))
+    model = Recognizer(5, 4, units=8, depth=1, bidirectional=both, window=4, stride=3)
+    own = model._encoded(frames)
+    assert own.lengths.tolist() == [3, 9, 2]
+    first, second, third = frames.rows()
+    expected = []
+    for row, other, count in ((first, third, 3), (second, first, 6), (third, second, 24)):
+        behind = other[: count if both else 0]
+        wide = torch.cat([other[len(other) - count :], row, behind])
+        expected.append(model.eval()._encoded(Ragged.from_rows([wide])).values[count // 3 :][: -(-len(row) // 3)])
+    torch.testing.assert_close(own.values, torch.cat(expected), rtol=0, atol=32 * EPSILON)
+
+
 @pytest.mark.parametrize("head", ["ctc", "transducer"])
 def test_it_learns_what_is_said_and_is_saved(head, tmp_path):
     torch.manual_seed(0)

@@ -22,6 +22,7 @@ from rondeau.sequence import Ragged
 from rondeau.training.trainer import in_mode
 
 HEADS = ("ctc", "transducer")
+CONTEXT = 16  # steps of other speech around a recording in training
 CELLS: dict[str, Any] = {"lstm": layers.LSTM, "gru": layers.GRU, "simple_rnn": layers.SimpleRNN}
 
 
@@ -99,8 +100,16 @@ class Recognizer(Model):
         return loss[:, None]
 
     def _encoded(self, frames: Ragged) -> Ragged:
-        found: Ragged = self.encoder(self.stacking(frames), expand=False)
-        return found
+        if not self.training:
+            found: Ragged = self.encoder(self.stacking(frames), expand=False)
+            return found
+        wide, before = among_others(frames, CONTEXT * self.stacking.stride, self.bidirectional)
+        steps = self.stacking(wide)
+        first, own = before // self.stacking.stride, self.stacking.steps(frames.lengths)
+        step = torch.arange(len(steps.values)) - steps.offsets[steps.row_index]
+        inside = (step >= first[steps.row_index]) & (step < (first + own)[steps.row_index])
+        outputs = self.encoder(steps, expand=False).values
+        return Ragged(outputs[inside.to(outputs.device)], own)
 
     def encode(self, frames: Ragged) -> Ragged:
         """What decoders read of whole recordings: for CTC log-probabilities `(steps, classes)`, else features."""
@@ -112,6 +121,29 @@ class Recognizer(Model):
     def listen(self) -> RecognizerStream:
         """For frames as they come. Raises `ArgumentError` for a model that reads both ways."""
         return RecognizerStream(self)
+
+
+def among_others(frames: Ragged, most: int, behind: bool) -> tuple[Ragged, Tensor]:
+    """Rows in the middle of speech: before each the end of the row before it, and `behind` it that row's beginning.
+
+    Where every row began at a layer's first state, that state would tell the beginning, and a head that does not hear
+    yet would learn to guess the first symbols there, which it is very slow to give up.
+
+    Args:
+        most: frames on a side; fewer, but a multiple of so many sixteenths, where the other row is shorter.
+
+    Returns the rows, and how many frames were put before each, `(rows,)`.
+    """
+    rows, unit = frames.rows(), most // CONTEXT
+    parts, before, lengths = [], [], []
+    for number, row in enumerate(rows):
+        other = rows[number - 1]
+        count = min(most, len(other) // unit * unit)
+        pieces = [other[len(other) - count :], row, other[: count if behind else 0]]
+        parts += pieces
+        before.append(count)
+        lengths.append(sum(map(len, pieces)))
+    return Ragged(torch.cat(parts), torch.tensor(lengths)), torch.tensor(before)
 
 
 class RecognizerStream:

@@ -26,7 +26,7 @@ class RecognitionSettings(Settings):
     bands: int = option(40, "Bands of frequency.")
     window: float = option(0.025, "Seconds of a frame.")
     hop: float = option(0.010, "Seconds from one frame to the next.")
-    augment: str = option("strong", "How much recordings are altered in training.", tuple(AUGMENTS))
+    augment: str = option("light", "How much recordings are altered in training.", tuple(AUGMENTS))
     workers: int = option(0, "Processes that read and alter recordings; 0: a thread.")
     head: str = option("ctc", "What turns frames into symbols.", HEADS)
     streaming: bool = option(False, "Read forwards only, for sound that is still coming: rondeau live.")
