@@ -2,9 +2,10 @@
 
     python -m benchmarks.scale [--share 0.01] [--folder FOLDER]
 
-Makes, by seed, a text of 2 GB, a CSV of 20 million rows in 200,000 entities, a JSONL file of a million documents, and
-100,000 sound files in folders; with `--share` less of each. Everything is done at a tenth of the size too, in a process
-of its own: memory that is constant is the same for both. The files, and the cache, are deleted at the end.
+Makes, by seed, a text of 2 GB, a CSV of 20 million rows in 200,000 entities, a JSONL file of a million documents,
+100,000 sound files in folders, and a FASTA file of 3 billion bases; with `--share` less of each. Everything is done at
+a tenth of the size too, in a process of its own: memory that is constant is the same for both. The files, and the
+cache, are deleted at the end.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from rondeau.sequence import Ragged
 TEXT, ROWS, DOCUMENTS = 2_000_000_000, 20_000_000, 1_000_000  # bytes; rows; documents
 ENTITIES = 200_000
 RECORDINGS = 100_000
+BASES = 3_000_000_000
 FED_SECONDS, STEP_SECONDS = 60.0, 20.0  # for which reading is measured at most, and training
 
 
@@ -114,6 +116,23 @@ def make_audio(path: Path, share: float) -> None:
         if number < 35:
             file.parent.mkdir(parents=True)
         library("soundfile").write(file, tone + noise[begin : begin + size], rate)
+
+
+def make_genome(path: Path, share: float) -> None:
+    """Twenty-four records of equal length, each with unknown bases at its beginning; lines of 60."""
+    rng = np.random.default_rng(3)
+    lines = max(round(BASES * share / 24 / 60), 20)
+    letters = np.frombuffer(b"ACGT\n", np.uint8)
+    with path.open("wb") as file:
+        for number in range(24):
+            file.write(b">chr%d\n" % (number + 1))
+            for begin in range(0, lines, 50_000):
+                drawn = rng.integers(0, 4, (min(50_000, lines - begin), 61), np.uint8)
+                drawn[:, 60] = 4
+                block = letters[drawn]
+                if not begin:
+                    block[: lines // 100, :60] = ord("N")
+                file.write(block.tobytes())
 
 
 # What is measured
@@ -234,6 +253,27 @@ def measure_job(path: Path) -> Measured:
     return Measured(rows, prepare, fed, stepped, before, _resident("VmHWM"))
 
 
+def measure_genome(path: Path) -> Measured:
+    """Bases: an LSTM of 128 units over windows of 256 of both strands, 64 at a time, in another order each epoch."""
+    from rondeau.data.dna.alphabets import DNA
+    from rondeau.data.dna.genome import index_genome
+    from rondeau.tasks.dna.language import network
+    from rondeau.tasks.dna.pieces import Pieces
+    from rondeau.tasks.dna.settings import LanguageSettings
+    from rondeau.tasks.dna.windows import Tokens, Windows
+    from rondeau.training.losses import SparseCategoricalCrossentropy
+
+    model = network(Tokens(DNA), LanguageSettings(cell="lstm", units=128))
+    model.compile("adam", SparseCategoricalCrossentropy(from_logits=True), device="cpu")
+    before, began = _resident("VmRSS"), time.perf_counter()
+    genome = index_genome([path])
+    prepare = time.perf_counter() - began
+    source = Windows(Pieces.whole(genome), Tokens(DNA), 256, both=True).source(64, shuffle=True)
+    fed = _fed(source.batches(0, 0, 0))
+    stepped = _learnt(model, source)
+    return Measured(int(genome.lengths.sum()), prepare, fed, stepped, before, _resident("VmHWM"))
+
+
 def _tensor(array: Any) -> Any:
     import torch
 
@@ -316,6 +356,7 @@ CASES: dict[str, tuple[str, Callable[[Path, float], None], Callable[[Path], Meas
     "events": ("rows", make_events, measure_events),
     "job": ("rows", make_events, measure_job),
     "audio": ("frames", make_audio, measure_audio),
+    "genome": ("bases", make_genome, measure_genome),
 }
 
 

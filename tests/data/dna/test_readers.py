@@ -99,7 +99,7 @@ def test_what_is_wrong_in_fasta_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_cut_short_is_said_to_be(tmp_path: Path) -> None:
-    whole = gzip.compress(b">a\n" + bytes(np.random.default_rng(0).choice(list(b"ACGT"), 5000)))
+    whole = gzip.compress(b">a\n" + "".join(np.random.default_rng(0).choice(list("ACGT"), 5000)).encode())
     (tmp_path / "a.fa.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match="cannot be read to its end"):
         list(read_fasta(tmp_path / "a.fa.gz", Faults()))

@@ -133,12 +133,12 @@ class DnaLanguageModel(Job[LanguageSettings]):
 
     def batches(self, settings: LanguageSettings, prepared: Prepared, examples: Pieces, training: bool) -> Source:
         both = training and settings.strands == "augment" and prepared.tokens.alphabet.complement is not None
-        windows = Windows(examples, prepared.tokens, settings.window, both)
+        pieces = examples if training else spread(examples, _JUDGED)
+        windows = Windows(pieces, prepared.tokens, settings.window, both)
         if not len(windows):
             got = f"{examples.letters:,} letters"
             raise DataError("a part of the sequences has no window", expected="a k-mer or more", got=got)
-        most = settings.bases if training else _JUDGED
-        return windows.source(settings.batch_size, training, most)
+        return windows.source(settings.batch_size, training, settings.bases if training else None)
 
     def count_steps(self, settings: LanguageSettings, prepared: Prepared, examples: Pieces) -> int:
         letters = examples.letters * (2 if settings.strands == "augment" else 1)

@@ -72,7 +72,7 @@ class MarkovChain:
 def chosen(
     train: Callable[[], Iterable[Codes]], held: Callable[[], Iterable[Codes]], letters: int, most: int | None = None
 ) -> MarkovChain:
-    """The chain of the order that tells the validation stretches best, from 0 up to where it gets worse.
+    """The chain of the order that tells the validation stretches best, from 0 up to where three are worse.
 
     Args:
         train, held: give the stretches anew each time; most: the highest order that is tried (default: 12 of bases).
@@ -83,8 +83,9 @@ def chosen(
         chain = MarkovChain(train(), letters, order)
         sums = [(np.nansum(bits), np.isfinite(bits).sum()) for bits in map(chain.bits, held())]
         cost = float(sum(one for one, _ in sums) / max(sum(count for _, count in sums), 1))
-        if best is not None and cost > best[0]:
+        if best is None or cost < best[0]:
+            best = cost, chain
+        elif order >= best[1].order + 3:
             break
-        best = cost, chain
     assert best is not None
     return best[1]

@@ -46,15 +46,13 @@ def sequence_network(
     ids = layers.Input((length,), dtype="int64", name="sequence")
     quality = layers.Input((length, 1), name="quality") if reading.quality else None
     table = _table(reading)
-    body = _body(cell, units, depth, dropout, filters, kernel, pool, pooling, outputs)
+    body = _Body(cell, units, depth, dropout, filters, kernel, pool, pooling, outputs)
 
     def read(symbols: Any, right: Any) -> Any:
         x = table(symbols)
         if right is not None:
             x = beside([x, right])
-        for layer in body:
-            x = layer(x)
-        return x
+        return body(x)
 
     beside = layers.Concatenate(name="with_quality")
     y = read(ids, quality)
@@ -77,43 +75,48 @@ def _table(reading: Reading) -> Any:
     return layers.Embedding(reading.size, _KMER_FEATURES, RandomNormal(stddev=0.3), name="kmers")
 
 
-def _body(
-    cell: str,
-    units: int,
-    depth: int,
-    dropout: float,
-    filters: int,
-    kernel: int,
-    pool: int,
-    pooling: str | None,
-    outputs: int,
-) -> list[Any]:
-    """Layers from features of letters to answers."""
-    found: list[Any] = []
-    if filters:
-        found.append(layers.Conv1D(filters, kernel, padding="same", activation="relu", name="motifs"))
-        if pool > 1 and pooling is not None:
-            found.append(layers.MaxPooling1D(pool, padding="same"))
-        found.append(layers.Dropout(dropout))
-    for level in range(depth):
-        whole = pooling != "last" or level < depth - 1
-        found.append(layers.Bidirectional(CELLS[cell](units, return_sequences=whole)))
-        if whole and (level < depth - 1 or pooling != "places"):
-            found.append(layers.Dropout(dropout))
-    if pooling == "places":  # very many numbers stand for a sequence: twice the dropout
-        found += [layers.Flatten(), layers.Dropout(1 - (1 - dropout) ** 2)]
-    elif pooling == "last":
-        found.append(layers.Dropout(dropout))
-    elif pooling == "max_mean":
-        found += [_MaxMean([layers.GlobalMaxPooling1D(), layers.GlobalAveragePooling1D(), layers.Concatenate()])]
-    return [*found, layers.Dense(outputs, name="answer")]
+class _Body:
+    """Layers from features of letters to answers; they may be called for several strands."""
 
-
-class _MaxMean:
-    """The largest and the mean of each feature, side by side: layers that may be called for several strands."""
-
-    def __init__(self, parts: list[Any]) -> None:
-        self.parts = parts
+    def __init__(
+        self,
+        cell: str,
+        units: int,
+        depth: int,
+        dropout: float,
+        filters: int,
+        kernel: int,
+        pool: int,
+        pooling: str | None,
+        outputs: int,
+    ) -> None:
+        motifs = layers.Conv1D(filters, kernel, padding="same", activation="relu", name="motifs")
+        self.pooling, self.motifs = pooling, [motifs] if filters else []
+        self.reading: list[Any] = []
+        if filters and pool > 1 and pooling is not None:
+            self.reading.append(layers.MaxPooling1D(pool, padding="same"))
+        if filters:
+            self.reading.append(layers.Dropout(dropout))
+        for level in range(depth):
+            last = level == depth - 1
+            whole = pooling != "last" or not last
+            self.reading.append(layers.Bidirectional(CELLS[cell](units, return_sequences=whole)))
+            if not last or pooling != "places":
+                self.reading.append(layers.Dropout(dropout))
+        self.flat, self.beside = (layers.Flatten(), layers.Flatten()), layers.Concatenate(name="summary")
+        # where very many numbers stand for a sequence: twice the dropout
+        self.dropped = layers.Dropout(1 - (1 - dropout) ** 2)
+        self.pools = layers.GlobalMaxPooling1D(), layers.GlobalAveragePooling1D()
+        self.answer = layers.Dense(outputs, name="answer")
 
     def __call__(self, x: Any) -> Any:
-        return self.parts[2]([self.parts[0](x), self.parts[1](x)])
+        for layer in self.motifs:
+            x = layer(x)
+        found = x
+        for layer in self.reading:
+            x = layer(x)
+        if self.pooling == "max_mean":
+            x = self.beside([pool(x) for pool in self.pools])
+        elif self.pooling == "places":  # motifs too, each at its very place: a weight matrix over them
+            x = self.dropped(self.beside([self.flat[0](x), self.flat[1](found)]))
+        return self.answer(x)

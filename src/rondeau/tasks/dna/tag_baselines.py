@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rondeau.tasks.dna.reading import kmers
 
-ORDER = 5  # of the Markov chains; of proteins 1
+ORDERS = (1, 3, 5)  # of the Markov chains; of proteins 1
 WIDTHS = (15, 31, 61, 121)
 CONTEXTS = (1, 3, 5, 7, 9)  # letters
 _MOST = 300_000  # contexts that are counted
@@ -76,33 +76,49 @@ def _around(codes: NDArray[np.uint8], letters: int, width: int) -> Tags:
 
 def _by_chains(train: Any, held: Any, test: list[Tagged], letters: int, tags: int, share: NDArray[np.float64]) -> Told:
     """Of each tag a Markov chain; a letter gets the tag whose chain likes the letters around it best."""
-    order = ORDER if letters == 4 else 1
-    counts = np.full((tags, letters ** (order + 1)), 0.5)
-    for one in train():
-        ids = kmers(one.codes, letters, order + 1)
-        own = one.tags[order:]
-        good = (ids < counts.shape[1]) & (own >= 0) if len(ids) else np.zeros(0, bool)
-        np.add.at(counts, (own[good], ids[good]), 1)
-    table = counts.reshape(tags, -1, letters)
-    logs = np.log(table / table.sum(2, keepdims=True)).reshape(tags, -1)
-    logs = np.concatenate([logs, np.zeros((tags, 1))], 1)
-    prior = np.log(np.maximum(share, 0.5) / max(share.sum(), 1))
+    best: tuple[float, _Chains, int] | None = None
+    for order in ORDERS:
+        if order > 1 and letters > 4:
+            break
+        chains = _Chains(train(), letters, tags, order, share)
+        for width in WIDTHS:
+            right = _right(held(), lambda one, chains=chains, width=width: chains.told(one, width))
+            if best is None or right > best[0]:
+                best = right, chains, width
+    assert best is not None
+    _, chains, width = best
+    name = f"Markov chain of order {chains.order} for each tag, {width} letters around"
+    return Told(name, chains.logs.size - tags, [chains.told(one, width) for one in test])
 
-    def told(one: Tagged, width: int) -> Tags:
-        ids = kmers(one.codes, letters, order + 1)
+
+class _Chains:
+    """Of each tag the logarithms of the chances of letters after `order` others, half a count added to each."""
+
+    def __init__(self, train: Any, letters: int, tags: int, order: int, share: NDArray[np.float64]) -> None:
+        self.letters, self.order, self.share = letters, order, share
+        counts = np.full((tags, letters ** (order + 1)), 0.5)
+        for one in train:
+            ids = kmers(one.codes, letters, order + 1)
+            if len(ids):
+                own = one.tags[order:]
+                good = (ids < counts.shape[1]) & (own >= 0)
+                np.add.at(counts, (own[good], ids[good]), 1)
+        table = counts.reshape(tags, -1, letters)
+        logs = np.log(table / table.sum(2, keepdims=True)).reshape(tags, -1)
+        self.logs = np.concatenate([logs, np.zeros((tags, 1))], 1)  # what is ambiguous says nothing
+
+    def told(self, one: Tagged, width: int) -> Tags:
+        """The tag of each letter, by so many letters around it."""
+        ids = kmers(one.codes, self.letters, self.order + 1)
         if not len(ids):
-            return np.full(len(one.codes), int(share.argmax()))
-        each = np.pad(logs[:, ids], ((0, 0), (order, 0)))
+            return np.full(len(one.codes), int(self.share.argmax()))
+        each = np.pad(self.logs[:, ids], ((0, 0), (self.order, 0)))
         sums = np.pad(each.cumsum(1), ((0, 0), (1, 0)))
         at = np.arange(len(one.codes))
         low, high = np.maximum(at - width // 2, 0), np.minimum(at + width // 2 + 1, len(at))
+        prior = np.log(np.maximum(self.share, 0.5) / max(self.share.sum(), 1))
         found: Tags = (sums[:, high] - sums[:, low] + prior[:, None]).argmax(0)
         return found
-
-    rights = [_right(held(), lambda one, width=width: told(one, width)) for width in WIDTHS]
-    width = WIDTHS[int(np.argmax(rights))]
-    name = f"Markov chain of order {order} for each tag, {width} letters around"
-    return Told(name, int(counts.size), [told(one, width) for one in test])
 
 
 def _right(stretches: Any, told: Any) -> float:

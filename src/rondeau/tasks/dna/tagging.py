@@ -102,7 +102,7 @@ class DnaTagging(Job[TaggingSettings]):
         return looks_annotated(path)
 
     def demo_settings(self) -> TaggingSettings:
-        return TaggingSettings(epochs=10, window=600, units=48, validation=0.15, test=0.15)
+        return TaggingSettings(epochs=12, window=300, batch_size=8, units=48, filters=64, validation=0.15, test=0.15)
 
     # data
 

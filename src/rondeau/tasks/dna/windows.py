@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rondeau.data.buckets import Buckets
+from rondeau.data.disk.growing import Growing
 from rondeau.data.dna.alphabets import ALPHABETS, Alphabet, Codes
 from rondeau.data.prefetch import Prefetch
 from rondeau.errors import ArgumentError, CheckpointError
@@ -24,6 +25,7 @@ from rondeau.training.source import Source
 
 _MOST = 100_000  # k-mers
 _AT_ONCE = 64  # windows
+_BLOCK = 1 << 18  # windows whose lengths are made at once
 
 
 @dataclass(frozen=True)
@@ -106,14 +108,20 @@ class Windows:
     def __len__(self) -> int:
         return self.count * (2 if self.both else 1)
 
-    def lengths(self) -> NDArray[np.int32]:
-        """Tokens of each window."""
-        found = np.full(self.count, self.letters // self.tokens.kmer, np.int32)
-        some = np.flatnonzero(np.diff(self._ends, prepend=0) > 0)
-        counts = np.diff(self._ends, prepend=0)[some]
-        rest = np.minimum(self.pieces.lengths[some] - (counts - 1) * self.letters, self.letters)
-        found[self._ends[some] - 1] = rest // self.tokens.kmer
-        return np.concatenate([found, found]) if self.both else found
+    def lengths(self) -> NDArray[np.uint32]:
+        """Tokens of each window; on disk where there are very many."""
+        counts = np.diff(self._ends, prepend=0)
+        some = np.flatnonzero(counts)
+        last = self._ends[some] - 1  # the last window of each stretch may be shorter
+        rest = np.minimum(self.pieces.lengths[some] - (counts[some] - 1) * self.letters, self.letters)
+        found = Growing(np.uint32)
+        for _ in range(2 if self.both else 1):
+            for begin in range(0, self.count, _BLOCK):
+                block = np.full(min(_BLOCK, self.count - begin), self.letters // self.tokens.kmer, np.uint32)
+                low, high = np.searchsorted(last, [begin, begin + len(block)])
+                block[last[low:high] - begin] = rest[low:high] // self.tokens.kmer
+                found.add(block)
+        return found.array()
 
     def place(self, number: int) -> tuple[int, int, int]:
         """Record, begin and end of a window."""
