@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rondeau.data.texts import segment
@@ -32,6 +32,7 @@ def test_words(text: str) -> None:
 
 
 @given(st.text(st.sampled_from("aZ_0 9'.,:-!?*=~#$(\n\t\x00\x1c\x7f"), max_size=30))
+@example("rock'n'roll 1.2,3 a.b ... 'x' 4.5x")
 def test_plain_text_gives_the_tokens_that_any_text_does(text: str) -> None:
     assert Segmenter().split(text) == segment._words().findall(text)
 
