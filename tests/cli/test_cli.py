@@ -136,9 +136,8 @@ def test_generate_with_the_likeliest_needs_no_seed(trained: Path) -> None:
 def test_evaluate_says_bits_and_unknown_characters(trained: Path, work: Path) -> None:
     (work / "other.txt").write_text("12 blue bottles! ÄÖ" * 20)
     done = rondeau("evaluate", trained, work / "other.txt")
-    assert re.search(
-        r"^380 characters of .*:\n  bits per character: \d\.\d{3} \(\d\.\d{3}–\d\.\d{3}\)$", done.stdout, re.M
-    )
+    interval = r"\(\d\.\d{3}–\d\.\d{3}\)"
+    assert re.search(rf"^380 characters of .*:\n  bits per character: \d\.\d{{3}} {interval}$", done.stdout, re.M)
     assert "not in the run's vocabulary" in done.stdout
 
 
