@@ -103,6 +103,14 @@ def test_columns_guessed_by_what_they_hold(tmp_path: Path) -> None:
         read_labelled(write(tmp_path, {"c.csv": "text,label\n"}) / "c.csv")
 
 
+def test_authors_are_no_classes(tmp_path: Path) -> None:
+    rows = [f"u{i % 25},so ist es hier {i},{'543'[i % 3]}" for i in range(150)]
+    path = write(tmp_path, {"o.csv": "\n".join(["autor,opinión,estrellas", *rows]) + "\n"}) / "o.csv"
+    columns = read_labelled(path).columns
+    assert columns is not None
+    assert columns[:2] == ("opinión", "estrellas")
+
+
 def test_columns_that_are_named(tmp_path: Path) -> None:
     path = write(tmp_path, {"a.csv": "text,label,other,author\nx y,1,p q,ann\nz,0,r,bob\n"}) / "a.csv"
     chosen = read_labelled(path, text_column="other", label_column="text", group="author")

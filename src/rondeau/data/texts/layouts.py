@@ -31,6 +31,7 @@ _CLASS_WORDS = {
     *map(str, range(20)),
 }
 _NOT_DATA = ("readme", "license", "licence", "copying", "changelog", "citation", "notice")
+_CLASSES = 20  # of a column of classes whose name does not say so, where there are others that could be
 _MOST_CLASSES = 1000
 _WORDS = 3  # in a text, on average; columns of shorter ones are names or codes
 
@@ -226,8 +227,9 @@ def _guess_label(head: Head, path: Path, but: Iterable[str | None]) -> tuple[str
         return named[0], "by its name"
     few = {name: len(set(map(str, own))) for name, own in values.items() if len(own) > 9}
     few = {name: count for name, count in few.items() if 2 <= count <= max(2, len(values[name]) // 5)}
-    if len(few) == 1:
-        ((name, count),) = few.items()
+    fewer = {name: count for name, count in few.items() if count <= _CLASSES}  # authors are more
+    if len(fewer or few) == 1:
+        ((name, count),) = (fewer or few).items()
         return name, f"the only one with few different values, {count}"
     raise _unknown("classes", "--label-column", head, path)
 
