@@ -212,7 +212,7 @@ def test_a_hundred_thousand_recordings_take_little_memory() -> None:
         held = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    assert held < 150 * 100_000  # bytes
+    assert held < 200 * 100_000  # bytes
     assert index[99_999].path == Path("/sounds/4/0001869f_nohash_0.wav")
     assert index[-1].label == "4"
     assert len(index[10:20]) == 10

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
 from rondeau.tasks.frames.energy import best_threshold, energy
-from rondeau.tasks.frames.scores import FrameScores
+from rondeau.tasks.frames.scores import FrameScores, area_of
 
 
 def _made(labels: int) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
@@ -28,6 +28,15 @@ def test_figures_are_those_of_sklearn() -> None:
     )
     for name, (low, high) in found.intervals().items():
         assert low < found.figures()[name] < high
+
+
+def test_the_area_of_counts_is_that_of_the_scores_ties_and_all() -> None:
+    rng = np.random.default_rng(1)
+    truth = rng.integers(0, 2, 400)
+    given = rng.integers(0, 5, 400) + truth
+    bins = np.bincount(2 * given + truth, minlength=2 * 6).reshape(-1, 2)
+    assert area_of(bins) == pytest.approx(roc_auc_score(truth, given))
+    assert np.isnan(area_of(bins[:, [0, 0]] * [1, 0]))
 
 
 def test_of_several_labels_f1_is_the_mean_without_the_rest() -> None:

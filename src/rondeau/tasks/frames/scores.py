@@ -68,7 +68,7 @@ class FrameScores:
         def of(rows: Ids) -> dict[str, float]:
             found = _of_counts(self.counts[rows].sum(0), len(self.labels))
             if self._above is not None:
-                found["auroc"] = _area(self._above[rows].sum(0))
+                found["auroc"] = area_of(self._above[rows].sum(0))
             return found
 
         return intervals(of, len(self.counts), groups, seed=seed)
@@ -102,7 +102,7 @@ def _of_counts(counts: NDArray[Any], labels: int) -> dict[str, float]:
     return {"frame_f1": f1, "accuracy": float(right.sum() / max(counts.sum(), 1))}
 
 
-def _area(bins: NDArray[Any]) -> float:
+def area_of(bins: NDArray[Any]) -> float:
     """The area under the ROC curve of counts `(bins, 2)`, negatives and positives by rising score; ties count half."""
     negatives, positives = bins[:, 0], bins[:, 1]
     below = negatives.cumsum() - negatives
