@@ -31,7 +31,7 @@ from rondeau.tasks.speed import total_speed
 STRINGS, LONGEST = 200, 4
 HEADS = ("ctc", "transducer")
 OPTIONS = {"batch-size": 8, "joint": 64, "beam": 8, "augment": "light"}
-EPOCHS = {"ctc": 9, "transducer": 6}
+EPOCHS = {"ctc": 30, "transducer": 30}
 PERCENT = Metric("wer", percent=True)
 
 

@@ -122,9 +122,9 @@ class TransducerBeam:
                 for symbol in range(1, len(row)) if number < self.most else ():
                     if row[symbol] > NEVER and row[symbol] >= self.least:
                         _merge(after, (*prefix, symbol), self._continued(prefix, known, symbol, row[symbol], state))
-            if not after:
+            alive = self._hopeful(self._best(after), read)
+            if not alive:
                 break
-            alive = self._best(after)
         kept = self._best(read)
         if self.lag is not None:
             best, known = next(iter(kept.items()))
@@ -170,6 +170,15 @@ class TransducerBeam:
     def _rank(self, one: tuple[tuple[int, ...], Alive]) -> float:
         prefix, known = one
         return known.total + self.weight * known.language + self.bonus * len(prefix)
+
+    def _hopeful(
+        self, alive: dict[tuple[int, ...], Alive], read: dict[tuple[int, ...], Alive]
+    ) -> dict[tuple[int, ...], Alive]:
+        """Those that may still come among the best that have read the frame; reading it makes none more probable."""
+        if len(read) < self.width:
+            return alive
+        least = sorted(map(self._rank, read.items()), reverse=True)[self.width - 1]
+        return {prefix: known for prefix, known in alive.items() if self._rank((prefix, known)) > least}
 
     def _best(self, some: dict[tuple[int, ...], Alive]) -> dict[tuple[int, ...], Alive]:
         return dict(sorted(some.items(), key=self._rank, reverse=True)[: self.width])

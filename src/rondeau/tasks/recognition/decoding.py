@@ -11,7 +11,8 @@ from rondeau.heads.ctc_decoding import Found, Heard, PrefixBeam, Scorer
 from rondeau.heads.transducer_decoding import TransducerBeam
 from rondeau.models.recognizer import Recognizer
 
-LEAST = -9.0  # log-probability below which a symbol is not thought of at a step: one in eight thousand
+# log-probability below which a symbol is not thought of at a step: a transducer pays for each with a network's step
+LEAST = {"ctc": -9.0, "transducer": -6.0}
 
 
 class Asked(NamedTuple):
@@ -63,7 +64,7 @@ class Decoder:
 def _search(model: Recognizer, asked: Asked) -> Any:
     if asked.beam == 1:
         return None
-    options: dict[str, Any] = {"weight": asked.weight, "least": LEAST, "lag": asked.lag}
+    options: dict[str, Any] = {"weight": asked.weight, "least": LEAST[model.head], "lag": asked.lag}
     if model.transducer is None:
         return PrefixBeam(asked.beam, asked.scorer, **options)
     return TransducerBeam(model.transducer, asked.beam, asked.scorer, **options)
