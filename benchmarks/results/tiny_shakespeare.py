@@ -3,8 +3,8 @@
     python -m benchmarks.results.tiny_shakespeare --data ../shared/data --out runs/tiny_shakespeare
 
 Takes up a run where it stopped, if there is one at OUT, and prints the row of one that has come to its end. The
-published figures are of the last tenth of the text; here the best epoch is chosen on the first half of that tenth, and
-the figure is of the second.
+published figures are of the last tenth of the text; here the best epoch is chosen on the first half of that tenth. The
+table is of the second, and the last line of both.
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rondeau.insight.files import read_lines
+from rondeau.tasks.language.judging import model_bits
+from rondeau.tasks.language.training import read_again
+from rondeau.tasks.run_folder import RunFolder
 from rondeau.tasks.speed import total_speed
 
 PUBLISHED = "transformers of characters: 1.4697 (trained on a GPU), 1.88 (of a CPU's size)"  # nanoGPT's README
@@ -59,7 +64,18 @@ def table(run: Path, seed: int, command: str) -> str:
         between = [f"{_nats(edge)}" for edge in row.get("intervals", {}).get("bits_per_character", ())]
         interval = f" ({' to '.join(between)})" if between else ""
         lines.append(f"| {row['name']} | {row['parameters']:,} | {_nats(bits)}{interval} | {bits:.3f} |")
-    return "\n".join([*lines, f"\nPublished: {PUBLISHED}. Seed {seed}, {minutes}: `{command}`"])
+    first, second, both = _halves(run)
+    told = f"of the first half {first:.3f} nats, of the second {second:.3f}, of the whole last tenth {both:.3f}"
+    return "\n".join([*lines, f"\n{told}. Published: {PUBLISHED}. Seed {seed}, {minutes}: `{command}`"])
+
+
+def _halves(run: Path) -> tuple[float, float, float]:
+    """Nats a character of the text that chose the epoch, of that for the figure, and of both."""
+    folder = RunFolder.open(run)
+    _, corpus = read_again(folder)
+    model = folder.load_model()
+    first, second = (model_bits(model, ids, "cpu") * math.log(2) for ids in corpus.ids[1:])
+    return float(first.mean()), float(second.mean()), float(np.concatenate([first, second]).mean())
 
 
 def _nats(bits: float) -> str:

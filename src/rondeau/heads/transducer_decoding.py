@@ -78,8 +78,9 @@ class TransducerBeam:
     algorithm 1): between two frames the transcripts alive are continued by a symbol, up to `most` times, and each time
     the best `width` go on; the best `width` of all that then read the next frame are kept.
 
-    Args: `head`; `width` (default 4); `most`: symbols between two frames at most (default 3); `scorer`, `weight`,
-        `bonus`, `least` and `lag` as in `PrefixBeam`.
+    Args:
+        head: the joint network; width: transcripts kept (default 4); most: symbols between two frames (default 3).
+        scorer: what else judges transcripts; weight, bonus, least, lag: with it, as in `PrefixBeam`.
 
     Nothing is cut off where `width` is at least the number of transcripts: then those of at most `most` symbols have
     their exact log-probabilities.

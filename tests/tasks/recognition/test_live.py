@@ -37,7 +37,7 @@ def test_in_pieces_it_hears_what_predict_hears_of_the_file(streaming_run, tones,
     [record] = streaming_run.predict(tmp_path / "a.wav")
     live = Live(streaming_run.folder, tones.RATE)
     assert heard(live, pcm.astype("<i2").tobytes(), size).strip() == record["text"]
-    assert len(record["text"]) > 8
+    assert record["text"].startswith("abc c")
     assert live.seconds == pytest.approx(len(sound) / tones.RATE)
     assert live.real_time_factor > 0
     assert all(delay >= 0 for delay in live.delays)
