@@ -20,10 +20,36 @@ from rondeau.insight.files import read_lines
 from rondeau.tasks.speed import total_speed
 
 KINDS = {
-    "independent": ["--cell", "gru", "--units", "200", "--chained", "0", "--epochs", "100", "--learning-rate", "0.005"],
-    "chained": ["--units", "256", "--chained", "256", "--transpose", "5", "--epochs", "25", "--learning-rate", "0.003"],
+    "independent": [
+        "--units",
+        "200",
+        "--chained",
+        "0",
+        "--epochs",
+        "150",
+        "--patience",
+        "40",
+        "--learning-rate",
+        "0.01",
+        "--dropout",
+        "0.5",
+    ],
+    "chained": [
+        "--units",
+        "256",
+        "--chained",
+        "256",
+        "--transpose",
+        "5",
+        "--epochs",
+        "25",
+        "--learning-rate",
+        "0.003",
+        "--dropout",
+        "0.4",
+    ],
 }
-COMMON = ["--dropout", "0.4", "--no-insight"]
+COMMON = ["--no-insight"]
 
 
 def main() -> None:
