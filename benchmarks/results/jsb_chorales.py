@@ -20,34 +20,8 @@ from rondeau.insight.files import read_lines
 from rondeau.tasks.speed import total_speed
 
 KINDS = {
-    "independent": [
-        "--units",
-        "200",
-        "--chained",
-        "0",
-        "--epochs",
-        "150",
-        "--patience",
-        "40",
-        "--learning-rate",
-        "0.01",
-        "--dropout",
-        "0.5",
-    ],
-    "chained": [
-        "--units",
-        "256",
-        "--chained",
-        "256",
-        "--transpose",
-        "5",
-        "--epochs",
-        "25",
-        "--learning-rate",
-        "0.003",
-        "--dropout",
-        "0.4",
-    ],
+    "independent": {"chained": 0, "units": 200, "epochs": 150, "patience": 40, "learning-rate": 0.01, "dropout": 0.5},
+    "chained": {"chained": 256, "units": 256, "epochs": 25, "transpose": 5, "learning-rate": 0.003, "dropout": 0.4},
 }
 COMMON = ["--no-insight"]
 
@@ -61,7 +35,8 @@ def main() -> None:
     given = parser.parse_args()
     print("| | weights | nats a step | minutes | command |\n| --- | ---: | ---: | ---: | --- |")
     for number, kind in enumerate([given.kind] if given.kind else KINDS):
-        command = ["train", str(given.data / "jsb_chorales" / "JSB_Chorales.mat"), *KINDS[kind], *COMMON]
+        options = [part for name, value in KINDS[kind].items() for part in (f"--{name}", str(value))]
+        command = ["train", str(given.data / "jsb_chorales" / "JSB_Chorales.mat"), *options, *COMMON]
         command += ["--seed", str(given.seed)]
         with tempfile.TemporaryDirectory() as scratch:
             run = Path(scratch) / "run"
