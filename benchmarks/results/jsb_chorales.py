@@ -23,7 +23,7 @@ KINDS = {
     "independent": {"chained": 0, "units": 200, "epochs": 150, "patience": 40, "learning-rate": 0.01, "dropout": 0.5},
     "chained": {"chained": 256, "units": 256, "epochs": 25, "transpose": 5, "learning-rate": 0.003, "dropout": 0.4},
 }
-COMMON = ["--no-insight"]
+COMMON = ["--clipnorm", "1", "--no-insight"]
 
 
 def main() -> None:

@@ -50,6 +50,7 @@ class AudioClassification(Job[AudioSettings]):
     """Recordings and their classes: words, commands, sounds."""
 
     name, title, settings, steps = "audio_classification", "classification of recordings", AudioSettings, "frames"
+    demo = "spoken digits, of voices never heard"
     extra = "audio"
     metrics = (Metric("accuracy", percent=True), Metric("macro_f1"), Metric("auroc"), Metric("average_precision"))
 

@@ -91,6 +91,7 @@ class DnaClassification(Job[ClassificationSettings]):
         ClassificationSettings,
         "bases",
     )
+    demo = "splice-like sites, made"
     extra = "bio"
     metrics = METRICS
 

@@ -70,6 +70,7 @@ class DnaLanguageModel(Job[LanguageSettings]):
         LanguageSettings,
         "bases",
     )
+    demo = "made contigs with genes"
     asking = LanguageAsking
     extra = "bio"
     metrics = METRICS

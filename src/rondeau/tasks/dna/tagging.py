@@ -95,6 +95,7 @@ class DnaTagging(Job[TaggingSettings]):
     """A tag for each letter, by a convolution and recurrent layers in both directions."""
 
     name, title, settings, steps = "dna_tagging", "tags for letters of DNA, RNA, proteins", TaggingSettings, "bases"
+    demo = "genes in made contigs"
     extra = "bio"
     metrics = METRICS
 

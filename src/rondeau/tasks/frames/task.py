@@ -68,6 +68,7 @@ class FrameTagging(Job[FrameSettings]):
     """A label for each frame of a recording."""
 
     name, title, settings, steps = "frame_tagging", "tagging of frames", FrameSettings, "frames"
+    demo = "when somebody speaks, in silence and noise"
     extra = "audio"
     metrics = (Metric("frame_f1", percent=True), Metric("accuracy", percent=True), Metric("auroc"))
 

@@ -44,6 +44,8 @@ class MusicSettings(Settings):
     batch_size: int = option(16, "Pieces of a batch.")
     epochs: int = option(60, "Times all of the training part is read, at most.")
     patience: int | None = option(15, "Stop after so many epochs without a better one.")
+    learning_rate: float = option(5e-3, "Of Adam, at the start; it falls along a cosine.")
+    clipnorm: float = option(5.0, "Longest gradient, all weights together.")
     form: str = option("keys", "What a step is: 88 keys, or a pitch for each voice.", ("keys", "voices"))
     chained: int = option(256, "Hidden units by which notes of one step depend on each other; 0: they do not.")
     transpose: int = option(0, "Learn from every piece moved by up to so many keys up and down as well.")
@@ -63,6 +65,7 @@ class MusicModel(Job[MusicSettings]):
 
     name: ClassVar[str] = "music"
     title: ClassVar[str] = "model of music"
+    demo = "chorales made by a grammar of harmony, with a phrase that comes again at the end"
     settings = MusicSettings
     extra: ClassVar[str | None] = "midi"
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("nats_per_step", higher=False),)
@@ -77,7 +80,7 @@ class MusicModel(Job[MusicSettings]):
         return None
 
     def demo_settings(self) -> MusicSettings:
-        return replace(MusicSettings(), epochs=30, units=128)
+        return replace(MusicSettings(), epochs=25, units=128, transpose=5)
 
     def read(self, settings: MusicSettings) -> Data:
         faults = Faults(settings.on_error)

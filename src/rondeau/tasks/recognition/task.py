@@ -42,6 +42,7 @@ class SpeechRecognition(Job[RecognitionSettings]):
     """Recordings and what is said in them."""
 
     name, title, settings, steps = "speech_recognition", "speech recognition", RecognitionSettings, "frames"
+    demo = "strings of spoken digits"
     extra = "audio"
     metrics = (
         Metric("wer", higher=False, percent=True),

@@ -45,6 +45,7 @@ class SeriesRegression(Job[SeriesRegressionSettings]):
 
     name: ClassVar[str] = "series_regression"
     title: ClassVar[str] = "series regression"
+    demo: ClassVar[str] = "how far apart two pulses are"
     settings = SeriesRegressionSettings
     extra: ClassVar[str | None] = "table"
     metrics: ClassVar[tuple[Metric, ...]] = (
