@@ -42,7 +42,7 @@ def warping_distances(query: NDArray[Any], templates: Sequence[NDArray[Any]]) ->
 
     >>> line = np.array([[0.0], [1.0], [2.0]])
     >>> warping_distances(line, [line, line + 3, line[[0, 0, 1, 2]]]).round(3).tolist()
-    [0.0, 1.167, 0.0]
+    [0.0, 1.5, 0.0]
     """
     return Templates(templates).distances(query)
 

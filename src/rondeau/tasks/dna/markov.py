@@ -30,7 +30,7 @@ class MarkovChain:
 
     >>> chain = MarkovChain([np.array([0, 1, 0, 1, 0, 1], np.uint8)], 4, 1)
     >>> chain.bits(np.array([0, 1], np.uint8)).round(2).tolist()
-    [0.51, 0.51]
+    [1.19, 0.51]
     """
 
     def __init__(self, stretches: Iterable[Codes], letters: int, order: int) -> None:

@@ -24,7 +24,7 @@ def matthews(counts: NDArray[Any]) -> float:
     Of two classes Matthews (1975); of more Gorodkin (2004), Comparing two K-category assignments by a K-category
     correlation coefficient.
 
-    >>> matthews(np.array([[5, 0], [0, 5]])), matthews(np.array([[5, 5], [5, 5]]))
+    >>> round(matthews(np.array([[5, 0], [0, 5]])), 6), matthews(np.array([[5, 5], [5, 5]]))
     (1.0, 0.0)
     """
     true, said, total = counts.sum(1).astype(float), counts.sum(0).astype(float), float(counts.sum())
