@@ -7,7 +7,7 @@ that third, as it is often given, and of 48.04 with the change into its first mo
 from __future__ import annotations
 
 from benchmarks.results.seeds import arguments, table, trained
-from rondeau.tasks.forecasting.task import ForecastingSettings
+from rondeau.tasks.forecasting.settings import ForecastingSettings
 
 
 def main() -> None:

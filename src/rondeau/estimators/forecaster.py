@@ -21,7 +21,8 @@ from rondeau.errors import DataError
 from rondeau.tasks.forecasting.data import naive_errors
 from rondeau.tasks.forecasting.model import DRAWS, forecast
 from rondeau.tasks.forecasting.scores import errors, statistic, truths
-from rondeau.tasks.forecasting.task import Forecasting, ForecastingSettings, refuse_no_counts
+from rondeau.tasks.forecasting.settings import ForecastingSettings
+from rondeau.tasks.forecasting.task import Forecasting, refuse_no_counts
 from rondeau.tasks.forecasting.windows import Origins, Scheme
 from rondeau.tasks.task import Work
 from rondeau.training.callbacks import EarlyStopping

@@ -36,7 +36,8 @@ from rondeau.tasks.forecasting.direct import DirectQuantileLoss
 from rondeau.tasks.forecasting.explaining import REST, next_step
 from rondeau.tasks.forecasting.model import forecast, network
 from rondeau.tasks.forecasting.scores import errors, statistic, truths
-from rondeau.tasks.forecasting.task import Forecasting, ForecastingSettings
+from rondeau.tasks.forecasting.settings import ForecastingSettings
+from rondeau.tasks.forecasting.task import Forecasting
 from rondeau.tasks.forecasting.windows import Origins, Scheme, WindowBatches, cut, inputs_of, targets
 from rondeau.tasks.look import Look
 from rondeau.tasks.run_folder import RunFolder

@@ -21,7 +21,7 @@ from rondeau.data.tables.files import SUFFIXES
 from rondeau.data.tables.table import Table, glance, read_table
 from rondeau.data.texts.text_lines import suffix_of
 from rondeau.errors import ArgumentError, DataError, RondeauError
-from rondeau.heads.likelihoods import KINDS, likelihood
+from rondeau.heads.likelihoods import likelihood
 from rondeau.insight.results import Metric, Row
 from rondeau.tasks.bootstrap import intervals
 from rondeau.tasks.forecasting import baselines as forecast_baselines
@@ -42,71 +42,19 @@ from rondeau.tasks.forecasting.explaining import next_step
 from rondeau.tasks.forecasting.findings import ahead, findings, records
 from rondeau.tasks.forecasting.model import forecast, network
 from rondeau.tasks.forecasting.scores import errors, groups, statistic, truths
+from rondeau.tasks.forecasting.settings import DIRECT, ForecastingAsking, ForecastingSettings
 from rondeau.tasks.forecasting.windows import Origin, Origins, Scheme, WindowBatches, Windows, cut, inputs_of
 from rondeau.tasks.job import Data, Job, Judged
 from rondeau.tasks.look import Explained
-from rondeau.tasks.settings import Asking, Common, option
 from rondeau.tasks.task import Work
 from rondeau.training.callbacks import EarlyStopping
 from rondeau.training.losses import NegativeLogLikelihood
 
-DIRECT = "direct_quantile"
 PAST = 0.2  # the weight of steps before the origin in the training loss: they know the window's scale already
 _LEAST = 4  # steps before an origin
 _NAMED = 5000  # series that the model knows by name at most
 _LEAST_SCALE = 0.02  # of the usual one: after a flat stretch any change would be endless
 _LONGEST = 256  # steps of context, unless told otherwise
-
-
-@dataclass(frozen=True)
-class ForecastingSettings(Common):
-    """What a forecasting run is asked."""
-
-    test: float = option(0.2, "Share of the moments held out to the end: the last ones.")
-    units: int = option(64, "Units of a recurrent layer.")
-    dropout: float = option(0.3, "Rate before and after the recurrent layers.")
-    batch_size: int = option(64, "Windows of a batch.")
-    epochs: int = option(30, "Times the windows of the training part are read, at most.")
-    learning_rate: float = option(5e-3, "Of Adam, at the start; it falls along a cosine.")
-    horizon: int | None = option(None, "Steps to forecast. Default: a season, or 12.")
-    target: str | None = option(None, "Column to forecast. Default: recognised.")
-    time: str | None = option(None, "Column of time stamps. Default: recognised.")
-    entity: str | None = option(None, "Column that says of which series a row is. Default: recognised.")
-    known: tuple[str, ...] = option((), "Columns that are known in advance, such as holidays.")
-    likelihood: str = option("student_t", "What is said of a value to come.", (*KINDS, DIRECT))
-    season: int | None = option(None, "Steps of a season, 1 for none. Default: recognised.")
-    context: int | None = option(None, "Steps read before a forecast. Default: by season and horizon.")
-    calibrate: bool = option(True, "Widen intervals that hold too little of the validation part.")
-    every: int = option(1, "A forecast to judge every so many steps.")
-    on_error: str = option("fail", "What a row or step that cannot be used does.", ("fail", "skip"))
-    delimiter: str | None = option(None, "Between the cells of a CSV file. Default: recognised.")
-    encoding: str = option("utf-8", "Of CSV and JSON lines.")
-
-    @property
-    def kind(self) -> str:
-        """The likelihood of a single value."""
-        return "quantile" if self.likelihood == DIRECT else self.likelihood
-
-    def check(self) -> None:
-        """Raise `ArgumentError` for settings no run can begin with."""
-        super().check()
-        for name in ("horizon", "season", "context", "every"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ArgumentError(name, expected="1 or more", got=value)
-
-
-@dataclass(frozen=True)
-class ForecastingAsking(Asking):
-    """What `rondeau predict` can be asked of forecasts."""
-
-    horizon: int | None = option(
-        None, "Steps to forecast: fewer than were learnt, or more, rolled on. Default: the run's."
-    )
-
-    def check(self) -> None:
-        if self.horizon is not None and self.horizon < 1:
-            raise ArgumentError("horizon", expected="1 or more", got=self.horizon)
 
 
 @dataclass
