@@ -125,6 +125,11 @@ def underfitting(r: Random, plan: Plan) -> Plan:
     return plan.but(rows=64, epochs=5)
 
 
+def baselines(r: Random, plan: Plan) -> Plan:
+    """Targets for which memory is of no use; a feed-forward network stands in the table of results."""
+    return ignores_past(r, plan)
+
+
 FAULTS: dict[str, Fault] = {
     "rate_high": rate_high,
     "exploding": exploding,
@@ -139,6 +144,7 @@ FAULTS: dict[str, Fault] = {
     "ignores_past": ignores_past,
     "overfitting": overfitting,
     "underfitting": underfitting,
+    "baselines": baselines,
 }
 
 

@@ -13,9 +13,10 @@ from benchmarks.advice.problems import ROWS, Make, Problem
 from rondeau import layers
 from rondeau.callbacks import Insight
 from rondeau.errors import NumericsError
-from rondeau.insight.checks import check_inputs
+from rondeau.insight.checks import Checks, check_inputs
 from rondeau.insight.facts import Facts
 from rondeau.insight.memory import memory_helps
+from rondeau.insight.results import Metric, Results, Row
 
 CELLS = ("SimpleRNN", "LSTM", "GRU")
 EVERY = 10  # updates between samples
@@ -101,7 +102,20 @@ def train(plan: Plan) -> Trained:
     checks = check_inputs(model, *problem.held_out)
     checks = checks.with_comparison(memory_helps(model, x, y, problem.held_out))
     left = history.history["val_loss"][-1] / before
-    return Trained(plan, Facts.of(insight, history, checks), left, _loss(model, problem))
+    facts = replace(Facts.of(insight, history, checks), results=_beside(model, checks))
+    return Trained(plan, facts, left, _loss(model, problem))
+
+
+def _beside(model: rondeau.Sequential, checks: Checks) -> Results | None:
+    """The table a run would have: the network beside one that sees the last step alone."""
+    if checks.comparison is None:
+        return None
+    other, own = checks.comparison, checks.comparison.model
+    rows = [
+        Row("feed-forward over the last step", other.parameters, {"loss": other.feed_forward}),
+        Row("the network", model.count_params(), {"loss": own}),
+    ]
+    return Results([Metric("loss", higher=False)], rows)
 
 
 @torch.no_grad()
