@@ -159,7 +159,8 @@ class Recipe:
             reduce, dim = _REDUCE[kind], [a + node.rows for a in axes]
             return lambda a: reduce(a, dim=dim)
         if op == "product":
-            return torch.mm if len(node.args[0].shape) == 1 else torch.matmul
+            operand = node.args[0]  # mm is the quicker one to call; a vector without rows is no matrix
+            return torch.mm if operand.rows and len(operand.shape) == 1 else torch.matmul
         if op == "total":
             return lambda a: a.sum(0)
         if op == "item":
