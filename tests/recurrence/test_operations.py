@@ -445,7 +445,8 @@ REDUCED: dict[str, Function] = {
 PRODUCTS: dict[str, Function] = {
     "matmul": lambda a, b, w: torch.tanh(a) @ w.matrix,
     "mm": lambda a, b, w: torch.mm(a, w.matrix),
-    "matmul of padding alone": lambda a, b, w: F.pad(a, (6, 0), value=0.5)[:, :6] @ w.matrix + a,
+    "matmul of a constant": lambda a, b, w: torch.full_like(a, 0.5) @ w.matrix + a,
+    "matmul of padding alone": lambda a, b, w: F.pad(a, (7, 0), value=0.5)[:, :6] @ w.matrix + a,
     "matmul transposed": lambda a, b, w: (w.matrix @ a.T).T,
     "by a transposed weight": lambda a, b, w: a @ w.matrix.T,
     "by a slice of a weight": lambda a, b, w: a[:, :4] @ w.matrix[:4, 1:],
