@@ -279,6 +279,8 @@ def test_what_looks_labelled(tmp_path: Path) -> None:
     )
     assert looks_labelled(write(tmp_path / "b", {"train.de": "", "train.en": ""})) is None  # a translation
     assert looks_labelled(write(tmp_path / "c", {"one.txt": "", "two.txt": ""})) is None  # a text in two files
+    assert looks_labelled(write(tmp_path / "chapters", {"1.txt": "", "2.txt": ""})) is None
+    assert looks_labelled(write(tmp_path / "classes", {"0.txt": "", "1.txt": ""}))
     folders = {f"{name}/{i}.txt": "" for name in ("sport", "news") for i in range(2)}
     assert "a folder for each class" in str(looks_labelled(write(tmp_path / "d", folders)))
     assert "column 'tweet'" in str(looks_labelled(write(tmp_path / "e", {"a.csv": "tweet,class\na b c,1\n"}) / "a.csv"))

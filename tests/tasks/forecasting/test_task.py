@@ -40,6 +40,7 @@ from rondeau.tasks.forecasting.settings import ForecastingSettings
 from rondeau.tasks.forecasting.task import Forecasting
 from rondeau.tasks.forecasting.windows import Origins, Scheme, WindowBatches, cut, inputs_of, targets
 from rondeau.tasks.look import Look
+from rondeau.tasks.registry import guess_task
 from rondeau.tasks.run_folder import RunFolder
 from rondeau.training.losses import NegativeLogLikelihood
 
@@ -625,6 +626,19 @@ def test_tables_that_look_like_series(tmp_path: Path) -> None:
     words = tmp_path / "words.csv"
     words.write_text("text,label\nso good,1\nso bad,0\n")
     assert job.guess(words) is None
+
+
+@pytest.mark.parametrize("head", ["value\n", ""])
+def test_a_single_column_of_numbers_looks_like_a_series(tmp_path: Path, head: str) -> None:
+    numbers = tmp_path / "numbers.csv"
+    numbers.write_text(head + "".join(f"{100 + 3 * (m % 7)}.5\n" for m in range(20)))
+    assert guess_task(numbers)[0].name == "forecasting"
+    assert "a single column of numbers" in str(Forecasting().guess(numbers))
+    numbers.write_text(head + "1.5\n2.5\n")  # too few for anything
+    assert Forecasting().guess(numbers) is None
+    words = tmp_path / "words.csv"
+    words.write_text("word\n" + "one\ntwo\n" * 10)
+    assert Forecasting().guess(words) is None
 
 
 def test_the_scheme_comes_back_from_its_file(run: tuple[RunFolder, Any]) -> None:

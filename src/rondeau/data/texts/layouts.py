@@ -26,9 +26,10 @@ LABEL_NAMES = (
     *("y", "genre", "stars", "rating", "score", "is_spam", "spam", "toxic", "language", "lang"),
     *("kind", "mood", "type"),
 )
+_NUMBERS = {*map(str, range(20))}
 _CLASS_WORDS = {
     *("pos", "neg", "positive", "negative", "neutral", "spam", "ham", "true", "false", "yes", "no", "fake", "real"),
-    *map(str, range(20)),
+    *_NUMBERS,
 }
 _NOT_DATA = ("readme", "license", "licence", "copying", "changelog", "citation", "notice")
 _CLASSES = 20  # of a column of classes whose name does not say so, where there are others that could be
@@ -117,7 +118,10 @@ def looks_labelled(path: Path) -> str | None:
     if len(labels) < 2:
         return None
     if layout.kind == "lines":
-        return layout.reason if {str(label).lower() for label in labels} <= _CLASS_WORDS else None
+        words = {str(label).lower() for label in labels}
+        if words <= _NUMBERS and "0" not in words:  # classes are counted from 0, chapters from 1
+            return None
+        return layout.reason if words <= _CLASS_WORDS else None
     several = all(sum(place.label == label for place in layout.places) > 1 for label in labels)
     text = all(suffix_of(place.path) in (".txt", "") for place in layout.places)
     return layout.reason if several and text else None

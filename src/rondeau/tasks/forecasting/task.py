@@ -54,6 +54,7 @@ PAST = 0.2  # the weight of steps before the origin in the training loss: they k
 _LEAST = 4  # steps before an origin
 _NAMED = 5000  # series that the model knows by name at most
 _LEAST_SCALE = 0.02  # of the usual one: after a flat stretch any change would be endless
+_SHORTEST = 8  # rows of what is taken for a series without being asked to
 _LONGEST = 256  # steps of context, unless told otherwise
 
 
@@ -90,6 +91,8 @@ class Forecasting(Job[ForecastingSettings]):
             shape = shape_of(table)
         except RondeauError:  # whatever it is, it is not series
             return None
+        if len(table.columns) == 1 and len(table) >= _SHORTEST:
+            return f"it is a single column of numbers, {shape.targets[0]!r}, taken in its order"
         if shape.time is None or not _follows(table, shape):
             return None
         return f"it is a table of numbers over time: {shape.time!r} says when, {shape.targets[0]!r} is a number"
@@ -361,7 +364,7 @@ def _follows(table: Table, shape: Shape) -> bool:
         series = read_series(table, shape, Faults("skip"))
     except DataError:
         return False
-    return bool(series.step.unit != "irregular" and series.lengths.max() >= 8)
+    return bool(series.step.unit != "irregular" and series.lengths.max() >= _SHORTEST)
 
 
 def _new(scheme: Scheme, series: SeriesSet) -> list[str]:
