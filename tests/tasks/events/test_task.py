@@ -20,7 +20,7 @@ from rondeau.data.tables.event_sorter import sorted_events
 from rondeau.data.tables.events import Coded, Events
 from rondeau.errors import ArgumentError, DataError
 from rondeau.report.html import write_report
-from rondeau.tasks.events.reading import divide_events
+from rondeau.tasks.events.reading import divide_events, read_like
 from rondeau.tasks.events.task import EventClassification, EventSettings, time_word
 from rondeau.tasks.look import Look
 from rondeau.tasks.registry import guess_task
@@ -224,3 +224,18 @@ def test_a_column_that_is_left_out_is_not_read(tmp_path: Path) -> None:
     assert (data.digest, data.notes) == (plain.digest, plain.notes)
     with pytest.raises(DataError, match="no such column"):
         job.read(replace(settings, leave_out=("amuont",)))
+
+
+def test_a_table_in_another_encoding_is_read_where_it_is_named(tmp_path: Path) -> None:
+    task, file = EventClassification(), write_table(tmp_path / "events.csv", made_transactions(60, seed=1))
+    file.write_bytes(file.read_text(encoding="utf-8").replace("country", "straße", 1).encode("cp1252"))
+    with pytest.raises(DataError, match="Say its encoding, such as latin-1 or cp1252"):
+        task.read(EventSettings(path=str(file)))
+    for left_out in (("straße",), ()):
+        settings = EventSettings(path=str(file), encoding="cp1252", leave_out=left_out)
+        data = task.read(settings)
+        prepared = task.prepare(settings, data)
+        assert ("straße" in prepared.columns.categories) == (not left_out)
+    assert read_like(prepared.columns, prepared.features, str(file), settings, labelled=True).owners.size
+    with pytest.raises(DataError, match="Say its encoding"):
+        read_like(prepared.columns, prepared.features, str(file), replace(settings, encoding="utf-8"), labelled=True)

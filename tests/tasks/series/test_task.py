@@ -249,3 +249,14 @@ def test_a_class_is_explained_by_the_steps(run: Any) -> None:
     assert why["token"] in ("up", "down")
     with pytest.raises(ArgumentError, match="position"):
         job.inspect(work.run, Look(position=99))
+
+
+def test_a_table_in_another_encoding_is_read_where_it_is_named(tmp_path: Path) -> None:
+    rows = [
+        f"{series},{step},{series * step},{('süß', 'groß')[series % 2]}" for series in range(12) for step in range(5)
+    ]
+    table = tmp_path / "long.csv"
+    table.write_bytes(("\n".join(["series,time,x,label", *rows]) + "\n").encode("cp1252"))
+    with pytest.raises(DataError, match="Say its encoding, such as latin-1 or cp1252"):
+        SeriesClassification().read(SeriesSettings(path=str(table)))
+    assert SeriesClassification().read(SeriesSettings(path=str(table), encoding="cp1252")).sizes["series"]["train"] > 0

@@ -5,6 +5,7 @@ Longer than most: three kinds of file, and how each tells where it is broken.
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -207,6 +208,8 @@ def _first_rows(path: Path, delimiter: str | None, encoding: str) -> tuple[str, 
         raise DataError("the file is no table in this encoding", expected=encoding, got=what, where=path, fix=fix)
     try:
         text = head.decode(encoding, "replace" if len(head) == HEAD else "strict").removeprefix("\ufeff")
+        if "\ufffd" in text.lstrip().partition("\n")[0]:  # a row may be skipped, but not what names the columns
+            codecs.getincrementaldecoder(encoding)().decode(head)  # the last character may be cut off
     except LookupError as error:
         raise DataError("there is no such encoding", got=repr(encoding)) from error
     except UnicodeDecodeError as error:

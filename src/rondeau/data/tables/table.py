@@ -217,9 +217,9 @@ def read_table(
     return Table(root, total, done, notes, _merged(places))
 
 
-def glance(path: str | os.PathLike[str], rows: int = 200) -> Table:
+def glance(path: str | os.PathLike[str], rows: int = 200, encoding: str = "utf-8") -> Table:
     """The first rows of the first file, to see what kind of table it is; bad rows are left out."""
-    return read_table(table_files(Path(path))[0], Faults("skip"), rows=rows)
+    return read_table(table_files(Path(path))[0], Faults("skip"), rows=rows, encoding=encoding)
 
 
 def _a(kind: str) -> str:

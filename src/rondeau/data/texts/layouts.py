@@ -118,10 +118,10 @@ def looks_labelled(path: Path) -> str | None:
     if len(labels) < 2:
         return None
     if layout.kind == "lines":
-        words = {str(label).lower() for label in labels}
-        if words <= _NUMBERS and "0" not in words:  # classes are counted from 0, chapters from 1
+        found = {str(label).lower() for label in labels}
+        if found <= _NUMBERS and "0" not in found:  # classes are counted from 0, chapters from 1
             return None
-        return layout.reason if words <= _CLASS_WORDS else None
+        return layout.reason if found <= _CLASS_WORDS else None
     several = all(sum(place.label == label for place in layout.places) > 1 for label in labels)
     text = all(suffix_of(place.path) in (".txt", "") for place in layout.places)
     return layout.reason if several and text else None

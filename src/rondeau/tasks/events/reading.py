@@ -66,7 +66,8 @@ def find_events(settings: EventSettings, faults: Faults) -> tuple[str, Events, E
     s = settings
     if s.path is None:
         return "made card transactions", made_transactions(seed=s.seed), MADE, []
-    table = read_table(s.path, faults, columns=_without(s.path, s.leave_out) if s.leave_out else None)
+    columns_read = _without(s.path, s.leave_out, s.encoding) if s.leave_out else None
+    table = read_table(s.path, faults, columns=columns_read, encoding=s.encoding)
     columns, notes = choose_columns(
         table, s.entity, s.time, s.label, s.positive, s.categories, s.numbers, group=s.group
     )
@@ -75,9 +76,9 @@ def find_events(settings: EventSettings, faults: Faults) -> tuple[str, Events, E
     return Path(s.path).name, events, kept, notes
 
 
-def _without(path: str, left_out: tuple[str, ...]) -> list[str]:
+def _without(path: str, left_out: tuple[str, ...], encoding: str) -> list[str]:
     """The columns of a table but for some, which are not even read. Raises `DataError` for one that is not there."""
-    table = glance(path)
+    table = glance(path, encoding=encoding)
     for name in left_out:
         table[name]
     return [name for name in table.columns if name not in left_out]
@@ -89,7 +90,7 @@ def read_like(
     """Events of another table with a run's columns. Raises `DataError` where one is missing or of another kind."""
     kinds = dict.fromkeys(columns.categories, "category") | dict.fromkeys(columns.numbers, "number")
     faults = Faults(settings.on_error)
-    table = read_table(path, faults, kinds=kinds)
+    table = read_table(path, faults, kinds=kinds, encoding=settings.encoding)
     for name in (columns.roles.entity, str(columns.roles.time), *([str(columns.roles.label)] if labelled else [])):
         table[name]
     events = events_of(table, columns.of_table(), None, faults)

@@ -51,6 +51,7 @@ class EventSettings(Settings):
     positive: str | None = option(
         None, "The label's value that is looked for. Default: 1, true, fraud, ..., or the rarer."
     )
+    encoding: str = option("utf-8", "Of CSV and JSON lines.")
     categories: tuple[str, ...] = option((), "Columns of categories. Default: recognised, with those of numbers.")
     numbers: tuple[str, ...] = option((), "Columns of numbers. Default: recognised, with those of categories.")
     leave_out: tuple[str, ...] = option((), "Columns that are not to be used.")

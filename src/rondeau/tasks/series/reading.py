@@ -43,6 +43,7 @@ class Wanted:
     label: str | None = None
     channels: tuple[str, ...] = ()
     group: str | None = None
+    encoding: str = "utf-8"
 
 
 def find_series(
@@ -88,8 +89,8 @@ def _of_table(root: Path, wanted: Wanted, faults: Faults, labelled: bool) -> Fou
     from rondeau.data.series.labelled import series_of
     from rondeau.data.tables.table import read_table
 
-    table = read_table(root, faults)
     w = wanted
+    table = read_table(root, faults, encoding=w.encoding)
     made = series_of(table, faults, w.series, w.time, w.label, w.channels, w.group, labelled)
     told = {"groups": made.groups, "channels": made.channels, "roles": made.roles, "notes": made.notes}
     return Found(root.name, made.series, **told)  # type: ignore[arg-type]

@@ -47,6 +47,7 @@ class SeriesShape(Settings):
     time: str | None = option(None, "Column of the time, in such a table.")
     label: str | None = option(None, "Column of the class or the target, in such a table.")
     channels: tuple[str, ...] = option((), "Columns of numbers, in such a table. Default: all others.")
+    encoding: str = option("utf-8", "Of CSV and JSON lines.")
     filters: int = option(32, "Filters of the convolution in front; 0: none.")
     kernel: int = option(9, "Steps that a filter sees.")
     stride: int = option(1, "Steps from one place of a filter to the next; above 1 it shortens long series.")
@@ -61,7 +62,7 @@ class SeriesShape(Settings):
     @property
     def wanted(self) -> Wanted:
         """The columns asked for."""
-        return Wanted(self.series, self.time, self.label, self.channels, self.group)
+        return Wanted(self.series, self.time, self.label, self.channels, self.group, self.encoding)
 
     @property
     def network(self) -> str:
