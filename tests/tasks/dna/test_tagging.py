@@ -15,7 +15,7 @@ from rondeau.data.dna.alphabets import DNA
 from rondeau.data.dna.records import Feature, SequenceRecord, encoded
 from rondeau.data.dna.store import SequenceStore
 from rondeau.data.faults import Faults
-from rondeau.data.made.genes import made_genome
+from rondeau.data.made.genes import GeneMaker, made_genome
 from rondeau.errors import ArgumentError, DataError
 from rondeau.tasks.api import train
 from rondeau.tasks.dna.pieces import Pieces, divide
@@ -191,6 +191,18 @@ def test_baselines_count_what_they_say() -> None:
     right = [float(np.mean([own == one.tags for own, one in zip(t.tags, given[18:], strict=True)])) for t in told]
     assert right[0] == pytest.approx(2 / 3)
     assert min(right[1:]) > 0.95
+
+
+def test_old_copies_of_an_element_are_alike_and_none_is_as_it_was() -> None:
+    element = "ACGTTGCA" * 15
+    copies = [GeneMaker(seed).copy_of(element) for seed in range(20)]
+    same = [sum(a == b for a, b in zip(copy, element, strict=True)) / len(element) for copy in copies]
+    assert 0.88 < np.mean(same) < 0.92
+    assert max(same) < 1
+    assert set("".join(copies)) == set("ACGT")
+    plain, full = (sum(len(one.letters) for one in made_genome(4, 2, seed=1, elements=n)) for n in (0, 2))
+    assert full != plain
+    assert made_genome(4, 2, seed=1, elements=2) == made_genome(4, 2, seed=1, elements=2)
 
 
 def test_a_made_genome_is_the_same_for_a_seed() -> None:

@@ -13,6 +13,7 @@ _BASES = "ACGT"
 _STOPS = ("TAA", "TAG", "TGA")
 _DONOR = ((0.30, 0.40, 0.20, 0.10), (0.60, 0.10, 0.10, 0.20), (0.10, 0.03, 0.80, 0.07))  # before GT
 _AFTER_GT = ((0.55, 0.03, 0.40, 0.02), (0.70, 0.08, 0.12, 0.10), (0.08, 0.06, 0.80, 0.06), (0.15, 0.15, 0.20, 0.50))
+_ELEMENT = 120  # bases
 _PYRIMIDINES = (0.10, 0.35, 0.08, 0.47)
 CLASSES = ("donor", "acceptor", "neither")
 
@@ -57,6 +58,13 @@ class GeneMaker:
         """Fifteen bases of an intron that end in AG: mostly C and T."""
         return "".join(_draw(self.rng, _PYRIMIDINES) for _ in range(13)) + "AG"
 
+    def copy_of(self, element: str, mutated: float = 0.1) -> str:
+        """An old copy of a transposable element: so large a share of its bases is another by now."""
+        fates = self.rng.random(len(element))
+        others = self.rng.integers(1, 4, len(element))
+        bases = zip(element, fates, others, strict=True)
+        return "".join(_BASES[(_BASES.index(b) + int(o)) % 4] if fate < mutated else b for b, fate, o in bases)
+
 
 def made_splice_sites(count: int = 2400, seed: int = 0, length: int = 90) -> list[SequenceRecord]:
     """Stretches of DNA with a donor site, an acceptor, or neither, a third of each; the site is not in the middle.
@@ -85,19 +93,24 @@ def made_splice_sites(count: int = 2400, seed: int = 0, length: int = 90) -> lis
     return made
 
 
-def made_genome(records: int = 24, genes: int = 6, seed: int = 0) -> list[SequenceRecord]:
+def made_genome(records: int = 24, genes: int = 6, seed: int = 0, elements: int = 0) -> list[SequenceRecord]:
     """Contigs with genes of two exons on either strand; features 'exon' and 'intron', strands '+' and '-'.
 
-    What lies between genes has the bases of genes in no order, so only the order of bases tells a gene. Raises
-    `ArgumentError` for fewer than 3 records.
+    What lies between genes has the bases of genes in no order, so only the order of bases tells a gene. With
+    `elements`, so many families of transposable elements of 120 bases, there are old copies of them too: a tenth of the
+    bases has changed, which breaks up long k-mers and leaves their order. Raises `ArgumentError` for fewer than 3 records.
     """
     if records < 3 or genes < 1:
         raise ArgumentError("records, genes", expected="3 or more, 1 or more", got=f"{records}, {genes}")
     maker, made = GeneMaker(seed), []
+    organism = np.random.default_rng(21)
+    families = ["".join(organism.choice(list(_BASES), _ELEMENT)) for _ in range(elements)]
     for number in range(records):
         parts, features, at = [], [], 0
         for _ in range(genes):
             between = maker.shuffled(maker.coding(int(maker.rng.integers(40, 90))))
+            if families:
+                between += maker.copy_of(families[int(maker.rng.integers(elements))])
             gene, own = _gene(maker)
             reverse = maker.rng.random() < 0.5
             if reverse:

@@ -87,7 +87,8 @@ class DnaLanguageModel(Job[LanguageSettings]):
         return f"{found[0]} holds sequences, without classes or features"
 
     def demo_settings(self) -> LanguageSettings:
-        return LanguageSettings(units=96, epochs=12, window=128, batch_size=16, validation=0.15, test=0.15)
+        told = {"units": 96, "epochs": 40, "window": 128, "batch_size": 16, "learning_rate": 5e-3}
+        return LanguageSettings(**told, validation=0.15, test=0.15)  # type: ignore[arg-type]
 
     # data
 
@@ -97,7 +98,7 @@ class DnaLanguageModel(Job[LanguageSettings]):
             raise ArgumentError("group: sequences to be continued have no such column", got=settings.group, fix=fix)
         faults = Faults(settings.on_error)
         if settings.path is None:
-            records = made_genome(records=40, seed=settings.seed)
+            records = made_genome(records=40, seed=settings.seed, elements=3)
             source: Any = SequenceStore(DNA, encoded(records, DNA, faults))
             name, notes = "contigs made by the package", list[str]()
         else:

@@ -103,7 +103,7 @@ class _Body:
             self.reading.append(layers.Bidirectional(CELLS[cell](units, return_sequences=whole)))
             if not last or pooling != "places":
                 self.reading.append(layers.Dropout(dropout))
-        self.flat, self.beside = (layers.Flatten(), layers.Flatten()), layers.Concatenate(name="summary")
+        self.flat, self.beside = layers.Flatten(), layers.Concatenate(name="summary")
         # where very many numbers stand for a sequence: twice the dropout
         self.dropped = layers.Dropout(1 - (1 - dropout) ** 2)
         self.pools = layers.GlobalMaxPooling1D(), layers.GlobalAveragePooling1D()
@@ -112,11 +112,10 @@ class _Body:
     def __call__(self, x: Any) -> Any:
         for layer in self.motifs:
             x = layer(x)
-        found = x
         for layer in self.reading:
             x = layer(x)
         if self.pooling == "max_mean":
             x = self.beside([pool(x) for pool in self.pools])
-        elif self.pooling == "places":  # motifs too, each at its very place: a weight matrix over them
-            x = self.dropped(self.beside([self.flat[0](x), self.flat[1](found)]))
+        elif self.pooling == "places":
+            x = self.dropped(self.flat(x))
         return self.answer(x)
