@@ -98,7 +98,9 @@ def made_genome(records: int = 24, genes: int = 6, seed: int = 0, elements: int 
 
     What lies between genes has the bases of genes in no order, so only the order of bases tells a gene. With
     `elements`, so many families of transposable elements of 120 bases, there are old copies of them too: a tenth of the
-    bases has changed, which breaks up long k-mers and leaves their order. Raises `ArgumentError` for fewer than 3 records.
+    bases has changed, which breaks up long k-mers and leaves their order.
+
+    Raises `ArgumentError` for fewer than 3 records.
     """
     if records < 3 or genes < 1:
         raise ArgumentError("records, genes", expected="3 or more, 1 or more", got=f"{records}, {genes}")
